@@ -1,0 +1,1 @@
+"""The service: policy, facts and the contracts of the clouds."""

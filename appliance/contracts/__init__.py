@@ -1,0 +1,1 @@
+"""One published cloud API a file: pure translation, and the only place for its words."""

@@ -1,0 +1,1 @@
+"""The bench: a simulated telephone network, its phones, and modems on ptys."""
