@@ -20,7 +20,9 @@ def ranks() -> dict[str, tuple[Place, bool, bool]]:
     for rank, files, waits in re.findall(r"^\| (\d+) \| (.+?) \| (yes|no) \|$", table, re.M):
         package, _, names = files.partition(": ")
         siblings = "none knows another" not in names
-        for place, name in enumerate(re.findall(r"\w+", names.removesuffix("; none knows another").replace("then ", ""))):
+        for place, name in enumerate(
+            re.findall(r"\w+", names.removesuffix("; none knows another").replace("then ", ""))
+        ):
             places[f"{package}.{name}"] = ((int(rank), place), waits == "yes", siblings)
         if not names:
             places[package] = ((int(rank), 0), waits == "yes", siblings)
@@ -67,7 +69,9 @@ def test_the_table_is_read():
     assert not RANKS["appliance.contracts.sfvopi"][2]
 
 
-@pytest.mark.parametrize("module", [m for m in modules() if not m.startswith(("hil", "native")) and "__init__" not in m])
+@pytest.mark.parametrize(
+    "module", [m for m in modules() if not m.startswith(("hil", "native")) and "__init__" not in m]
+)
 def test_a_file_imports_only_files_of_lower_rank(module):
     assert module in RANKS, f"{module} has no rank in docs/design.md"
     place, _, siblings = RANKS[module]

@@ -1,0 +1,137 @@
+"""One call: its states, its times, and how it came out. No audio here, and no device."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from drivers.line import Alerting, Answered
+
+
+class Direction(Enum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class State(Enum):
+    """As `+CLCC` counts them (3GPP TS 27.007 7.18), and QUEUED before there is a call on a line."""
+
+    QUEUED = "queued"
+    INCOMING = "incoming"
+    DIALING = "dialing"
+    ALERTING = "alerting"
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+class Reason(Enum):
+    """Why a call ended, as events tell it in `ended_reason`."""
+
+    HANGUP = "hangup"  # by a party on the phone
+    CUSTOMER = "customer"  # by the customer's server
+    REFUSED = "refused"  # the network or the far phone did not take the call
+    RING_TIMEOUT = "ring_timeout"
+    TIME_LIMIT = "time_limit"
+    ANSWER_FAILED = "answer_failed"  # the customer's server gave no instructions
+    NO_LINE = "no_line"  # our own line was busy or had no network
+    LINE_LOST = "line_lost"
+    SHUTDOWN = "shutdown"
+    RESTART = "restart"  # found open after a crash or a power cut
+
+
+class Outcome(Enum):
+    COMPLETED = "completed"
+    BUSY = "busy"
+    NO_ANSWER = "no-answer"
+    CANCELED = "canceled"
+    FAILED = "failed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Dialed:
+    """The device took our order to dial."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    reason: Reason
+    cause: int  # ITU-T Q.850
+
+
+Change = Dialed | Alerting | Answered | Ended
+
+TRANSITIONS: dict[State, dict[type[Change], State]] = {
+    State.QUEUED: {Dialed: State.DIALING, Ended: State.ENDED},
+    State.INCOMING: {Answered: State.ACTIVE, Ended: State.ENDED},
+    State.DIALING: {Alerting: State.ALERTING, Answered: State.ACTIVE, Ended: State.ENDED},
+    State.ALERTING: {Answered: State.ACTIVE, Ended: State.ENDED},
+    State.ACTIVE: {Ended: State.ENDED},
+    State.ENDED: {},
+}
+
+# ITU-T Q.850: what the far end's cause means to a caller who was not answered.
+OUTCOME_OF_CAUSE = {17: Outcome.BUSY, 18: Outcome.NO_ANSWER, 19: Outcome.NO_ANSWER, 21: Outcome.BUSY}
+
+# Our own reasons decide alone; HANGUP and REFUSED ask further.
+OUTCOME_OF_REASON = {
+    Reason.RING_TIMEOUT: Outcome.NO_ANSWER,
+    Reason.ANSWER_FAILED: Outcome.FAILED,
+    Reason.LINE_LOST: Outcome.ERROR,
+    Reason.SHUTDOWN: Outcome.ERROR,
+    Reason.RESTART: Outcome.ERROR,
+}
+
+
+class CallError(Exception):
+    """Something was told of a call that its state does not know: a fault of ours."""
+
+
+def outcome(direction: Direction, *, answered: bool, end: Ended) -> Outcome:
+    if end.reason in OUTCOME_OF_REASON:
+        return OUTCOME_OF_REASON[end.reason]
+    if answered:
+        return Outcome.COMPLETED
+    if direction is Direction.INBOUND:
+        return Outcome.CANCELED
+    return OUTCOME_OF_CAUSE.get(end.cause, Outcome.FAILED)
+
+
+class Call:
+    """`times` are wall clock, for people and customers; nothing is computed from them but `duration_s`."""
+
+    def __init__(self, direction: Direction, started_at: datetime) -> None:
+        self.direction = direction
+        self.state = State.INCOMING if direction is Direction.INBOUND else State.QUEUED
+        self.started_at = started_at
+        self.answered_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.end: Ended | None = None
+
+    def apply(self, change: Change, at: datetime) -> None:
+        """Raises CallError for what the table does not know."""
+        try:
+            self.state = TRANSITIONS[self.state][type(change)]
+        except KeyError:
+            raise CallError(f"{type(change).__name__} in state {self.state.name}") from None
+        match change:
+            case Alerting():
+                self.started_at = at
+            case Answered():
+                self.answered_at = at
+            case Ended():
+                self.end, self.ended_at = change, at
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """None until the end."""
+        if self.end is None:
+            return None
+        return outcome(self.direction, answered=self.answered_at is not None, end=self.end)
+
+    @property
+    def duration_s(self) -> int:
+        """From answer to end, whole seconds rounded down; 0 if never answered (sfvopi 6.7)."""
+        if self.answered_at is None or self.ended_at is None:
+            return 0
+        # A clock that was set back in mid-call must not give a negative bill.
+        return max(0, int((self.ended_at - self.answered_at).total_seconds()))
