@@ -1,6 +1,6 @@
 """One call: its states, its times, and how it came out. No audio here, and no device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
@@ -96,30 +96,47 @@ def outcome(direction: Direction, *, answered: bool, end: Ended) -> Outcome:
     return OUTCOME_OF_CAUSE.get(end.cause, Outcome.FAILED)
 
 
+@dataclass(frozen=True)
 class Call:
-    """`times` are wall clock, for people and customers; nothing is computed from them but `duration_s`."""
+    """All that is known of a call, as the store keeps it. Each change gives a new value.
 
-    def __init__(self, direction: Direction, started_at: datetime) -> None:
-        self.direction = direction
-        self.state = State.INCOMING if direction is Direction.INBOUND else State.QUEUED
-        self.started_at = started_at
-        self.answered_at: datetime | None = None
-        self.ended_at: datetime | None = None
-        self.end: Ended | None = None
+    Times are wall clock (UTC), for people and customers; nothing is computed from them but `duration_s`. `from_` and
+    `to` are E.164, a short code, or `anonymous`. `request_uuid` is the customer's handle for a call that he asked for.
+    """
 
-    def apply(self, change: Change, at: datetime) -> None:
+    id: int
+    uuid: str
+    line: str
+    direction: Direction
+    from_: str
+    to: str
+    started_at: datetime
+    state: State
+    request_uuid: str | None = None
+    app_id: str | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    end: Ended | None = None
+
+    def apply(self, change: Change, at: datetime) -> "Call":
         """Raises CallError for what the table does not know."""
         try:
-            self.state = TRANSITIONS[self.state][type(change)]
+            state = TRANSITIONS[self.state][type(change)]
         except KeyError:
             raise CallError(f"{type(change).__name__} in state {self.state.name}") from None
         match change:
             case Alerting():
-                self.started_at = at
+                return replace(self, state=state, started_at=at)
             case Answered():
-                self.answered_at = at
+                return replace(self, state=state, answered_at=at)
             case Ended():
-                self.end, self.ended_at = change, at
+                return replace(self, state=state, ended_at=at, end=change)
+        return replace(self, state=state)
+
+    @property
+    def number(self) -> str:
+        """Our own side of the call."""
+        return self.to if self.direction is Direction.INBOUND else self.from_
 
     @property
     def outcome(self) -> Outcome | None:
