@@ -1,0 +1,162 @@
+"""Events as customers receive them: their types, their data, and the very bytes that are signed and sent.
+
+A fact becomes an Event once; it becomes one body for each webhook that wants it, under an id of its own. "7.3" and the
+like name sections of the PhoneVoice contract.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from ulid import ULID
+
+from appliance.call import Call, State
+
+Json = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+
+# 7.1
+TYPES = frozenset(
+    {
+        "phone_call.started",
+        "phone_call.completed",
+        "phone_call.failed",
+        "phone_call.no-answer",
+        "phone_call.busy",
+        "phone_call.error",
+        "phone_call.canceled",
+        "phone_call.ringing",
+        "phone_call.queued",
+        "phone_call.transcript",
+        "sms.received",
+    }
+)
+# 7.1: sent only to webhooks that name them, never through a wildcard.
+NAMED_ONLY = frozenset({"phone_call.ringing", "phone_call.queued"})
+WILDCARDS = frozenset({"*", "phone_call.*", "sms.*"})
+
+STATUS = {
+    State.QUEUED: "queued",
+    State.INCOMING: "ringing",
+    State.DIALING: "ringing",
+    State.ALERTING: "ringing",
+    State.ACTIVE: "in-progress",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A fact that customers are told of. `data` is final: a later change is another Event."""
+
+    type: str
+    at: datetime
+    data: Mapping[str, Json]
+
+
+def status(call: Call) -> str:
+    return STATUS[call.state] if call.outcome is None else call.outcome.value
+
+
+def of_call(
+    call: Call,
+    at: datetime,
+    *,
+    relay_number: str | None = None,
+    recording_url: str | None = None,
+    transcription: str | None = None,
+    analysis: Mapping[str, Json] | None = None,
+    revision: int = 1,
+) -> Event:
+    """What became of the call, by its state. Keys are never left out: null says unknown (7.3).
+
+    `revision` counts the firings of one ended call: each later one only adds (7.4).
+    """
+    is_now = status(call)
+    data: dict[str, Json] = {
+        "id": call.id,
+        "status": is_now,
+        "duration": call.duration_s,
+        "cost": 0,  # 7.3: the operator's tariff, or 0; there is no tariff yet
+        "direction": call.direction.value,
+        "from": call.from_,
+        "to": call.to,
+        "relay_number": relay_number,
+        "recording_url": recording_url,
+        "transcription": transcription,
+        "analysis": analysis,
+        "revision": revision,
+        "ended_reason": call.end.reason.value if call.end else None,
+    }
+    return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data)
+
+
+def wanted(patterns: Iterable[str], event_type: str) -> bool:
+    """Whether a subscription to `patterns` asks for this type."""
+    return any(
+        pattern == event_type
+        or (pattern in WILDCARDS and event_type.startswith(pattern.removesuffix("*")) and event_type not in NAMED_ONLY)
+        for pattern in patterns
+    )
+
+
+def event_id(now: datetime, chance: bytes) -> str:
+    """One for each firing to each webhook (7.2); ids sort by time, to the millisecond. `chance` is ten bytes."""
+    milliseconds = int(now.timestamp() * 1000)
+    return "evt_" + str(ULID(milliseconds.to_bytes(6, "big") + chance)).lower()
+
+
+def body(event: Event, id_: str) -> bytes:
+    """The envelope (7.2). These bytes are signed, sent, and sent again: they never change."""
+    created_at = event.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    envelope: dict[str, Json] = {"id": id_, "type": event.type, "created_at": created_at, "data": event.data}
+    return canonical(envelope).encode()
+
+
+def canonical(value: Json) -> str:
+    """JSON that JavaScript's parse and stringify give back byte for byte.
+
+    A published receiver verifies the signature over `JSON.stringify(JSON.parse(body))` (8, point 3).
+
+    Raises:
+        ValueError: a number that JavaScript can't hold.
+    """
+    match value:
+        case None | bool():
+            return json.dumps(value)
+        case str():
+            return json.dumps(_sound(value), ensure_ascii=False)
+        case int() | float():
+            return _number(value)
+        case Mapping():
+            members = sorted(((_sound(key), item) for key, item in value.items()), key=_javascript_order)
+            pairs = (f"{canonical(key)}:{canonical(item)}" for key, item in dict(members).items())
+            return "{" + ",".join(pairs) + "}"
+        case _:
+            return "[" + ",".join(canonical(item) for item in value) + "]"
+
+
+def _sound(text: str) -> str:
+    """Surrogate pairs joined, unpaired ones replaced: they have no UTF-8."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _javascript_order(member: tuple[str, Json]) -> int:
+    # ECMA-262 10.1.11: array indices come first, ascending; other keys stay in the order of their making.
+    key = member[0]
+    is_index = re.fullmatch(r"0|[1-9][0-9]{0,9}", key) is not None and int(key) < 2**32 - 1
+    return int(key) if is_index else 2**32
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no JSON number")
+    if isinstance(value, float):
+        # 8, point 3: money is rounded to six decimals. JavaScript has no exponent from there up to 1e21.
+        value = round(value, 6)
+        value = int(value) if value.is_integer() else value
+    if abs(value) >= 2**53:
+        raise ValueError(f"{value} is beyond what JavaScript holds exactly")
+    return format(Decimal(repr(value)), "f")
