@@ -104,6 +104,16 @@ class Route:
     ring_timeout_s: float = 60
     time_limit_s: float = 14400
 
+    def to_json(self) -> str:
+        """Kept with the call, so that a restart still knows whom to tell of its end."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Route":
+        fields = json.loads(text)
+        hooks = {name: Hook(**hook) for name, hook in fields.items() if isinstance(hook, dict)}
+        return Route(**fields | hooks)
+
 
 @dataclass(frozen=True)
 class Order:

@@ -1,0 +1,282 @@
+"""One call, from its first sign to its last fact.
+
+A call is a scope. One task hears the line and writes each change down; the other does what the customer wants. The
+call's end cancels both. Whatever happens, the line is hung up, and each fact is committed before anybody is told.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+from ulid import ULID
+
+from appliance import events
+from appliance.actions import StreamTo
+from appliance.call import Call, Change, Dialed, Direction, Ended, Reason, State
+from appliance.contracts import sfvopi
+from appliance.contracts.sfvopi import Request, Route
+from appliance.contracts.sfvopi_answer import ANSWER_BODY_LIMIT, BadInstructions, instructions
+from appliance.contracts.sfvopi_stream import new_stream_id
+from appliance.customer import Customer, CustomerFailed
+from appliance.media import Media
+from appliance.recording import record
+from appliance.store import Store
+from appliance.stream import run_stream
+from appliance.trunk import Lost, Seizure
+from drivers.errors import LineError
+from drivers.line import Alerting, Answered, AudioFlow, Digit, Released
+from native import PcmPort, Port
+
+log = structlog.get_logger(__name__)
+
+# A network that took our ATA says within this that the call is up; else the caller has gone.
+ANSWER_LIMIT_S = 20
+# From our order to hang up to the device's word that it did.
+HANG_UP_LIMIT_S = 5
+# What is left to do for a call when everything around it is being cancelled.
+LAST_DUTIES_LIMIT_S = 15
+# Keys pressed before the customer's stream is up; a person presses a few.
+DIGITS_LIMIT = 64
+
+# ITU-T Q.850, where the end was our own doing.
+OUR_CAUSE = {
+    Reason.HANGUP: 16,
+    Reason.CUSTOMER: 16,
+    Reason.TIME_LIMIT: 16,
+    Reason.RING_TIMEOUT: 19,
+    Reason.LINE_LOST: 27,
+    Reason.ANSWER_FAILED: 41,
+    Reason.SHUTDOWN: 41,
+    Reason.REFUSED: 127,
+}
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every call works with.
+
+    `tell` sends a webhook, and `archive` makes a closed recording small: both in the background. Nothing is recorded
+    when `recordings` is None.
+    """
+
+    store: Store
+    media: Media
+    customer: Customer
+    tell: Callable[[Request, Call], None]
+    archive: Callable[[Path], None]
+    recordings: Path | None
+    user_agent: str
+    now: Callable[[], datetime]
+
+
+class Conductor:
+    def __init__(self, call: Call, route: Route, seizure: Seizure, means: Means) -> None:
+        self.call = call
+        self._route = route
+        self._line = seizure.line
+        self._told = seizure.told
+        self._means = means
+        self._answered = trio.Event()
+        self._ended = trio.Event()
+        self._patience = trio.CancelScope()
+        self._port: PcmPort | None = None
+        self._press, self._digits = trio.open_memory_channel[str](DIGITS_LIMIT)
+        # Why we hang up, once we have decided to; and what to write down when the line never says how it ended.
+        self._decided: Reason | None = None
+        self._excuse = Reason.SHUTDOWN
+        self._log = log.bind(call=call.uuid, line=call.line)
+
+    async def inbound(self) -> None:
+        await self._conduct(self._answer)
+
+    async def outbound(self) -> None:
+        await self._conduct(self._dial)
+
+    # --- the scope of the call --------------------------------------------------------------------------------------
+
+    async def _conduct(self, connect: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen, nursery.cancel_scope)
+                try:
+                    await connect()
+                    if self._answered.is_set():
+                        await self._talk()
+                except LineError as exc:
+                    self._log.warning("line refused", error=str(exc))
+                    self._excuse = Reason.HANGUP if self.call.direction is Direction.INBOUND else Reason.REFUSED
+                await self._hang_up()
+                nursery.cancel_scope.cancel()
+        finally:
+            # Also when cancelled: a line left off-hook costs money, and a call left open is a lie.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_DUTIES_LIMIT_S):
+                if not self._ended.is_set():
+                    await self._hang_up()
+                    reason = self._decided or self._excuse
+                    await self._end(Ended(reason, OUR_CAUSE[reason]))
+        if self._route.hangup:
+            self._means.tell(sfvopi.hangup_request(self._route.hangup, self.call), self.call)
+
+    async def _listen(self, scope: trio.CancelScope) -> None:
+        async for told in self._told:
+            match told:
+                case Alerting() if self.call.state is State.DIALING:
+                    await self._change(told)
+                    # sfvopi 4.1: the time to ring counts from the first ringback, where the line tells it.
+                    self._patience.deadline = trio.current_time() + self._route.ring_timeout_s
+                    if self._route.ring:
+                        self._means.tell(sfvopi.ring_request(self._route.ring, self.call), self.call)
+                case Answered() if not self._answered.is_set():
+                    await self._change(told)
+                    self._answered.set()
+                case Digit(digit):
+                    self._note_digit(digit)
+                case AudioFlow(ready) if self._port is not None:
+                    self._port.hold(not ready)
+                case Released(cause):
+                    await self._end(self._released(cause))
+                case Lost():
+                    await self._end(Ended(Reason.LINE_LOST, OUR_CAUSE[Reason.LINE_LOST]))
+            if self._ended.is_set():
+                scope.cancel()
+                return
+
+    def _released(self, cause: int) -> Ended:
+        if self._decided is not None:
+            return Ended(self._decided, OUR_CAUSE[self._decided])
+        refused = self.call.state in (State.QUEUED, State.DIALING, State.ALERTING)
+        return Ended(Reason.REFUSED if refused else Reason.HANGUP, cause)
+
+    def _note_digit(self, digit: str) -> None:
+        try:
+            self._press.send_nowait(digit)
+        except trio.WouldBlock:
+            self._log.warning("key press lost: the customer reads none")
+        except trio.BrokenResourceError:
+            pass
+
+    async def _change(self, change: Change) -> None:
+        """Commits a change of state, and with it the event that tells it."""
+        now = self._means.now()
+        call = self.call.apply(change, now)
+        news = [events.of_call(call, now)] if events.status(call) != events.status(self.call) else []
+        await self._means.store.save(call, events=news)
+        self.call = call
+        self._log.info("call", state=call.state.value)
+
+    async def _end(self, end: Ended) -> None:
+        await self._change(end)
+        self._ended.set()
+        self._log.info("call ended", reason=end.reason.value, cause=end.cause, duration_s=self.call.duration_s)
+
+    async def _hang_up(self) -> None:
+        """Returns when the line says that the call is over, or does not say it in time."""
+        with trio.move_on_after(HANG_UP_LIMIT_S):
+            try:
+                await self._line.hang_up()
+            except LineError as exc:
+                self._log.warning("hang-up refused", error=str(exc))
+            await self._ended.wait()
+
+    # --- what the customer wants ------------------------------------------------------------------------------------
+
+    async def _answer(self) -> None:
+        await self._line.answer()
+        with trio.move_on_after(ANSWER_LIMIT_S):
+            await self._answered.wait()
+
+    async def _dial(self) -> None:
+        # Before the order goes out, since the line may answer it before `dial` returns.
+        await self._change(Dialed())
+        await self._line.dial(self.call.to)
+        self._patience.deadline = min(self._patience.deadline, trio.current_time() + self._route.ring_timeout_s)
+        with self._patience:
+            await self._answered.wait()
+        if self._patience.cancelled_caught:
+            self._decided = Reason.RING_TIMEOUT
+
+    async def _talk(self) -> None:
+        with trio.move_on_after(self._route.time_limit_s) as limit:
+            async with self._media_leg() as port:
+                decided = await self._follow(port)
+            self._decided = decided
+        if limit.cancelled_caught:
+            self._decided = Reason.TIME_LIMIT
+
+    @asynccontextmanager
+    async def _media_leg(self) -> AsyncIterator[PcmPort]:
+        """The line's audio in the engine, while there is a call."""
+        audio = self._line.audio
+        if audio is None:
+            raise LineError("the line has no audio for its call")
+        with closing(self._means.media.engine.pcm(audio.fd, chunk_bytes=audio.chunk_bytes)) as port:
+            self._port = port
+            try:
+                yield port
+            finally:
+                self._port = None
+
+    @asynccontextmanager
+    async def _recording(self, port: PcmPort) -> AsyncIterator[list[Port]]:
+        """Records the caller on the left. Yields where the caller's other side is to be sent to be recorded too."""
+        if self._means.recordings is None:
+            yield []
+            return
+        path = self._means.recordings / f"{self.call.uuid}.wav"
+        await self._means.store.open_recording(self.call.id, path)
+        engine, ended = self._means.media.engine, trio.Event()
+        with closing(engine.recorder()) as recorder:
+            engine.connect(port, recorder.left)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(record, recorder, path, ended=ended, log=self._log))
+                try:
+                    yield [recorder.right]
+                finally:
+                    ended.set()
+        self._means.archive(path)
+
+    async def _follow(self, port: PcmPort) -> Reason:
+        """Does what the customer wants; returns why the call is to be hung up."""
+        async with self._recording(port) as ears:
+            order = await self._ask()
+            if order is None:
+                return Reason.ANSWER_FAILED
+            await run_stream(
+                order,
+                media=self._means.media,
+                line=port,
+                ears=ears,
+                call_id=self.call.uuid,
+                stream_id=new_stream_id(order.direction, str(ULID())),
+                digits=self._digits,
+                user_agent=self._means.user_agent,
+                log=self._log,
+            )
+            if order.keep_call_alive:
+                await trio.sleep_forever()
+            return Reason.CUSTOMER
+
+    async def _ask(self) -> StreamTo | None:
+        """The answer webhook's instructions, or its fallback's (sfvopi 6.5)."""
+        for name, hook in (("answer", self._route.answer), ("fallback", self._route.fallback)):
+            if hook is None:
+                continue
+            request = sfvopi.answer_request(hook, self.call)
+            try:
+                body = await self._means.customer.ask(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    body=request.body,
+                    limit_s=sfvopi.ANSWER_LIMIT_S,
+                    limit_bytes=ANSWER_BODY_LIMIT,
+                )
+                return instructions(body)
+            except (CustomerFailed, BadInstructions) as exc:
+                self._log.warning("no instructions", webhook=name, error=str(exc))
+        return None

@@ -1,0 +1,165 @@
+"""All calls: those that come, those that are asked for, and those that a crash left open."""
+
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+import trio
+
+from appliance import events
+from appliance.call import Call, Direction, Ended, Reason, State
+from appliance.conductor import OUR_CAUSE, Conductor, Means
+from appliance.contracts import sfvopi
+from appliance.contracts.sfvopi import Request, Route
+from appliance.customer import Customer, CustomerFailed
+from appliance.media import Media
+from appliance.numbers import caller_id
+from appliance.recording import RecordingError, encode_mp3, repair
+from appliance.store import Store
+from appliance.trunk import Seizure, Trunk, TrunkBusy, TrunkDown
+from drivers.line import Incoming
+
+log = structlog.get_logger(__name__)
+
+# Q.850 for a call that our own line could not even begin: 17 it is busy, 38 it has no network.
+LINE_BUSY, LINE_DOWN = Ended(Reason.NO_LINE, 17), Ended(Reason.NO_LINE, 38)
+
+
+class Control:
+    """Trunks are added before `run`. `recordings` is a directory, or None to record nothing."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        media: Media,
+        customer: Customer,
+        recordings: Path | None,
+        country: str,
+        user_agent: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.trunks: list[Trunk] = []
+        self._store = store
+        self._customer = customer
+        self._country = country
+        self._now = now
+        self._means = Means(store, media, customer, self._tell, self._archive, recordings, user_agent, now)
+        # One encoder at a time: a box with one core free has calls to carry with it.
+        self._encoder = trio.CapacityLimiter(1)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Ends what the last run left open, then serves calls until cancelled; then every call is hung up."""
+        async with trio.open_nursery() as self._chores, trio.open_nursery() as self._calls:
+            await self._recover()
+            task_status.started()
+            await trio.sleep_forever()
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    def ring(self, seizure: Seizure, incoming: Incoming) -> None:
+        """Somebody calls on a trunk."""
+        self._calls.start_soon(self._inbound, seizure, incoming)
+
+    async def _inbound(self, seizure: Seizure, incoming: Incoming) -> None:
+        with closing(seizure):
+            trunk = seizure.trunk
+            app = await self._store.app_of_number(trunk.number)
+            if app is None or app.status != "ACTIVE":
+                # sfvopi 6.1: it rings until the caller has enough, and nobody is told.
+                log.info("call not taken: no active app for the number", line=trunk.name)
+                await seizure.over()
+                return
+            call = await self._store.open_call(
+                uuid=str(uuid4()),
+                line=trunk.name,
+                direction=Direction.INBOUND,
+                from_=caller_id(incoming.number, self._country),
+                to=trunk.number,
+                state=State.INCOMING,
+                started_at=self._now(),
+                app_id=app.app_id,
+                route=app.route.to_json(),
+            )
+            await Conductor(call, app.route, seizure, self._means).inbound()
+
+    async def place(self, order: sfvopi.Order, app: sfvopi.App, request_uuid: str) -> None:
+        """Returns when the order is safe; how it fares is told by webhooks (sfvopi 4.1)."""
+        route = order.route(app)
+        trunk = next((trunk for trunk in self.trunks if trunk.number == order.from_), None)
+        call = await self._store.open_call(
+            uuid=str(uuid4()),
+            line=trunk.name if trunk else "",
+            direction=Direction.OUTBOUND,
+            from_=order.from_,
+            to=order.to,
+            state=State.QUEUED,
+            started_at=self._now(),
+            request_uuid=request_uuid,
+            app_id=app.app_id,
+            route=route.to_json(),
+        )
+        self._calls.start_soon(self._outbound, call, route, trunk)
+
+    async def _outbound(self, call: Call, route: Route, trunk: Trunk | None) -> None:
+        try:
+            if trunk is None:
+                raise TrunkDown(call.from_)
+            seizure = trunk.seize()
+        except (TrunkBusy, TrunkDown) as exc:
+            log.info("call not placed", call=call.uuid, reason=type(exc).__name__)
+            await self._close(call, route, LINE_BUSY if isinstance(exc, TrunkBusy) else LINE_DOWN)
+            return
+        with closing(seizure):
+            await Conductor(call, route, seizure, self._means).outbound()
+
+    async def _close(self, call: Call, route: Route, end: Ended) -> None:
+        """Ends a call that no line carries."""
+        now = self._now()
+        call = call.apply(end, now)
+        await self._store.save(call, events=[events.of_call(call, now)])
+        if route.hangup:
+            self._tell(sfvopi.hangup_request(route.hangup, call), call)
+
+    async def _recover(self) -> None:
+        for call, route in await self._store.open_calls():
+            log.warning("call was cut by a restart", call=call.uuid, line=call.line)
+            await self._close(call, Route.from_json(route), Ended(Reason.RESTART, OUR_CAUSE[Reason.RESTART]))
+        for path in await self._store.open_recordings():
+            self._archive(path)
+
+    # --- chores: what is done for a call when it is over, or beside it ----------------------------------------------
+
+    def _tell(self, request: Request, call: Call) -> None:
+        self._chores.start_soon(self._send, request, call)
+
+    async def _send(self, request: Request, call: Call) -> None:
+        # Shielded: when the service stops, the last calls' webhooks still go out.
+        with trio.CancelScope(shield=True):
+            try:
+                await self._customer.tell(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    body=request.body,
+                    limit_s=sfvopi.NOTICE_LIMIT_S,
+                )
+            except CustomerFailed as exc:
+                log.warning("webhook failed", call=call.uuid, error=str(exc))
+
+    def _archive(self, path: Path) -> None:
+        self._chores.start_soon(self._encode, path)
+
+    async def _encode(self, path: Path) -> None:
+        """The WAV goes only when the MP3 is safe; what a crash interrupts is done again at the next start."""
+        async with self._encoder:
+            try:
+                await trio.to_thread.run_sync(repair, path)
+                mp3 = await encode_mp3(path, path.with_suffix(".mp3"))
+            except RecordingError as exc:
+                log.error("recording not encoded", error=str(exc))
+                return
+            await self._store.recording_encoded(path, mp3)

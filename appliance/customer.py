@@ -1,0 +1,67 @@
+"""Calls the customer's server: one request, one bounded answer, one clear failure.
+
+Redirects are not followed and certificates are verified (spec/sfvopi.md 5).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+import trio
+
+
+class CustomerFailed(Exception):
+    """The customer's server gave no usable answer; the text says what happened."""
+
+
+class Customer:
+    """A pool of connections for all calls. Made by `open_customer`."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def ask(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes, limit_s: float, limit_bytes: int
+    ) -> bytes:
+        """The body of a 200 that came whole within both limits.
+
+        Raises:
+            CustomerFailed: anything else.
+        """
+        with trio.move_on_after(limit_s):
+            try:
+                async with self._client.stream(method, url, headers=headers, content=body) as response:
+                    if response.status_code != 200:
+                        raise CustomerFailed(f"answered {response.status_code}")
+                    answer = bytearray()
+                    async for chunk in response.aiter_bytes():
+                        answer += chunk
+                        if len(answer) > limit_bytes:
+                            raise CustomerFailed(f"answered more than {limit_bytes} bytes")
+                    return bytes(answer)
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+                raise CustomerFailed(f"could not be asked: {exc or type(exc).__name__}") from exc
+        raise CustomerFailed(f"gave no answer in {limit_s:g} s")
+
+    async def tell(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes, limit_s: float) -> None:
+        """The answer is of no interest, only that one came.
+
+        Raises:
+            CustomerFailed: none came.
+        """
+        with trio.move_on_after(limit_s):
+            try:
+                async with self._client.stream(method, url, headers=headers, content=body):
+                    return
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+                raise CustomerFailed(f"could not be told: {exc or type(exc).__name__}") from exc
+        raise CustomerFailed(f"gave no answer in {limit_s:g} s")
+
+
+@asynccontextmanager
+async def open_customer(user_agent: str) -> AsyncIterator[Customer]:
+    # httpx's own limits are per step; ours, around the whole, are the contract's.
+    async with httpx.AsyncClient(
+        timeout=None, headers={"User-Agent": user_agent, "Accept": "application/json"}, trust_env=False
+    ) as client:
+        yield Customer(client)

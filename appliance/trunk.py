@@ -1,0 +1,149 @@
+"""A configured line over time: opened, lost, opened again for ever; it carries at most one call."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from drivers.errors import LineError
+from drivers.line import Incoming, Line, LineEvent, LineState, Released, StateChanged
+
+# Seconds before a line that failed is opened again; the last one repeats.
+BACKOFF_S = (1, 2, 5, 10, 30)
+# A line that held this long begins again at the first step.
+STEADY_S = 60
+# A call tells a handful of events and a key press now and then; more than this unread is a fault of ours.
+TOLD_LIMIT = 256
+
+log = structlog.get_logger(__name__)
+
+
+class TrunkBusy(Exception):
+    """The line has a call already."""
+
+
+class TrunkDown(Exception):
+    """The line is not there, or has no network."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The line is gone, and the call with it."""
+
+
+class Seizure:
+    """One call's hold on a trunk, until it is closed; `told` is what the line says meanwhile."""
+
+    def __init__(self, trunk: "Trunk", line: Line) -> None:
+        self.trunk = trunk
+        self.line = line
+        self._send, self.told = trio.open_memory_channel[LineEvent | Lost](TOLD_LIMIT)
+
+    def tell(self, event: LineEvent | Lost) -> None:
+        self._send.send_nowait(event)
+
+    async def over(self) -> None:
+        """Returns when the call is gone; what is told meanwhile is of no interest."""
+        async for told in self.told:
+            if isinstance(told, Released | Lost):
+                return
+
+    def close(self) -> None:
+        self.trunk._free(self)
+
+
+class Trunk:
+    """`open_line` opens the device. `ring` is told of each incoming call, with its seizure, and must not wait."""
+
+    def __init__(
+        self,
+        name: str,
+        number: str,
+        *,
+        open_line: Callable[[], AbstractAsyncContextManager[Line]],
+        ring: Callable[[Seizure, Incoming], None],
+    ) -> None:
+        self.name = name
+        self.number = number
+        self.line: Line | None = None
+        self.losses = 0
+        self._open_line = open_line
+        self._ring = ring
+        self._seizure: Seizure | None = None
+        self._unserved: Incoming | None = None
+
+    @property
+    def state(self) -> LineState:
+        return self.line.state if self.line else LineState.DOWN
+
+    def seize(self) -> Seizure:
+        """Raises TrunkDown or TrunkBusy."""
+        if self._seizure is not None:
+            raise TrunkBusy(self.name)
+        if self.line is None or self.state not in (LineState.IDLE, LineState.IN_USE):
+            raise TrunkDown(self.name)
+        self._seizure = Seizure(self, self.line)
+        return self._seizure
+
+    def _free(self, seizure: Seizure) -> None:
+        assert seizure is self._seizure
+        self._seizure = None
+        if self._unserved is not None:
+            self._offer(self._unserved)
+
+    async def keep(self) -> None:
+        """Never returns; a fault of the line is logged and waited out, any other ends the process."""
+        step = 0
+        while True:
+            since = trio.current_time()
+            try:
+                async with self._open_line() as line:
+                    self.line = line
+                    await self._listen(line)
+            except* LineError as group:
+                log.warning("line lost", line=self.name, error=_first(group))
+            finally:
+                self._let_go()
+            if trio.current_time() - since > STEADY_S:
+                step = 0
+            await trio.sleep(BACKOFF_S[min(step, len(BACKOFF_S) - 1)])
+            step += 1
+
+    def _let_go(self) -> None:
+        self.line = None
+        self.losses += 1
+        self._unserved = None
+        if self._seizure is not None:
+            self._seizure.tell(Lost())
+
+    async def _listen(self, line: Line) -> None:
+        while True:
+            event = await line.next_event()
+            match event:
+                case StateChanged(state):
+                    log.info("line state", line=self.name, state=state.value)
+                case Incoming() if self._seizure is None:
+                    self._offer(event)
+                case Incoming():
+                    # Glare: somebody calls while we were about to dial. Served as soon as our own call has given up.
+                    self._unserved = event
+                case _:
+                    if isinstance(event, Released):
+                        self._unserved = None
+                    if self._seizure is not None:
+                        self._seizure.tell(event)
+
+    def _offer(self, incoming: Incoming) -> None:
+        self._unserved = None
+        if self.line is not None:
+            self._seizure = Seizure(self, self.line)
+            self._ring(self._seizure, incoming)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return str(exc)
