@@ -1,0 +1,257 @@
+"""A simulated Quectel EC25, as its host's AT port sees it: bytes in, bytes and orders out.
+
+Sans-IO: nothing here waits, and time is an argument, so the same calls give the same bytes. Who runs it sends each
+`Say` to the host, carries out each order in the network, and calls `elapse` when `deadline` has come:
+
+    ec25 = Ec25(Profile(number="+33700000002"))
+    ec25.receive(b"AT+CPIN?\\r", now=0.0)
+    # [Say(b"AT+CPIN?\\r"), Say(b"\\r\\n+CPIN: READY\\r\\n\\r\\nOK\\r\\n")]
+
+`hil.modem.Modem` runs one on a byte stream. What goes wrong is set on `ec25.faults`.
+"""
+
+from dataclasses import dataclass
+
+from hil.commandline import (
+    Command,
+    Final,
+    Refused,
+    body,
+    error,
+    framed_info,
+    framed_result,
+    next_command,
+)
+from hil.ec25_commands import BASIC_DEFAULTS, SETTINGS, perform
+from hil.faults import Faults
+from hil.module import Module, Order, Profile, Stat
+from hil.network import Cause
+
+# V.250 5.4.1 wants 40; modules take 512 and more. The bench takes no more than the least of them.
+LINE_BYTES = 512
+# A search over all bands.
+SCAN_S = 20.0
+RESULT_CODES = ("RING", "BUSY", "NO CARRIER", "NO ANSWER")
+
+
+@dataclass(frozen=True)
+class Say:
+    """Bytes for the host."""
+
+    data: bytes
+
+
+Effect = Say | Order
+
+
+@dataclass
+class _Pending:
+    """A command line whose answer is not there yet. `aborts`: any byte typed ends it (V.250 5.6.1)."""
+
+    infos: bytes
+    final: str
+    aborts: bool
+
+
+class Ec25:
+    def __init__(self, profile: Profile) -> None:
+        self.module = Module(profile)
+        self.faults = Faults()
+        self._typed = bytearray()
+        self._effects: list[Effect] = []
+        self._pending: _Pending | None = None
+
+    @property
+    def deadline(self) -> float:
+        """When `elapse` is due; infinite when nothing is."""
+        return self.module.agenda.deadline
+
+    @property
+    def audible(self) -> bool:
+        """Call audio runs on the PCM interface."""
+        return self.module.audible
+
+    # --- from the host ---
+
+    def receive(self, data: bytes, now: float) -> list[Effect]:
+        self.module.now = now
+        if self.faults.deaf:
+            return []
+        if self._pending and self._pending.aborts and data:
+            # The byte that aborts is no part of a command.
+            data = data[1:]
+            self._abort()
+        self._typed += data
+        self._work()
+        return self._settled()
+
+    # --- from the world ---
+
+    def elapse(self, now: float) -> list[Effect]:
+        self.module.now = now
+        self.module.agenda.run(now)
+        return self._settled()
+
+    def power_on(self, now: float) -> list[Effect]:
+        """It comes up from nothing: boot URCs follow as time elapses."""
+        self.module.now = now
+        self._typed.clear()
+        self._pending = None
+        self.module.power_on()
+        return self.elapse(now)
+
+    def power_off(self) -> None:
+        self.module.power_off()
+
+    def refuses(self) -> Cause | None:
+        """Why the network can offer it no call now."""
+        module = self.module
+        if not module.callable:
+            return Cause.ABSENT
+        calls = len(list(module.voice))
+        return Cause.BUSY if calls > 1 or (calls == 1 and not (module.waits and module.legs(Stat.ACTIVE))) else None
+
+    def offered(self, number: str | None, now: float) -> tuple[int, list[Effect]]:
+        """A call comes in: its index in +CLCC, by which all else calls it."""
+        self.module.now = now
+        index = self.module.free_index()
+        self.module.offered(index, number)
+        return index, self._settled()
+
+    def moved(self, index: int, stat: Stat, now: float) -> list[Effect]:
+        """The network moved a call on, to alerting or active."""
+        self.module.now = now
+        self.module.moved(index, stat)
+        return self._settled()
+
+    def released(self, index: int, cause: int, now: float, *, locally: bool) -> list[Effect]:
+        self.module.now = now
+        self.module.released(index, cause, locally=locally)
+        return self._settled()
+
+    def pressed(self, key: str, now: float) -> list[Effect]:
+        """The far end's key was heard in the call."""
+        self.module.now = now
+        self.module.pressed(key)
+        return self._settled()
+
+    def buffer_full(self, full: bool, now: float) -> list[Effect]:
+        """EC25: the host wrote faster than real time, or may go on."""
+        self.module.now = now
+        self.module.tell(f"+QPCMV: {not full:d}")
+        return self._settled()
+
+    def set_coverage(self, stat: int, now: float) -> list[Effect]:
+        """What the antenna finds, as a 27.007 7.2 <stat>: 1 home, 2 searching, 3 denied, 5 roaming."""
+        self.module.now = now
+        self.module.set_coverage(stat)
+        return self._settled()
+
+    def set_signal(self, rssi: int, now: float) -> list[Effect]:
+        self.module.now = now
+        self.module.set_signal(rssi)
+        return self._settled()
+
+    # --- one command line after the other ---
+
+    def _basic(self, letter: str) -> str:
+        return self.module.setting(letter, BASIC_DEFAULTS.get(letter, "0"))
+
+    @property
+    def _verbose(self) -> bool:
+        return self._basic("V") == "1"
+
+    def _say(self, data: bytes) -> None:
+        if data:
+            self._effects.append(Say(data))
+
+    def _work(self) -> None:
+        """Echo is what was typed, line by line, as a line may switch it off for the next."""
+        while self._typed and self._pending is None:
+            end = self._typed.find(b"\r") + 1
+            typed = bytes(self._typed[: end or len(self._typed)])
+            # A host that ends lines by CR LF: the LF is neither command nor echo.
+            fresh = typed[self._echoed :]
+            self._say(fresh.lstrip(b"\n") if self._basic("E") == "1" else b"")
+            if not end:
+                self._echoed = len(typed)
+                return
+            self._echoed = 0
+            del self._typed[:end]
+            self._perform(typed)
+
+    _echoed = 0
+
+    def _perform(self, typed: bytes) -> None:
+        text = body(_edited(typed[:-1]).decode("latin-1"))
+        if text is None:
+            return
+        infos, final, scan, hung = b"", "OK", False, False
+        try:
+            if len(typed) > LINE_BYTES:
+                raise Refused
+            while text:
+                asked, text = next_command(text)
+                hung = hung or asked.name in self.faults.hung
+                scan = scan or _scans(asked)
+                for line in perform(self.module, asked):
+                    infos += framed_info(line, verbose=self._verbose)
+        except Refused as exc:
+            final = error(exc.code, int(self.module.setting("+CMEE", SETTINGS["+CMEE"].default)))
+        except Final as exc:
+            final = exc.text
+        if hung:
+            return
+        delay = self.faults.delay_s + (SCAN_S if scan and final == "OK" else 0.0)
+        if not delay:
+            self._answer(infos, final)
+            return
+        pending = self._pending = _Pending(infos, final, scan)
+        self.module.agenda.at(self.module.now + delay, lambda: self._ripe(pending))
+
+    def _answer(self, infos: bytes, final: str) -> None:
+        quiet = self._basic("Q") == "1"
+        self._say(self.faults.spoil(infos, b"" if quiet else framed_result(final, verbose=self._verbose)))
+        # What the command brought about shows behind its result.
+        self._flush()
+
+    def _ripe(self, pending: _Pending) -> None:
+        if self._pending is pending:
+            self._pending = None
+            self._answer(pending.infos, pending.final)
+            self._work()
+
+    def _abort(self) -> None:
+        self._pending = None
+        self._answer(b"", "ABORTED")
+
+    # --- out ---
+
+    def _flush(self) -> None:
+        module = self.module
+        for line in module.news:
+            framed = framed_result if line in RESULT_CODES else framed_info
+            self._say(framed(line, verbose=self._verbose))
+        module.news.clear()
+        self._effects += module.orders
+        module.orders.clear()
+
+    def _settled(self) -> list[Effect]:
+        self._flush()
+        effects, self._effects = self._effects, []
+        return effects
+
+
+def _scans(asked: Command) -> bool:
+    return asked.name == "+COPS" and asked.kind.value == "=?"
+
+
+def _edited(typed: bytes) -> bytes:
+    """S5: a backspace takes back the byte before it."""
+    line = bytearray()
+    for byte in typed:
+        if byte == 0x08:
+            del line[-1:]
+        else:
+            line.append(byte)
+    return bytes(line)

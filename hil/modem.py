@@ -1,0 +1,194 @@
+"""A simulated module at work: on the network at one end, on a byte stream at the other, in the time of trio's clock.
+
+On an in-memory stream, a test of a driver runs on pytest-trio's autojump clock:
+
+    network = Network()
+    modem = Modem(Ec25(Profile(number="+33700000002")), network)
+    host, device = trio.testing.memory_stream_pair()
+    nursery.start_soon(modem.serve_at, device)       # the driver under test has `host`
+    phone = Subscriber("+33783484044", network, nursery, behaviour="answer")    # hil.subscriber
+
+`modem.ec25.faults` says what goes wrong with answers (hil.faults); `inject`, `unplug`, `set_coverage` are the rest of
+its ill luck. `hil.bench` has the same on ptys and with sound.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from hil.ec25 import Ec25, Effect, Say
+from hil.module import Answer, Dial, Nmea, Press, Release, Restart, Ring, Stat
+from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
+
+# What a host may leave unread before a device's words are lost: far more than a boot or a long +CMGL.
+UNREAD_CHUNKS = 1024
+_LEAVES = b""
+
+
+class Modem:
+    """A party of the network whose owner talks AT. It is on the network from the start, host or not."""
+
+    def __init__(self, ec25: Ec25, network: Network) -> None:
+        self.ec25 = ec25
+        # The module asked to come back by itself: AT+CFUN=1,1, and not AT+QPOWD.
+        self.restarts = False
+        # What a switched-on GNSS says goes to the PCM port, if there is one.
+        self.on_nmea: Callable[[bytes], None] = lambda data: None
+        self._network = network
+        self._calls: dict[int, Call] = {}
+        self._hung_up: list[Call] = []
+        self._powered = True
+        self._words: trio.MemorySendChannel[bytes] | None = None
+        self._scope = trio.CancelScope()
+        self._moved = trio.Event()
+        network.join(self)
+
+    @property
+    def number(self) -> str:
+        return self.ec25.module.profile.number
+
+    @property
+    def calls(self) -> list[Call]:
+        return list(self._calls.values())
+
+    # --- its host ---
+
+    async def serve_at(self, stream: trio.abc.Stream) -> None:
+        """Until the host closes its end, or the module leaves it: by `unplug`, or by a restart of its own.
+
+        A module that was unplugged is plugged by serving it again: it boots, and says so on this stream.
+        """
+        words, spoken = trio.open_memory_channel[bytes](UNREAD_CHUNKS)
+        self._words = words
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                if not self._powered:
+                    self._power_on()
+                nursery.start_soon(self._speak, stream, spoken)
+                nursery.start_soon(self._keep_time)
+                await self._listen(stream)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._words = None
+
+    async def _listen(self, stream: trio.abc.ReceiveStream) -> None:
+        try:
+            async for data in stream:
+                self._act(self.ec25.receive(bytes(data), trio.current_time()))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def _speak(self, stream: trio.abc.SendStream, spoken: trio.MemoryReceiveChannel[bytes]) -> None:
+        try:
+            async for data in spoken:
+                if data == _LEAVES:
+                    self._scope.cancel()
+                await stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._moved = trio.Event()
+            with trio.move_on_at(self.ec25.deadline):
+                await self._moved.wait()
+            if self.ec25.deadline <= trio.current_time():
+                self._act(self.ec25.elapse(trio.current_time()))
+
+    def _say(self, data: bytes) -> None:
+        if self._words is None:
+            return
+        try:
+            self._words.send_nowait(data)
+        except trio.WouldBlock:
+            # The host does not read: a device has no place for more either.
+            return
+
+    def inject(self, data: bytes) -> None:
+        """Bytes on the AT port as if the module had said them: noise, URCs it does not mean, half a line."""
+        self._act([Say(data)])
+
+    # --- its power and its air ---
+
+    def unplug(self) -> None:
+        """Off the bus and off the network at once: without power it says nothing to either."""
+        self._leave()
+        self._scope.cancel()
+
+    def _leave(self) -> None:
+        self._powered = False
+        self.ec25.power_off()
+        self._calls.clear()
+        self._network.leave(self)
+
+    def _power_on(self) -> None:
+        self._powered, self.restarts = True, False
+        self._network.join(self)
+        self._act(self.ec25.power_on(trio.current_time()))
+
+    def set_coverage(self, stat: int) -> None:
+        """What the antenna finds, as a 27.007 7.2 <stat>: 1 home, 2 searching, 3 denied, 5 roaming."""
+        self._act(self.ec25.set_coverage(stat, trio.current_time()))
+
+    def set_signal(self, rssi: int) -> None:
+        self._act(self.ec25.set_signal(rssi, trio.current_time()))
+
+    def buffer_full(self, full: bool) -> None:
+        """The device's uplink buffer filled, or has room again."""
+        self._act(self.ec25.buffer_full(full, trio.current_time()))
+
+    # --- the network ---
+
+    def refuses(self) -> Cause | None:
+        return self.ec25.refuses()
+
+    def told(self, event: Event) -> None:
+        now = trio.current_time()
+        if isinstance(event, Offered):
+            index, effects = self.ec25.offered(event.call.presented, now)
+            self._calls[index] = event.call
+            self._act(effects)
+            return
+        index = next((index for index, call in self._calls.items() if call is event.call), 0)
+        match event:
+            case _ if not index:
+                return
+            case Alerting():
+                self._act(self.ec25.moved(index, Stat.ALERTING, now))
+            case Answered():
+                self._act(self.ec25.moved(index, Stat.ACTIVE, now))
+            case Pressed(key=key):
+                self._act(self.ec25.pressed(key, now))
+            case Released(call=call):
+                locally = call in self._hung_up
+                if locally:
+                    self._hung_up.remove(call)
+                del self._calls[index]
+                self._act(self.ec25.released(index, call.cause or Cause.NORMAL, now, locally=locally))
+
+    def _act(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Say(data):
+                    self._say(data)
+                case Nmea(data):
+                    self.on_nmea(data)
+                case Dial(index, number, withheld):
+                    self._calls[index] = call = Call(self, number, withheld)
+                    self._network.dial(call)
+                case Ring(index):
+                    self._network.ring(self._calls[index])
+                case Answer(index):
+                    if self._calls[index].state is not State.ACTIVE:
+                        self._network.answer(self._calls[index])
+                case Release(index, cause):
+                    self._hung_up.append(self._calls[index])
+                    self._network.release(self._calls[index], cause)
+                case Press(index, key):
+                    self._network.press(self._calls[index], self, key)
+                case Restart(again):
+                    self.restarts = again
+                    self._leave()
+                    self._say(_LEAVES)
+        self._moved.set()
