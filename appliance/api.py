@@ -1,0 +1,147 @@
+"""HTTP: who may ask, which of the contracts answers, and what an error looks like there."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from secrets import choice
+from string import ascii_lowercase, digits
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from appliance.contracts import sfvopi
+from appliance.contracts.sfvopi import Refusal, Refused
+from appliance.control import Control
+from appliance.health import Health
+from appliance.store import Store
+
+# Our bound; the largest body that the contract knows is under 10 KiB.
+BODY_LIMIT_BYTES = 256 * 1024
+PREFIX = "/superfone"
+
+# sfvopi, sections 2 to 4: what an unexpected fault is called, by endpoint.
+FAILURES = {
+    "create_app": "Failed to create SFVoPI app: {error}",
+    "list_apps": "Failed to get SFVoPI apps: {error}",
+    "link_number": "Failed to link number: {error}",
+    "place_call": "Failed to initiate outbound call",
+}
+
+
+def answer(status: int, content: Any) -> Response:
+    return Response(json.dumps(content, ensure_ascii=False), status, media_type="application/json")
+
+
+def refuse(refusal: Refusal) -> Response:
+    return answer(refusal.status, {"message": refusal.message})
+
+
+def new_id(prefix: str) -> str:
+    """As the contract shapes its ids: the prefix and twelve lower-case letters and digits."""
+    return prefix + "".join(choice(ascii_lowercase + digits) for _ in range(12))
+
+
+async def read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT_BYTES:
+            raise Refused(sfvopi.BAD_BODY)
+    return bytes(body)
+
+
+class KeyRequired:
+    """Nothing under PREFIX is seen without a key: it is asked for before path and body (sfvopi 1)."""
+
+    def __init__(self, app: ASGIApp, store: Store) -> None:
+        self._app = app
+        self._store = store
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX + "/"):
+            refusal = await self._check(dict(scope["headers"]).get(b"x-api-key"))
+            if refusal is not None:
+                await refuse(refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _check(self, key: bytes | None) -> Refusal | None:
+        if not key:
+            return sfvopi.KEY_MISSING
+        # The digest is compared, so the time of the look-up says nothing about a key.
+        known = await self._store.key_known(sha256(key).hexdigest())
+        return None if known else sfvopi.KEY_UNKNOWN
+
+
+def sfvopi_routes(
+    control: Control, store: Store, *, org_id: int, country: str, now: Callable[[], datetime]
+) -> APIRouter:
+    routes = APIRouter(prefix=f"{PREFIX}/sfvopi")
+
+    @routes.post("/apps")
+    async def create_app(request: Request) -> Response:
+        app = sfvopi.new_app(await read_body(request), app_id=new_id("sfv_app_"), now=now())
+        await store.save_app(app)
+        return answer(200, sfvopi.success(sfvopi.app_json(app, org_id)))
+
+    @routes.get("/apps")
+    async def list_apps() -> Response:
+        return answer(200, sfvopi.success([sfvopi.app_json(app, org_id) for app in await store.apps()]))
+
+    @routes.post("/apps/{app_id}/numbers")
+    async def link_number(app_id: str, request: Request) -> Response:
+        number = sfvopi.number_to_link(await read_body(request), country=country)
+        if await store.app(app_id) is None:
+            raise Refused(sfvopi.APP_NOT_FOUND)
+        if number not in {trunk.number for trunk in control.trunks}:
+            raise Refused(sfvopi.NOT_OUR_NUMBER)
+        link = await store.link(sfvopi.Link(app_id, number, sfvopi.timestamp(now())))
+        if link is None:
+            raise Refused(sfvopi.APP_NOT_FOUND)
+        if link.app_id != app_id:
+            raise Refused(sfvopi.NUMBER_TAKEN)
+        return answer(200, sfvopi.success(sfvopi.link_json(link, org_id)))
+
+    @routes.post("/calls")
+    async def place_call(request: Request) -> Response:
+        order = sfvopi.order(await read_body(request), country=country)
+        app = await store.app_of_number(order.from_)
+        if app is None or app.status != "ACTIVE":
+            raise Refused(sfvopi.not_linked(order.from_))
+        request_uuid = new_id("sfv_ob_req_")
+        await control.place(order, app, request_uuid)
+        return answer(200, sfvopi.success(sfvopi.queued_json(request_uuid)))
+
+    return routes
+
+
+def make_api(
+    control: Control, store: Store, health: Health, *, org_id: int, country: str, now: Callable[[], datetime]
+) -> FastAPI:
+    api = FastAPI(title="Branchline", openapi_url=None)
+    api.add_middleware(KeyRequired, store=store)  # type: ignore[arg-type]
+    api.include_router(sfvopi_routes(control, store, org_id=org_id, country=country, now=now))
+
+    @api.get("/healthz")
+    async def healthz() -> Response:
+        report = await health.report()
+        return answer(200 if report["status"] == "ok" else 503, report)
+
+    @api.exception_handler(Refused)
+    async def refused(_request: Request, exc: Refused) -> Response:
+        return refuse(exc.refusal)
+
+    @api.exception_handler(HTTPException)
+    async def unknown(_request: Request, exc: HTTPException) -> Response:
+        # Unknown path, or a known one with another method.
+        return refuse(Refusal(exc.status_code, exc.detail))
+
+    @api.exception_handler(Exception)
+    async def failed(request: Request, exc: Exception) -> Response:
+        name = getattr(request.scope.get("route"), "name", "")
+        return refuse(Refusal(500, FAILURES.get(name, "Internal Server Error").format(error=exc)))
+
+    return api

@@ -1,0 +1,99 @@
+"""How the box is, for whoever asks over HTTP and for systemd's watchdog."""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+import trio
+
+from appliance.outbox import Outbox
+from appliance.trunk import Trunk
+from native import Engine
+
+log = structlog.get_logger(__name__)
+
+# The media clock ticks fifty times a second; one that stood still this long is broken, whatever the reason.
+STILL_LIMIT_S = 1.0
+LOOK_EVERY_S = 0.5
+
+
+class Notifier:
+    """systemd's socket (sd_notify(3)), or nothing where there is none."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+        watchdog_us = environment.get("WATCHDOG_USEC", "")
+        # systemd asks for twice as many signs of life as it needs (sd_watchdog_enabled(3)).
+        self.watchdog_s = int(watchdog_us) / 2e6 if watchdog_us.isdigit() else None
+
+    def say(self, state: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as notify:
+            try:
+                notify.sendto(state.encode(), self._address)
+            except OSError as exc:
+                log.warning("systemd can't be told", state=state, error=str(exc))
+
+
+class Health:
+    """A box whose media clock stands still is unwell: no call has sound. A line that is down is only told."""
+
+    def __init__(self, engine: Engine, trunks: Sequence[Trunk], outbox: Outbox, notifier: Notifier) -> None:
+        self._engine = engine
+        self._trunks = trunks
+        self._outbox = outbox
+        self._notifier = notifier
+        self._ticks = 0
+        self._ticked_at = 0.0
+        self._worst_late_us = 0
+
+    async def watch(self) -> None:
+        """Tells systemd that we are ready, and then that we live - as long as both the event loop and the media do."""
+        self._notifier.say("READY=1")
+        pulse_s = self._notifier.watchdog_s
+        try:
+            while True:
+                if self._look() and pulse_s is not None:
+                    self._notifier.say("WATCHDOG=1")
+                await trio.sleep(min(LOOK_EVERY_S, pulse_s or LOOK_EVERY_S))
+        finally:
+            self._notifier.say("STOPPING=1")
+
+    def _look(self) -> bool:
+        stats = self._engine.stats()
+        self._worst_late_us = max(self._worst_late_us, stats.worst_late_us)
+        if stats.ticks != self._ticks:
+            self._ticks, self._ticked_at = stats.ticks, trio.current_time()
+        return trio.current_time() - self._ticked_at < STILL_LIMIT_S
+
+    async def report(self) -> dict[str, Any]:
+        """`worst_late_us` is since the last report."""
+        ticking = self._look()
+        stats = self._engine.stats()
+        worst_late_us, self._worst_late_us = self._worst_late_us, 0
+        return {
+            "status": "ok" if ticking else "media stopped",
+            "media": {
+                "ticks": stats.ticks,
+                "skipped": stats.skipped,
+                "worst_late_us": worst_late_us,
+                "realtime": stats.realtime,
+            },
+            "lines": [_line(trunk) for trunk in self._trunks],
+            "undelivered_events": await self._outbox.pending(),
+        }
+
+
+def _line(trunk: Trunk) -> dict[str, Any]:
+    line = trunk.line
+    return {
+        "name": trunk.name,
+        "number": trunk.number,
+        "state": trunk.state.value,
+        "operator": line.identity.operator if line else None,
+        "signal_dbm": line.signal_dbm if line else None,
+        "losses": trunk.losses,
+    }
