@@ -94,7 +94,7 @@ def refusal(address: str, *, encrypted: bool, allow_loopback: bool) -> str | Non
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
     if ip.is_loopback:
-        return None if allow_loopback else f"{address} is this box itself"
+        return None if allow_loopback else f"{address} is this box itself, which only lab.allow_loopback permits"
     if ip.is_link_local or ip in METADATA:
         return f"{address} is link-local or a metadata service"
     if any(ip in network for network in LAN):

@@ -1,0 +1,272 @@
+from pathlib import Path
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config import Config, ConfigError, LineConfig, Service, Webhook, parse
+
+SERVICE = '[service]\ndata_dir = "/var/lib/branchline"\n'
+LINE = """
+[[lines]]
+name = "office"
+model = "ec25"
+number = "+33700000002"
+at = "/dev/serial/by-path/modem-if02"
+pcm = "/dev/serial/by-path/modem-if01"
+"""
+WEBHOOK = """
+[[webhooks]]
+url = "https://crm.example/hook"
+secret = "whsec_0123456789abcdef01234567"
+"""
+SECRET = "whsec_0123456789abcdef01234567"
+
+
+def read(text: str) -> Config:
+    return parse(text, {"ec25"})
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return list(caught.value.problems)
+
+
+def with_line(**changes: str) -> str:
+    """The line above with some values written otherwise; an empty text leaves the key out."""
+    rows = dict(row.split(" = ", 1) for row in LINE.strip().splitlines()[1:]) | changes
+    return "[[lines]]\n" + "".join(f"{key} = {value}\n" for key, value in rows.items() if value)
+
+
+def with_webhook(**changes: str) -> str:
+    rows = {"url": '"https://crm.example/hook"', "secret": f'"{SECRET}"'} | changes
+    return "[[webhooks]]\n" + "".join(f"{key} = {value}\n" for key, value in rows.items() if value)
+
+
+def test_the_least_configuration_has_every_default():
+    assert read(SERVICE) == Config(
+        service=Service(data_dir="/var/lib/branchline", listen="127.0.0.1:8080", log_level="info", recordings=True)
+    )
+    assert read(SERVICE).sfvopi.org_id == 1
+    assert read(SERVICE).sfvopi.default_country == "FR"
+    assert not read(SERVICE).lab.allow_loopback
+
+
+def test_a_whole_configuration():
+    config = read(
+        SERVICE
+        + 'listen = "[::]:80"\nlog_level = "debug"\nrecordings = false\n'
+        + LINE
+        + WEBHOOK
+        + 'events = ["phone_call.*", "sms.received"]\nname = "crm"\n'
+        + '[sfvopi]\norg_id = 7\ndefault_country = "IN"\n[lab]\nallow_loopback = true\n'
+    )
+    assert config.service.data_dir == Path("/var/lib/branchline")
+    assert config.lines[0].at == Path("/dev/serial/by-path/modem-if02")
+    assert config.webhooks[0].events == ("phone_call.*", "sms.received")
+    assert config.webhooks[0].key == "crm"
+    assert (config.sfvopi.org_id, config.sfvopi.default_country, config.lab.allow_loopback) == (7, "IN", True)
+
+
+def test_values_are_frozen():
+    with pytest.raises(pydantic.ValidationError):
+        read(SERVICE).service.recordings = False
+
+
+def test_a_webhook_without_a_name_is_known_by_its_address():
+    assert read(SERVICE + WEBHOOK).webhooks[0].key == "https://crm.example/hook"
+
+
+def test_the_secret_is_in_no_representation_and_no_message():
+    assert SECRET not in repr(read(SERVICE + WEBHOOK))
+    assert SECRET not in str(problems(SERVICE + with_webhook(secrets=f'"{SECRET}"', events="[]")))
+    assert "tooshort" not in str(problems(SERVICE + with_webhook(secret='"tooshort"')))
+
+
+ONE_FAULT = {
+    "": "service: is missing",
+    "[service]": "service.data_dir: is missing",
+    "service = 1": "service: must be one section that begins with [service]",
+    '[service]\ndata_dir = "data"': ('service.data_dir: must be a path from the root, like "/var/lib/branchline"'),
+    "[service]\ndata_dir = 1": 'service.data_dir: must be a path from the root, like "/var/lib/branchline"',
+    SERVICE + 'listen = "8080"': 'service.listen: "8080" is not an address and a port, like "127.0.0.1:8080"',
+    SERVICE + 'listen = "::1:80"': 'service.listen: "::1:80" is not an address and a port, like "127.0.0.1:8080"',
+    SERVICE + 'listen = "a:65536"': 'service.listen: "a:65536" is not an address and a port, like "127.0.0.1:8080"',
+    SERVICE + "listen = 8080": "service.listen: must be text in quotes",
+    SERVICE + 'log_level = "loud"': "service.log_level: must be 'debug', 'info', 'warning' or 'error'",
+    SERVICE + 'recordings = "yes"': "service.recordings: must be true or false, without quotes",
+    SERVICE + "recording = true": 'service.recording: unknown key, did you mean "recordings"?',
+    SERVICE + "zzz = 1": "service.zzz: unknown key (known: data_dir, listen, log_level, recordings)",
+    SERVICE + "[[line]]": 'line: unknown key, did you mean "lines"?',
+    SERVICE + "[lines]": "lines: must be sections that each begin with [[lines]]",
+    SERVICE + with_line(name='"Büro"'): 'lines.1.name: "Büro" must be 1 to 32 of a-z, 0-9 and -',
+    SERVICE + with_line(name='""'): 'lines.1.name: "" must be 1 to 32 of a-z, 0-9 and -',
+    SERVICE + with_line(name=f'"{"a" * 33}"'): f'lines.1.name: "{"a" * 33}" must be 1 to 32 of a-z, 0-9 and -',
+    SERVICE + with_line(model='"sim7700"'): 'lines.1.model: unknown model "sim7700" (known: ec25)',
+    SERVICE + with_line(model=""): "lines.1.model: is missing",
+    SERVICE + with_line(number='"0612345678"'): (
+        'lines.1.number: "0612345678" is not an international number, like "+33612345678"'
+    ),
+    SERVICE + with_line(number="33612345678"): "lines.1.number: must be text in quotes",
+    SERVICE + with_line(at='"ttyUSB2"'): ('lines.1.at: must be a path from the root, like "/var/lib/branchline"'),
+    SERVICE + with_line(prt='"x"'): "lines.1.prt: unknown key (known: name, model, number, at, pcm)",
+    SERVICE + LINE + with_line(number='"+33700000003"', at='"/a"', pcm='"/b"'): (
+        'lines.2.name: "office" is taken already by lines.1.name'
+    ),
+    SERVICE + LINE + with_line(name='"b"', at='"/a"', pcm='"/b"'): (
+        'lines.2.number: "+33700000002" is taken already by lines.1.number'
+    ),
+    SERVICE + with_line(pcm='"/dev/serial/by-path/modem-if02"'): (
+        'lines.1.pcm: "/dev/serial/by-path/modem-if02" is taken already by lines.1.at'
+    ),
+    SERVICE
+    + LINE
+    + with_line(name='"b"', number='"+33700000003"', at='"/dev/serial/by-path/modem-if01"', pcm='"/b"'): (
+        'lines.2.at: "/dev/serial/by-path/modem-if01" is taken already by lines.1.pcm'
+    ),
+    SERVICE + with_webhook(secret='"' + "s" * 23 + '"'): "webhooks.1.secret: must be at least 24 characters long",
+    SERVICE + with_webhook(secret=""): "webhooks.1.secret: is missing",
+    SERVICE + with_webhook(name='""'): "webhooks.1.name: must be at least 1 characters long",
+    SERVICE + with_webhook(events="[]"): 'webhooks.1.events: must name at least one event; ["*"] is all',
+    SERVICE + with_webhook(events='"*"'): "webhooks.1.events: must be a list",
+    SERVICE + with_webhook(events='["*", 1]'): "webhooks.1.events.2: must be text in quotes",
+    SERVICE + WEBHOOK + WEBHOOK: ('webhooks.2.url: "https://crm.example/hook" is taken already by webhooks.1.url'),
+    SERVICE + "[sfvopi]\norg_id = 0": "sfvopi.org_id: must be at least 1",
+    SERVICE + '[sfvopi]\norg_id = "1"': "sfvopi.org_id: must be a whole number",
+    SERVICE + '[sfvopi]\ndefault_country = "fr"': (
+        'sfvopi.default_country: "fr" is not a country of two capital letters, like "FR" (ISO 3166)'
+    ),
+    SERVICE + "[lab]\nallow_loopback = 1": "lab.allow_loopback: must be true or false, without quotes",
+    "[service\n": "line 1, column 9: expected ']' at the end of a table declaration",
+    SERVICE + "listen = 127.0.0.1:8080": ("line 3, column 15: expected newline or end of document after a statement"),
+    SERVICE + 'listen = "': "end of document: unterminated string",
+}
+
+
+@pytest.mark.parametrize("text", ONE_FAULT)
+def test_a_fault_is_named_with_its_key(text):
+    assert problems(text) == [ONE_FAULT[text]]
+
+
+def test_an_unknown_event_is_named_with_the_known_ones():
+    (problem,) = problems(SERVICE + with_webhook(events='["phone_call.rang"]'))
+    assert problem.startswith('webhooks.1.events: unknown event "phone_call.rang" (known: *, phone_call.*, ')
+
+
+def test_all_problems_come_at_once():
+    text = (
+        SERVICE
+        + 'listen = "x"\nlogs = 1\n'
+        + LINE
+        + with_line(model='"sim7700"', number='"12"')
+        + with_webhook(secret='"short"')
+    )
+    assert [problem.split(": ")[0] for problem in problems(text)] == [
+        "service.listen",
+        "service.logs",
+        "lines.2.model",
+        "lines.2.number",
+        "webhooks.1.secret",
+        "lines.2.name",
+        "lines.2.at",
+        "lines.2.pcm",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "crm.example/hook",
+        "//crm.example/hook",
+        "ftp://crm.example/hook",
+        "https://",
+        "https:///hook",
+        "https://crm.example:0/",
+        "https://crm.example:99999/",
+        "https://[::1/",
+        "https://user@crm.example/",
+        "https://user:secret@crm.example/",
+        "https://@crm.example/",
+        "https://crm.example/a b",
+        "https://crm.example/é",
+        "https://crm.example/" + "a" * 2029,
+        "http://localhost:9000/",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://0.0.0.0/",
+        "http://8.8.8.8/",
+    ],
+)
+def test_an_address_that_no_event_may_go_to(url):
+    (problem,) = problems(SERVICE + with_webhook(url=f'"{url}"'))
+    assert problem.startswith("webhooks.1.url: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://crm.example/" + "a" * 2028,
+        "http://crm.lan:8000/hook?key=a%20b",
+        "http://192.168.1.9/hook",
+        "https://[2606:4700::1]/",
+    ],
+)
+def test_an_address_that_events_may_go_to(url):
+    assert read(SERVICE + with_webhook(url=f'"{url}"')).webhooks[0].url == url
+
+
+def test_a_lab_may_send_to_itself():
+    config = read(SERVICE + with_webhook(url='"http://127.0.0.1:9000/"') + "[lab]\nallow_loopback = true\n")
+    assert config.webhooks[0].url == "http://127.0.0.1:9000/"
+
+
+TOML = st.recursive(
+    st.booleans() | st.integers() | st.text(st.characters(codec="ascii")) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'''" + "".join(c for c in value if c.isprintable() and c != "'") + "'''"
+    return "[" + ", ".join(map(toml, value)) + "]" if isinstance(value, list) else repr(value)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*Service.model_fields, "x"]), TOML),
+    st.dictionaries(st.sampled_from([*LineConfig.model_fields, "x"]), TOML),
+    st.dictionaries(st.sampled_from([*Webhook.model_fields, "x"]), TOML),
+)
+def test_any_values_at_all_end_in_a_configuration_or_in_named_problems(service, line, webhook):
+    text = ""
+    for header, rows in (("[service]", service), ("[[lines]]", line), ("[[webhooks]]", webhook)):
+        text += header + "\n" + "".join(f"{key} = {toml(value)}\n" for key, value in rows.items())
+    found: tuple[str, ...] = ()
+    try:
+        read(text)
+    except ConfigError as exc:
+        found = exc.problems or ("no problem named",)
+    assert all(problem.startswith(("service.", "lines.1.", "webhooks.1.")) for problem in found)
+
+
+@given(st.text())
+def test_any_text_at_all_ends_in_named_problems(text):
+    assert problems(text)
+
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+@pytest.mark.skipif(not README.exists(), reason="no README.md in this tree")
+def test_the_configurations_of_the_readme_hold():
+    samples = [block.split("```")[0] for block in README.read_text().split("```toml\n")[1:]]
+    assert samples
+    for sample in samples:
+        read(sample)
