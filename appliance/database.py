@@ -1,0 +1,273 @@
+"""The box's one SQLite file: its schema, the one thread that may touch it, and what a commit is.
+
+A commit is on the disk when `write` returns (WAL, synchronous=FULL): only then may anybody be told. Writes that wait
+for the disk at the same moment share one commit, as an SD card syncs some hundred times a second at best.
+
+Each commit has a name. For tests, `BRANCHLINE_CRASH_AT=before.call.ended` or `after.call.ended:2` in the environment
+ends the process there and then by SIGKILL, the first or the second time that it comes by.
+"""
+
+import os
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+# Another process may hold the file for a moment: `branchline token create` beside the service.
+BUSY_LIMIT_S = 10
+
+
+class StoreError(Exception):
+    """The file can't be used: damaged, newer than this program, disk full. The message says which; no retry helps."""
+
+
+class Commit(StrEnum):
+    APP_SAVED = "app.saved"
+    APP_DELETED = "app.deleted"
+    NUMBER_LINKED = "number.linked"
+    NUMBER_UNLINKED = "number.unlinked"
+    KEY_ADDED = "key.added"
+    KEY_REVOKED = "key.revoked"
+    # One for each state that a call comes into, with the events that tell it.
+    CALL_QUEUED = "call.queued"
+    CALL_INCOMING = "call.incoming"
+    CALL_DIALING = "call.dialing"
+    CALL_ALERTING = "call.alerting"
+    CALL_ACTIVE = "call.active"
+    CALL_ENDED = "call.ended"
+    RECORDING_OPENED = "recording.opened"
+    RECORDING_ENCODED = "recording.encoded"
+    # What became of an attempt to deliver: what was sent before this commit is sent again after a crash.
+    DELIVERY_ATTEMPTED = "delivery.attempted"
+    OUTBOX_AGED = "outbox.aged"
+
+
+_crash_name, _, _crash_count = os.environ.get("BRANCHLINE_CRASH_AT", "").partition(":")
+_crash_countdown = [int(_crash_count or 1)]
+
+
+def crash_point(name: str) -> None:
+    if name == _crash_name:
+        _crash_countdown[0] -= 1
+        if _crash_countdown[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+# Each entry brings a file from the version before to its own; what is once released never changes. Times of day are
+# ISO 8601 text, for people; `due_at` alone is a number (Unix seconds), since it is compared.
+MIGRATIONS: tuple[Sequence[str], ...] = (
+    (
+        """CREATE TABLE apps (
+            app_id TEXT PRIMARY KEY, name TEXT NOT NULL,
+            answer_url TEXT NOT NULL, answer_method TEXT NOT NULL,
+            hangup_url TEXT, hangup_method TEXT NOT NULL,
+            fallback_answer_url TEXT, fallback_answer_method TEXT NOT NULL,
+            status TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT
+        ) STRICT""",
+        """CREATE TABLE links (
+            number TEXT PRIMARY KEY,
+            app_id TEXT NOT NULL REFERENCES apps ON DELETE CASCADE,
+            created_at TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX links_of_app ON links (app_id)",
+        """CREATE TABLE keys (
+            sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, created_at TEXT NOT NULL, revoked_at TEXT
+        ) STRICT""",
+        """CREATE TABLE calls (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, request_uuid TEXT UNIQUE,
+            line TEXT NOT NULL, direction TEXT NOT NULL, from_ TEXT NOT NULL, to_ TEXT NOT NULL,
+            state TEXT NOT NULL, started_at TEXT NOT NULL, answered_at TEXT, ended_at TEXT,
+            reason TEXT, cause INTEGER, app_id TEXT, route TEXT NOT NULL,
+            CHECK ((state = 'ended') = (ended_at IS NOT NULL)),
+            CHECK ((state = 'ended') = (reason IS NOT NULL AND cause IS NOT NULL))
+        ) STRICT""",
+        "CREATE INDEX open_calls ON calls (id) WHERE ended_at IS NULL",
+        """CREATE TABLE recordings (
+            wav TEXT PRIMARY KEY, call_id INTEGER NOT NULL REFERENCES calls,
+            frames INTEGER, size_bytes INTEGER, sha256 TEXT
+        ) STRICT""",
+        "CREATE INDEX recordings_of_call ON recordings (call_id)",
+        """CREATE TABLE deliveries (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+            webhook TEXT NOT NULL, type TEXT NOT NULL, body BLOB NOT NULL,
+            state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'dead')),
+            attempts INTEGER NOT NULL DEFAULT 0, due_at REAL NOT NULL, born_h INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE INDEX pending ON deliveries (webhook, seq, due_at) WHERE state = 'pending'",
+        "CREATE INDEX births ON deliveries (born_h)",
+        """CREATE TABLE attempts (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, webhook TEXT NOT NULL, event_id TEXT NOT NULL, type TEXT NOT NULL,
+            attempt INTEGER NOT NULL, url TEXT NOT NULL, code INTEGER, response BLOB NOT NULL, error TEXT,
+            duration_ms INTEGER NOT NULL, at TEXT NOT NULL, next_at TEXT
+        ) STRICT""",
+        "CREATE INDEX attempts_of_webhook ON attempts (webhook, seq)",
+        "CREATE TABLE gone (url TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT",
+        # How long this box has been up, all in all: the age of what waits, whatever the wall clock does.
+        "CREATE TABLE uptime (hours INTEGER NOT NULL) STRICT",
+        "INSERT INTO uptime VALUES (0)",
+    ),
+)
+
+
+@dataclass(eq=False)
+class _Job(Generic[T]):
+    """One write, with others perhaps, on its way into a commit."""
+
+    commit: Commit
+    work: Callable[[sqlite3.Connection], T]
+    done: bool = False
+    results: list[T] = field(default_factory=list)
+    error: BaseException | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """What the work itself gets wrong is its own: it leaves nothing behind, and the others go on."""
+        connection.execute("SAVEPOINT job")
+        try:
+            self.results.append(self.work(connection))
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as exc:
+            self.error = exc
+        except sqlite3.Error:
+            raise
+        except Exception as exc:
+            self.error = exc
+        if self.error is not None:
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+
+    def result(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.results[0]
+
+
+class Database:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._turn = trio.Lock()
+        # Its own: a commit must not queue behind other work that blocks.
+        self._thread = trio.CapacityLimiter(1)
+        self._waiting: list[_Job[object]] = []
+
+    async def write(self, commit: Commit, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Returns what `work` returned, once it is on the disk. When cancelled it is either there wholly or not at all.
+
+        Raises:
+            StoreError: nothing was written.
+        """
+        job = _Job(commit, work)
+        self._waiting.append(job)  # type: ignore[arg-type]
+        try:
+            async with self._turn:
+                if not job.done:
+                    jobs, self._waiting = self._waiting, []
+                    await trio.to_thread.run_sync(self._commit, jobs, limiter=self._thread)
+        finally:
+            if job in self._waiting:
+                self._waiting.remove(job)  # type: ignore[arg-type]
+        return job.result()
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        async with self._turn:
+            return await trio.to_thread.run_sync(self._read, query, limiter=self._thread)
+
+    def _commit(self, jobs: Sequence[_Job[object]]) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                job.run(self._connection)
+            for job in jobs:
+                crash_point(f"before.{job.commit}")
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            for job in jobs:
+                job.error = self._unusable(exc)
+        for job in jobs:
+            job.done = True
+            crash_point(f"after.{job.commit}")
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return query(self._connection)
+        except sqlite3.DatabaseError as exc:
+            raise self._unusable(exc) from exc
+
+    def _unusable(self, cause: sqlite3.Error) -> StoreError:
+        error = StoreError(f"{self._path}: {cause}")
+        error.__cause__ = cause
+        return error
+
+
+@asynccontextmanager
+async def open_database(path: Path) -> AsyncIterator[Database]:
+    """Made when it is not there, brought up to this program's version when it is older.
+
+    Raises:
+        StoreError: it can't be used.
+    """
+    connection = await trio.to_thread.run_sync(_open, path)
+    database = Database(connection, path)
+    try:
+        yield database
+    finally:
+        with trio.CancelScope(shield=True):
+            await database.read(sqlite3.Connection.close)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        # SQLite gives its -wal and -shm files the same rights: there are telephone numbers in them.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, BUSY_LIMIT_S, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as exc:
+        raise StoreError(f"{path} can't be opened: {exc}") from exc
+    try:
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(f"{path}: this file system can't keep a write-ahead log")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise sqlite3.DatabaseError(damage)
+        migrate(connection, path)
+    except sqlite3.DatabaseError as exc:
+        connection.close()
+        what = "can't be used" if isinstance(exc, sqlite3.OperationalError) else "is damaged"
+        raise StoreError(f"{path} {what}: {exc}") from exc
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Each step is there wholly or not at all, and another process may be at the same step."""
+    execute = connection.execute
+    while True:
+        execute("BEGIN IMMEDIATE")
+        try:
+            version = execute("PRAGMA user_version").fetchone()[0]
+            if version > len(migrations):
+                raise StoreError(
+                    f"{path} is of version {version}, written by a newer program; this one knows {len(migrations)}"
+                )
+            if version == len(migrations):
+                return
+            for statement in migrations[version]:
+                execute(statement)
+            execute(f"PRAGMA user_version = {version + 1}")
+            execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                execute("ROLLBACK")
