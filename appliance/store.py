@@ -1,0 +1,236 @@
+"""What the box remembers: apps, their numbers, keys, calls and recordings.
+
+Facts that must be true together are one commit: a call's change of state, and the events that tell it.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import astuple, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from appliance.call import Call, Direction, Ended, Reason, State
+from appliance.config import Webhook
+from appliance.contracts.sfvopi import App, Link
+from appliance.database import Commit, Database, open_database
+from appliance.events import Event, of_call
+from appliance.outbox import Outbox
+
+APP_COLUMNS = ", ".join(field.name for field in fields(App))
+CALL_COLUMNS = """id, uuid, line, direction, from_, to_, started_at, state, request_uuid, app_id, answered_at, ended_at,
+    reason, cause"""
+
+
+class Encoded(Protocol):
+    """What is to be known of a recording's final file."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+class Store:
+    """Open with `open_store`."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self._database = database
+
+    # --- apps and their numbers -------------------------------------------------------------------------------------
+
+    async def save_app(self, app: App) -> None:
+        """New, or in the place of the one with its id."""
+        changes = ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(App)[1:])
+        statement = f"""INSERT INTO apps ({APP_COLUMNS}) VALUES ({", ".join("?" * len(fields(App)))})
+            ON CONFLICT (app_id) DO UPDATE SET {changes}"""
+        await self._execute(Commit.APP_SAVED, statement, *astuple(app))
+
+    async def apps(self) -> list[App]:
+        """Newest first."""
+        # By the order of their making: the clock may have been wrong.
+        return [App(*row) for row in await self._rows(f"SELECT {APP_COLUMNS} FROM apps ORDER BY rowid DESC")]
+
+    async def app(self, app_id: str) -> App | None:
+        rows = await self._rows(f"SELECT {APP_COLUMNS} FROM apps WHERE app_id = ?", app_id)
+        return App(*rows[0]) if rows else None
+
+    async def delete_app(self, app_id: str) -> bool:
+        """Its numbers become unlinked. False when there is none."""
+        return await self._execute(Commit.APP_DELETED, "DELETE FROM apps WHERE app_id = ?", app_id) > 0
+
+    async def link(self, link: Link) -> Link | None:
+        """The number's link as it now is: an older one stays, to whichever app. None: neither link nor app is there."""
+
+        def work(connection: sqlite3.Connection) -> Link | None:
+            connection.execute(
+                """INSERT INTO links (number, app_id, created_at) SELECT ?, app_id, ? FROM apps WHERE app_id = ?
+                ON CONFLICT (number) DO NOTHING""",
+                (link.number, link.created_at, link.app_id),
+            )
+            found = "SELECT app_id, number, created_at FROM links WHERE number = ?"
+            row = connection.execute(found, (link.number,)).fetchone()
+            return Link(*row) if row else None
+
+        return await self._database.write(Commit.NUMBER_LINKED, work)
+
+    async def links(self, app_id: str) -> list[Link]:
+        """Newest first."""
+        query = "SELECT app_id, number, created_at FROM links WHERE app_id = ? ORDER BY rowid DESC"
+        return [Link(*row) for row in await self._rows(query, app_id)]
+
+    async def unlink(self, app_id: str, number: str) -> bool:
+        """False when it was not linked to this app."""
+        statement = "DELETE FROM links WHERE app_id = ? AND number = ?"
+        return await self._execute(Commit.NUMBER_UNLINKED, statement, app_id, number) > 0
+
+    async def app_of_number(self, number: str) -> App | None:
+        query = f"SELECT {APP_COLUMNS} FROM apps WHERE app_id = (SELECT app_id FROM links WHERE number = ?)"
+        rows = await self._rows(query, number)
+        return App(*rows[0]) if rows else None
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    async def add_key(self, sha256: str, *, name: str, at: datetime) -> None:
+        """Only the digest is kept: who reads the file can't use the API."""
+        statement = "INSERT INTO keys (sha256, name, created_at) VALUES (?, ?, ?)"
+        await self._execute(Commit.KEY_ADDED, statement, sha256, name, _text(at))
+
+    async def key_known(self, sha256: str) -> bool:
+        query = "SELECT 1 FROM keys WHERE sha256 = ? AND revoked_at IS NULL"
+        return bool(await self._rows(query, sha256))
+
+    async def revoke_keys(self, name: str, *, at: datetime) -> int:
+        """All keys of that name; how many there were."""
+        statement = "UPDATE keys SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL"
+        return await self._execute(Commit.KEY_REVOKED, statement, _text(at), name)
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    async def open_call(
+        self,
+        *,
+        uuid: str,
+        line: str,
+        direction: Direction,
+        from_: str,
+        to: str,
+        state: State,
+        started_at: datetime,
+        route: str,
+        request_uuid: str | None = None,
+        app_id: str | None = None,
+    ) -> Call:
+        """`route` is the contract's own text, kept for whoever closes the call. Its being there is told, too."""
+
+        def work(connection: sqlite3.Connection) -> Call:
+            statement = """INSERT INTO calls
+                (uuid, line, direction, from_, to_, state, started_at, route, request_uuid, app_id)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+            facts = (uuid, line, direction.value, from_, to, state.value, _text(started_at), route)
+            cursor = connection.execute(statement, (*facts, request_uuid, app_id))
+            call = f"SELECT {CALL_COLUMNS} FROM calls WHERE id = ?"
+            opened = _call(connection.execute(call, (cursor.lastrowid,)).fetchone())
+            self.outbox.put(connection, of_call(opened, started_at))
+            return opened
+
+        call = await self._database.write(Commit(f"call.{state.value}"), work)
+        self.outbox.ring()
+        return call
+
+    async def save(self, call: Call, *, events: Sequence[Event] = ()) -> None:
+        """The call's change of state, and with it what is told of it.
+
+        Raises:
+            ValueError: the call has ended before; its end is told once.
+        """
+        times = (_text(call.started_at), _text(call.answered_at), _text(call.ended_at))
+        end = (call.end.reason.value, call.end.cause) if call.end else (None, None)
+
+        def work(connection: sqlite3.Connection) -> None:
+            cursor = connection.execute(
+                """UPDATE calls SET state = ?, started_at = ?, answered_at = ?, ended_at = ?, reason = ?, cause = ?
+                WHERE id = ? AND ended_at IS NULL""",
+                (call.state.value, *times, *end, call.id),
+            )
+            if cursor.rowcount != 1:
+                raise ValueError(f"call {call.id} is not open")
+            for event in events:
+                self.outbox.put(connection, event)
+
+        await self._database.write(Commit(f"call.{call.state.value}"), work)
+        if events:
+            self.outbox.ring()
+
+    async def call(self, call_id: int) -> Call | None:
+        rows = await self._rows(f"SELECT {CALL_COLUMNS} FROM calls WHERE id = ?", call_id)
+        return _call(rows[0]) if rows else None
+
+    async def open_calls(self) -> list[tuple[Call, str]]:
+        """With their routes, oldest first. At the start of the service these are what a crash cut off."""
+        rows = await self._rows(f"SELECT {CALL_COLUMNS}, route FROM calls WHERE ended_at IS NULL ORDER BY id")
+        return [(_call(row[:-1]), row[-1]) for row in rows]
+
+    # --- recordings -------------------------------------------------------------------------------------------------
+
+    async def open_recording(self, call_id: int, wav: Path) -> None:
+        statement = "INSERT INTO recordings (wav, call_id) VALUES (?, ?)"
+        await self._execute(Commit.RECORDING_OPENED, statement, str(wav), call_id)
+
+    async def open_recordings(self) -> list[Path]:
+        """Not yet encoded. At the start of the service these are what a crash cut off."""
+        return [Path(row[0]) for row in await self._rows("SELECT wav FROM recordings WHERE sha256 IS NULL")]
+
+    async def recording_encoded(self, wav: Path, file: Encoded) -> None:
+        statement = "UPDATE recordings SET frames = ?, size_bytes = ?, sha256 = ? WHERE wav = ?"
+        facts = (file.frames, file.size_bytes, file.sha256)
+        await self._execute(Commit.RECORDING_ENCODED, statement, *facts, str(wav))
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    async def _execute(self, commit: Commit, statement: str, *values: object) -> int:
+        """How many rows it changed."""
+        return await self._database.write(commit, lambda connection: connection.execute(statement, values).rowcount)
+
+    async def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return await self._database.read(lambda connection: connection.execute(query, values).fetchall())
+
+
+def _call(row: Sequence[Any]) -> Call:
+    id_, uuid, line, direction, from_, to, started_at, state, request_uuid, app_id, answered_at, ended_at, *end = row
+    return Call(
+        id=id_,
+        uuid=uuid,
+        line=line,
+        direction=Direction(direction),
+        from_=from_,
+        to=to,
+        started_at=datetime.fromisoformat(started_at),
+        state=State(state),
+        request_uuid=request_uuid,
+        app_id=app_id,
+        answered_at=datetime.fromisoformat(answered_at) if answered_at else None,
+        ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
+        end=Ended(Reason(end[0]), end[1]) if ended_at else None,
+    )
+
+
+def _text(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@asynccontextmanager
+async def open_store(path: Path, webhooks: Iterable[Webhook] = ()) -> AsyncIterator[Store]:
+    """Events go into the outbox for `webhooks`.
+
+    Raises:
+        StoreError: the file can't be used; the message is for people.
+    """
+    async with open_database(path) as database:
+        yield Store(database, Outbox(database, webhooks))
