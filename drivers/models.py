@@ -1,0 +1,113 @@
+"""What each family of devices does its own way, as data: a new device is a row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Model:
+    """`set_up` and `after_registration` are sent in order; a command that is refused is logged and left out.
+
+    `audio_on` comes before ATD or ATA, `audio_off` after each call. `{}` in `dtmf` stands for one digit.
+    """
+
+    title: str
+    urcs: tuple[str, ...]
+    set_up: tuple[str, ...]
+    after_registration: tuple[str, ...]
+    iccid: str
+    audio_on: str
+    audio_off: str
+    chunk_bytes: int
+    hang_up: str
+    dtmf: str
+    limits_s: Mapping[str, float]
+
+    def limit_s(self, command: str) -> float:
+        """Of all rows that the command begins with, the longest is the closest."""
+        return self.limits_s[max((prefix for prefix in self.limits_s if command.startswith(prefix)), key=len)]
+
+
+# 27.007 and V.250: what any GSM module may say unasked.
+COMMON_URCS = (
+    "RING",
+    "+CRING:",
+    "+CLIP:",
+    "+CCWA:",
+    "+CREG:",
+    "+CGREG:",
+    "+CEREG:",
+    "+CPIN:",
+    "+CFUN:",
+    "+CMTI:",
+    "+CUSD:",
+    "+CSSI:",
+    "+CSSU:",
+    "NO CARRIER",
+    "BUSY",
+    "NO ANSWER",
+    "NO DIALTONE",
+    "NO DIAL TONE",
+    "RDY",
+)
+
+# Limits from the field: ATA after 2 s was given up on sticks that answer it in 4; +CSQ takes 5 s in an attach. Vendors
+# allow themselves up to 90 s for call commands, which no caller waits for.
+COMMON_LIMITS_S = {
+    "AT": 5,
+    "AT+CPIN": 20,
+    "AT+CFUN": 20,
+    # Asks the network, by way of a supplementary service transaction.
+    "AT+CCWA": 20,
+    "ATA": 15,
+    "AT+CHUP": 15,
+    "AT+CHLD": 15,
+    "ATD": 30,
+    # The call is over: its cause is worth no long wait.
+    "AT+CEER": 2,
+}
+
+MODELS: Mapping[str, Model] = {
+    "ec25": Model(
+        title="Quectel EC25",
+        urcs=(
+            *COMMON_URCS,
+            "+QIND:",
+            "^DSCI:",
+            "+QTONEDET:",
+            "+QPCMV:",
+            "+QUSIM:",
+            "POWERED DOWN",
+        ),
+        set_up=(
+            # The URCs go to one port only, and a reset may forget which.
+            'AT+QURCCFG="urcport","usbat"',
+            # Numbers and names as text, whoever used UCS2 before us.
+            'AT+CSCS="GSM"',
+            # GNSS shares interface 1 with the PCM: its sentences would be heard.
+            'AT+QGPSCFG="outport","none"',
+            "AT+CLIP=1",
+            "AT+CRC=1",
+            # The third field: not kept over a reset.
+            'AT+QINDCFG="ccinfo",1,0',
+            'AT+QINDCFG="csq",1,0',
+            # EP06 and others of the family have no ccinfo.
+            "AT^DSCI=1",
+            "AT+QTONEDET=1",
+            # Sidetone is echo to whoever listens on the PCM.
+            "AT+QSIDET=0",
+            "AT+CREG=2",
+            "AT+CEREG=2",
+            "AT+COPS=3,0",
+        ),
+        # One voice channel: a second caller hears busy instead of muting the first.
+        after_registration=("AT+CCWA=0,0,1",),
+        iccid="AT+QCCID",
+        audio_on="AT+QPCMV=1,0",
+        audio_off="AT+QPCMV=0",
+        chunk_bytes=640,
+        hang_up="AT+CHUP",
+        dtmf='AT+VTS="{}"',
+        limits_s=COMMON_LIMITS_S,
+    ),
+}
