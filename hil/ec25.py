@@ -12,6 +12,7 @@ Sans-IO: nothing here waits, and time is an argument, so the same calls give the
 
 from dataclasses import dataclass
 
+from hil import ec25_calls, ec25_general
 from hil.commandline import (
     Command,
     Final,
@@ -22,15 +23,17 @@ from hil.commandline import (
     framed_result,
     next_command,
 )
-from hil.ec25_commands import BASIC_DEFAULTS, SETTINGS, perform
+from hil.ec25_settings import BASIC, BASIC_DEFAULTS, SETTINGS, apply, set_basic
 from hil.faults import Faults
-from hil.module import Module, Order, Profile, Stat
+from hil.module import Module, Stat
 from hil.network import Cause
+from hil.reports import Order, Profile
 
 # V.250 5.4.1 wants 40; modules take 512 and more. The bench takes no more than the least of them.
 LINE_BYTES = 512
 # A search over all bands.
 SCAN_S = 20.0
+COMMANDS = ec25_general.TABLE | ec25_calls.TABLE
 RESULT_CODES = ("RING", "BUSY", "NO CARRIER", "NO ANSWER")
 
 
@@ -240,6 +243,22 @@ class Ec25:
         self._flush()
         effects, self._effects = self._effects, []
         return effects
+
+
+def perform(module: Module, asked: Command) -> list[str]:
+    """The info lines of one command.
+
+    Raises:
+        Refused: it failed, or is not known.
+        Final: the line ends here with another result than OK.
+    """
+    if asked.name in COMMANDS:
+        return COMMANDS[asked.name](module, asked)
+    if asked.name in SETTINGS:
+        return apply(module, asked, SETTINGS[asked.name])
+    if asked.name in BASIC:
+        return set_basic(module, asked)
+    raise Refused(58)
 
 
 def _scans(asked: Command) -> bool:

@@ -57,7 +57,8 @@ class Call:
     withheld: bool = False
     callee: "Party | None" = field(default=None, init=False)
     state: State = field(default=State.DIALING, init=False)
-    cause: Cause | None = field(default=None, init=False)
+    # A number of ITU-T Q.850: of the Cause list, or whatever a modem's owner chose.
+    cause: int | None = field(default=None, init=False)
 
     @property
     def presented(self) -> str | None:
@@ -188,7 +189,7 @@ class Network:
         self._observe(call)
         self._deliver()
 
-    def release(self, call: Call, cause: Cause) -> None:
+    def release(self, call: Call, cause: int) -> None:
         """Either end, or the network, ends the call. Twice is once: two releases may cross on the wire."""
         if call.state is State.ENDED:
             return

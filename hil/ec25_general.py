@@ -1,0 +1,222 @@
+"""What a Quectel EC25 understands about itself: identity, power, SIM, network, GNSS, an empty message store."""
+
+from collections.abc import Callable
+
+from hil.commandline import Command, Kind, Refused
+from hil.ec25_settings import BASIC, SETTINGS, Act, Table, only
+from hil.module import Module
+from hil.radio import Pin
+from hil.reports import Restart
+
+TABLE = Table()
+
+
+# --- who it is ---
+
+
+def _tells(line: Callable[[Module], str], *, sim: bool = False) -> Act:
+    def tell(module: Module, asked: Command) -> list[str]:
+        if asked.kind is Kind.TEST:
+            return []
+        only(asked, Kind.ACT)
+        if sim:
+            module.need_sim()
+        return [line(module)]
+
+    return tell
+
+
+TABLE.command("+CGMI", "+GMI")(_tells(lambda module: "Quectel"))
+TABLE.command("+CGMM", "+GMM")(_tells(lambda module: "EC25"))
+TABLE.command("+CGMR", "+GMR")(_tells(lambda module: module.profile.firmware))
+TABLE.command("+CGSN", "+GSN")(_tells(lambda module: module.profile.imei))
+TABLE.command("+CIMI")(_tells(lambda module: module.profile.imsi, sim=True))
+TABLE.command("+QCCID")(_tells(lambda module: f"+QCCID: {module.profile.iccid}", sim=True))
+TABLE.command("+CCID")(_tells(lambda module: f"+CCID: {module.profile.iccid}", sim=True))
+TABLE.command("+CNUM")(_tells(lambda module: f'+CNUM: ,"{module.profile.number}",145', sim=True))
+TABLE.command("+GCAP")(_tells(lambda module: "+GCAP: +CGSM"))
+
+
+@TABLE.command("I")
+def _identify(module: Module, asked: Command) -> list[str]:
+    return [f"Quectel\r\nEC25\r\nRevision: {module.profile.firmware}"]
+
+
+@TABLE.command("Z", "&F")
+def _reset_settings(module: Module, asked: Command) -> list[str]:
+    """Echo comes back with the rest."""
+    for name in (*BASIC, *SETTINGS, "+CREG", "+CGREG", "+CEREG", "+CCWA"):
+        module.values.pop(name, None)
+    return []
+
+
+# --- life, SIM, network ---
+
+
+@TABLE.command("+CFUN")
+def _functionality(module: Module, asked: Command) -> list[str]:
+    match asked.kind:
+        case Kind.TEST:
+            return ["+CFUN: (0,1,4),(0,1)"]
+        case Kind.READ:
+            return [f"+CFUN: {module.functionality}"]
+    only(asked, Kind.SET)
+    level, restart = asked.number(0), asked.number(1, 0)
+    if level not in (0, 1, 4) or restart not in (0, 1) or (restart and level != 1):
+        raise Refused(50)
+    if restart:
+        module.orders.append(Restart(again=True))
+    else:
+        module.set_functionality(level)
+    return []
+
+
+@TABLE.command("+QPOWD")
+def _switch_off(module: Module, asked: Command) -> list[str]:
+    module.tell("POWERED DOWN")
+    module.orders.append(Restart(again=False))
+    return []
+
+
+@TABLE.command("+CPIN")
+def _pin(module: Module, asked: Command) -> list[str]:
+    if asked.kind is Kind.TEST:
+        return []
+    if not module.profile.sim or module.booting:
+        module.need_sim()
+    if asked.kind is Kind.READ:
+        return [f"+CPIN: {module.pin.value}"]
+    only(asked, Kind.SET)
+    module.unlock(asked.argument(0), asked.argument(1))
+    return []
+
+
+@TABLE.command("+QPINC")
+def _pin_tries(module: Module, asked: Command) -> list[str]:
+    return [f'+QPINC: "SC",{module.pin_tries},10']
+
+
+@TABLE.command("+QINISTAT")
+def _init_state(module: Module, asked: Command) -> list[str]:
+    return [f"+QINISTAT: {0 if module.booting else 7 if module.pin is Pin.READY else 1}"]
+
+
+@TABLE.command("+QSIMSTAT")
+def _sim_state(module: Module, asked: Command) -> list[str]:
+    return [f"+QSIMSTAT: 0,{module.profile.sim:d}"]
+
+
+@TABLE.command("+CREG", "+CGREG", "+CEREG")
+def _registration(module: Module, asked: Command) -> list[str]:
+    match asked.kind:
+        case Kind.TEST:
+            return [f"{asked.name}: (0-2)"]
+        case Kind.READ:
+            reporting = module.setting(asked.name, "0")
+            return [f"{asked.name}: {reporting},{module.stat}{module.location() if reporting == '2' else ''}"]
+    only(asked, Kind.SET)
+    if asked.text not in ("0", "1", "2"):
+        raise Refused(50)
+    module.values[asked.name] = asked.text
+    return []
+
+
+@TABLE.command("+CSQ")
+def _signal(module: Module, asked: Command) -> list[str]:
+    if asked.kind is Kind.TEST:
+        return ["+CSQ: (0-31,99),(0-7,99)"]
+    only(asked, Kind.ACT)
+    return [f"+CSQ: {module.rssi if module.functionality == 1 else 99},99"]
+
+
+@TABLE.command("+CESQ")
+def _extended_signal(module: Module, asked: Command) -> list[str]:
+    if asked.kind is Kind.TEST:
+        return ["+CESQ: (0-63,99),(0-7,99),(0-96,255),(0-49,255),(0-34,255),(0-97,255)"]
+    only(asked, Kind.ACT)
+    # 27.007 8.69: RSRP 0..97 is -141..-44 dBm; put where the same signal's RSSI would have it.
+    return [f"+CESQ: 99,99,255,255,20,{min(97, 2 * module.rssi)}"]
+
+
+@TABLE.command("+COPS")
+def _operator(module: Module, asked: Command) -> list[str]:
+    """`+COPS=3,f` is kept: every later read has the name in that form (27.007 7.3)."""
+    names = module.profile.operator
+    match asked.kind:
+        case Kind.TEST:
+            return [f'+COPS: (2,"{names[0]}","{names[1]}","{names[2]}",7),,(0-4),(0-2)']
+        case Kind.READ:
+            if not module.registered:
+                return ["+COPS: 0"]
+            return [f'+COPS: 0,{module.operator_format},"{names[module.operator_format]}",7']
+    only(asked, Kind.SET)
+    mode, form = asked.number(0), asked.number(1, module.operator_format)
+    if mode not in range(5) or form not in range(3):
+        raise Refused(50)
+    if mode == 3 or asked.argument(1):
+        module.operator_format = form
+    return []
+
+
+@TABLE.command("+QNWINFO")
+def _network_info(module: Module, asked: Command) -> list[str]:
+    if not module.registered:
+        return ["+QNWINFO: No Service"]
+    return [f'+QNWINFO: "FDD LTE","{module.profile.operator[2]}","LTE BAND 3",1300']
+
+
+@TABLE.command("+QGPS")
+def _gnss_on(module: Module, asked: Command) -> list[str]:
+    if asked.kind is Kind.READ:
+        return [f"+QGPS: {module.gnss:d}"]
+    only(asked, Kind.SET)
+    if asked.number(0) not in range(1, 5):
+        raise Refused(50)
+    module.set_gnss(True)
+    return []
+
+
+@TABLE.command("+QGPSEND")
+def _gnss_off(module: Module, asked: Command) -> list[str]:
+    if not module.gnss:
+        # EC25 GNSS: 505, session not active; a number of its own, so ERROR does for +CMEE=2.
+        raise Refused
+    module.set_gnss(False)
+    return []
+
+
+@TABLE.command("+QGPSCFG")
+def _gnss_setting(module: Module, asked: Command) -> list[str]:
+    only(asked, Kind.SET)
+    if asked.argument(0) != "outport":
+        raise Refused
+    port = asked.argument(1)
+    if not port:
+        return [f'+QGPSCFG: "outport","{module.gnss_port}"']
+    if port not in ("none", "usbnmea", "uartdebug"):
+        raise Refused(50)
+    module.gnss_port = port
+    return []
+
+
+# --- text messages: the bench has none, so the store is empty ---
+
+
+@TABLE.command("+CPMS")
+def _message_store(module: Module, asked: Command) -> list[str]:
+    match asked.kind:
+        case Kind.TEST:
+            return ['+CPMS: ("SM","ME","MT"),("SM","ME","MT"),("SM","ME","MT")']
+        case Kind.READ:
+            return ['+CPMS: "ME",0,255,"ME",0,255,"ME",0,255']
+    return ["+CPMS: 0,255,0,255,0,255"]
+
+
+@TABLE.command("+CSMS")
+def _message_service(module: Module, asked: Command) -> list[str]:
+    return ["+CSMS: 0,1,1,1"] if asked.kind is Kind.READ else ["+CSMS: 1,1,1"]
+
+
+@TABLE.command("+CMGL", "+CMGD")
+def _no_messages(module: Module, asked: Command) -> list[str]:
+    return []

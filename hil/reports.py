@@ -1,0 +1,132 @@
+"""What any simulated module keeps and tells: its profile, its settings, what is due when, URCs and orders.
+
+Pure: time comes in as `now`, what is to be done in the world goes out as orders, what the host is told as lines.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What differs from one module to the next, and what its box says."""
+
+    number: str
+    imei: str = "867698040000018"
+    iccid: str = "89330123456789012345"
+    imsi: str = "208010000000018"
+    firmware: str = "EC25EFAR06A06M4G"
+    operator: tuple[str, str, str] = ("Orange F", "Orange", "20801")
+    # None: the SIM asks for no PIN. No SIM at all: `sim=False`.
+    pin: str | None = None
+    puk: str = "12345678"
+    sim: bool = True
+    # A data-only firmware answers AT+QPCMV=? and refuses every set form.
+    voice: bool = True
+    # Without IMS an LTE-only network carries no call, though the module is registered.
+    ims: bool = True
+    # GNSS runs from power-on, as AT+QGPSCFG="autogps",1 leaves it: NMEA goes where the voice goes.
+    gnss: bool = False
+    # The data bearer stands in +CLCC as a call of mode 1, as LTE firmware does.
+    data_bearer: bool = False
+    boot_s: float = 0.5
+
+
+@dataclass(frozen=True)
+class Dial:
+    index: int
+    number: str
+    withheld: bool
+
+
+@dataclass(frozen=True)
+class Ring:
+    index: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    index: int
+
+
+@dataclass(frozen=True)
+class Release:
+    index: int
+    cause: int
+
+
+@dataclass(frozen=True)
+class Press:
+    index: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Restart:
+    """The module leaves the bus; `again` is False when it was switched off for good."""
+
+    again: bool
+
+
+@dataclass(frozen=True)
+class Nmea:
+    """Bytes for the NMEA interface, which is the PCM interface too."""
+
+    data: bytes
+
+
+Order = Dial | Ring | Answer | Release | Press | Restart | Nmea
+
+
+class Agenda:
+    """What is due when, in order."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    @property
+    def deadline(self) -> float:
+        return self._due[0][0] if self._due else float("inf")
+
+    def at(self, when: float, act: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._due, (when, self._count, act))
+
+    def run(self, now: float) -> None:
+        while self.deadline <= now:
+            heapq.heappop(self._due)[2]()
+
+    def clear(self) -> None:
+        self._due.clear()
+
+
+class Reports:
+    """Settings by command name, and the two ways out: `news` for the host, `orders` for the world."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.now = 0.0
+        self.agenda = Agenda()
+        self.orders: list[Order] = []
+        self.news: list[str] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """What does not outlive a restart."""
+        self.values: dict[str, str] = {}
+        self.indications = {"all": 1, "csq": 0, "smsfull": 0, "ring": 1, "smsincoming": 1, "act": 0, "ccinfo": 0}
+        self.urc_port = "usbat"
+
+    def setting(self, name: str, default: str) -> str:
+        return self.values.get(name, default)
+
+    def tell(self, line: str) -> None:
+        """EC25: URCs go to the port that AT+QURCCFG names; another than ours is not on the bench."""
+        if self.urc_port in ("usbat", "all"):
+            self.news.append(line)
+
+    def indicate(self, name: str, text: str) -> None:
+        if self.indications["all"] and self.indications[name]:
+            self.tell(f'+QIND: "{name}",{text}')
