@@ -10,6 +10,7 @@ ends the process there and then by SIGKILL, the first or the second time that it
 import os
 import signal
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -50,14 +51,13 @@ class Commit(StrEnum):
     OUTBOX_AGED = "outbox.aged"
 
 
-_crash_name, _, _crash_count = os.environ.get("BRANCHLINE_CRASH_AT", "").partition(":")
-_crash_countdown = [int(_crash_count or 1)]
+_passed: Counter[str] = Counter()
 
 
 def crash_point(name: str) -> None:
-    if name == _crash_name:
-        _crash_countdown[0] -= 1
-        if _crash_countdown[0] == 0:
+    if wanted := os.environ.get("BRANCHLINE_CRASH_AT"):
+        _passed[name] += 1
+        if wanted in (f"{name}:{_passed[name]}", name):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
