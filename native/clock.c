@@ -1,0 +1,82 @@
+/* The engine's own thread.
+ *
+ * What it does: calls tick() every 20 ms.
+ *
+ * How it works: on an absolute grid of CLOCK_MONOTONIC, so that lateness never adds up. A thread that was
+ * kept from running makes up for at most ten ticks, one after the other: what the ports' buffers can absorb.
+ * Being later than that is a machine that was stopped; the grid starts anew and the ticks in between are
+ * counted as skipped.
+ *
+ * How to use it: set tick and owner, clock_start, clock_stop; may be started again. */
+
+#define _GNU_SOURCE
+#include "clock.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+enum {
+    TICK_NS = 20 * 1000 * 1000,
+    MAX_LATE_TICKS = 10,
+    /* Above every ordinary thread, below the kernel's interrupt threads (50), which bring the audio. */
+    PRIORITY = 20,
+};
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void sleep_until(int64_t due) {
+    struct timespec t = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+        ;
+}
+
+static void *run(void *argument) {
+    media_clock *c = argument;
+    struct sched_param priority = {.sched_priority = PRIORITY};
+    pthread_setname_np(pthread_self(), "branchline-rt"); /* the kernel takes 15 characters */
+    atomic_store(&c->realtime, pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) == 0);
+    int64_t due = now_ns();
+    while (!atomic_load(&c->stop)) {
+        due += TICK_NS;
+        sleep_until(due);
+        int64_t late = now_ns() - due;
+        if (late / 1000 > atomic_load(&c->worst_late_us))
+            atomic_store(&c->worst_late_us, late / 1000 < UINT32_MAX ? (uint32_t)(late / 1000) : UINT32_MAX);
+        if (late > (int64_t)MAX_LATE_TICKS * TICK_NS) {
+            atomic_fetch_add(&c->skipped, late / TICK_NS);
+            due += late / TICK_NS * TICK_NS;
+        }
+        c->tick(c->owner);
+    }
+    return NULL;
+}
+
+int clock_start(media_clock *c) {
+    if (c->running) {
+        errno = EBUSY;
+        return -1;
+    }
+    atomic_store(&c->stop, false);
+    /* A signal is Python's to handle: the thread inherits a mask that blocks them all. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&c->thread, NULL, run, c);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    c->running = error == 0;
+    errno = error;
+    return error ? -1 : 0;
+}
+
+void clock_stop(media_clock *c) {
+    if (!c->running)
+        return;
+    atomic_store(&c->stop, true);
+    pthread_join(c->thread, NULL);
+    c->running = false;
+}

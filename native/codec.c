@@ -1,0 +1,127 @@
+/* G.711 and base64.
+ *
+ * What it does: turns 16-bit samples into A-law and mu-law bytes and back, bytes into base64 text.
+ *
+ * How it works: encoding has neither branches nor tables, so that the compiler can do eight samples at once
+ * on any CPU with SSE2 or NEON. A segment's code is its slope's line, code(m) = (m >> k) + 16 k in segment k.
+ * These lines form a convex curve: the right segment's is the lowest of all of them, and a minimum is one
+ * instruction, where a shift by a different count for each lane is many. Decoding is a table of 256, which
+ * the preprocessor fills from the formula.
+ *
+ * A sample exactly on a decision value, which G.711 leaves open, falls as in the code of ITU-T G.191: up when
+ * positive, towards zero when negative (the magnitude is the one's complement).
+ *
+ * How to use it: the buffers must not overlap. */
+
+#include "codec.h"
+
+#include <string.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "L16 on the wire is the memory's own byte order");
+
+static inline int16_t lower(int16_t a, int16_t b) {
+    return a < b ? a : b;
+}
+
+void alaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        int16_t sign = in[i] >> 15;
+        int16_t m = (int16_t)(in[i] ^ sign) >> 4; /* 0 ... 2047; segments 0 and 1 have the same slope */
+        int16_t code = m;
+        code = lower(code, (m >> 1) + 16);
+        code = lower(code, (m >> 2) + 32);
+        code = lower(code, (m >> 3) + 48);
+        code = lower(code, (m >> 4) + 64);
+        code = lower(code, (m >> 5) + 80);
+        code = lower(code, (m >> 6) + 96);
+        /* G.711 2.2: even bits inverted; bit 8 is 1 for positive. */
+        out[i] = (uint8_t)(code ^ 0xD5 ^ (sign & 0x80));
+    }
+}
+
+void ulaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        int16_t sign = in[i] >> 15;
+        /* 14 bits; 33 moves the segments' ends to powers of two; 8158 and more are the last interval. */
+        int16_t m = lower(((int16_t)(in[i] ^ sign) >> 2) + 33, 8191);
+        int16_t code = (m >> 1) - 16;
+        code = lower(code, m >> 2);
+        code = lower(code, (m >> 3) + 16);
+        code = lower(code, (m >> 4) + 32);
+        code = lower(code, (m >> 5) + 48);
+        code = lower(code, (m >> 6) + 64);
+        code = lower(code, (m >> 7) + 80);
+        code = lower(code, (m >> 8) + 96);
+        out[i] = (uint8_t)(code ^ 0xFF ^ (sign & 0x80));
+    }
+}
+
+#define SEGMENT(c) (((c) >> 4) & 7)
+#define STEP(c) ((c)&15)
+#define ALAW_LEVEL(c)                                                                                        \
+    (SEGMENT(c) ? (STEP(c) * 16 + 0x108) << (SEGMENT(c) ? SEGMENT(c) - 1 : 0) : STEP(c) * 16 + 8)
+#define ULAW_LEVEL(c) (((STEP(c) * 8 + 0x84) << SEGMENT(c)) - 0x84)
+#define ALAW(c) ((c)&0x80 ? ALAW_LEVEL((c) ^ 0x55) : -ALAW_LEVEL((c) ^ 0x55))
+#define ULAW(c) ((c)&0x80 ? ULAW_LEVEL((c) ^ 0xFF) : -ULAW_LEVEL((c) ^ 0xFF))
+#define FOUR(f, c) f(c), f((c) + 1), f((c) + 2), f((c) + 3)
+#define SIXTEEN(f, c) FOUR(f, c), FOUR(f, (c) + 4), FOUR(f, (c) + 8), FOUR(f, (c) + 12)
+#define SIXTY_FOUR(f, c) SIXTEEN(f, c), SIXTEEN(f, (c) + 16), SIXTEEN(f, (c) + 32), SIXTEEN(f, (c) + 48)
+#define ALL(f)                                                                                               \
+    { SIXTY_FOUR(f, 0), SIXTY_FOUR(f, 64), SIXTY_FOUR(f, 128), SIXTY_FOUR(f, 192) }
+
+static const int16_t alaw_levels[256] = ALL(ALAW);
+static const int16_t ulaw_levels[256] = ALL(ULAW);
+
+void alaw_decode(int16_t *restrict out, const uint8_t *restrict in, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        out[i] = alaw_levels[in[i]];
+}
+
+void ulaw_decode(int16_t *restrict out, const uint8_t *restrict in, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        out[i] = ulaw_levels[in[i]];
+}
+
+void codec_encode(int codec, void *out, const int16_t *in, size_t count) {
+    switch (codec) {
+    case CODEC_PCMA:
+        alaw_encode(out, in, count);
+        break;
+    case CODEC_PCMU:
+        ulaw_encode(out, in, count);
+        break;
+    default:
+        memcpy(out, in, 2 * count);
+    }
+}
+
+void codec_decode(int codec, int16_t *out, const void *in, size_t count) {
+    switch (codec) {
+    case CODEC_PCMA:
+        alaw_decode(out, in, count);
+        break;
+    case CODEC_PCMU:
+        ulaw_decode(out, in, count);
+        break;
+    default:
+        memcpy(out, in, 2 * count);
+    }
+}
+
+void base64_encode(char *restrict out, const uint8_t *restrict in, size_t size) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (; size >= 3; size -= 3, in += 3, out += 4) {
+        uint32_t group = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];
+        out[0] = digits[group >> 18];
+        out[1] = digits[group >> 12 & 63];
+        out[2] = digits[group >> 6 & 63];
+        out[3] = digits[group & 63];
+    }
+    if (size == 0)
+        return;
+    uint32_t group = (uint32_t)in[0] << 16 | (size == 2 ? (uint32_t)in[1] << 8 : 0);
+    out[0] = digits[group >> 18];
+    out[1] = digits[group >> 12 & 63];
+    out[2] = size == 2 ? digits[group >> 6 & 63] : '=';
+    out[3] = '=';
+}

@@ -1,0 +1,444 @@
+/* The tick, the matrix, and the two queues between control and tick.
+ *
+ * What it does: see engine.h.
+ *
+ * How it works: a tick applies the commands that control has queued, lets every port yield a frame, gives
+ * every port the sum of what is connected to it, and wakes control once if there is news.
+ *
+ * Commands are a linked list. Control appends; the tick follows, and publishes how far it got. What a command
+ * carried, or took out of the matrix - a removed port, its connections, an old detector - stays in the
+ * command: when control finds it passed, nobody else knows these any more, and control frees them. So memory
+ * has one owner's thread.
+ *
+ * Events are a ring of fixed size: the tick must not wait for a reader, so a full ring loses events, and
+ * counts them.
+ *
+ * How to use it: see engine.h; a new kind of port needs port.h only. */
+
+#include "port.h"
+
+#include <spandsp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+enum { MAX_PORTS = 2048, EVENTS = 4096 /* a power of two */ };
+
+struct connection {
+    connection *next;
+    port *source;
+    float gain;
+};
+
+typedef struct command {
+    _Atomic(struct command *) next;
+    enum { ADD, REMOVE, CONNECT, DISCONNECT, DETECT } action;
+    port *port, *source;
+    connection *connections;          /* CONNECT: the new one; after the tick: those that it took out */
+    struct dtmf_rx_state_s *detector; /* DETECT: the new one; after the tick: the old one */
+} command;
+
+struct engine {
+    /* Control's own. */
+    command *oldest, *newest;
+    uint32_t last_id;
+    size_t port_count; /* commands not yet applied included */
+    int fd;
+    media_clock clock;
+
+    /* Shared. */
+    _Atomic(command *) passed; /* the last command that the tick has applied; written by the tick */
+    event events[EVENTS];
+    _Atomic uint32_t events_written, events_read;
+    counter ticks, lost_events;
+
+    /* The tick's own. */
+    port *ports[MAX_PORTS];
+    size_t used;
+    bool news;
+};
+
+/* ---- commands: control ---- */
+
+static void destroy_port(port *p) {
+    for (port *one = p; one; one = one->twin) {
+        while (one->inputs) {
+            connection *c = one->inputs;
+            one->inputs = c->next;
+            free(c);
+        }
+        if (one->detector)
+            dtmf_rx_free(one->detector);
+    }
+    p->kind->destroy(p);
+}
+
+static void release(engine *e, command *c) {
+    while (c->connections) {
+        connection *next = c->connections->next;
+        free(c->connections);
+        c->connections = next;
+    }
+    if (c->detector)
+        dtmf_rx_free(c->detector);
+    if (c->action == REMOVE) {
+        e->port_count -= c->port->twin ? 2 : 1;
+        destroy_port(c->port);
+    }
+}
+
+/* Frees what the tick has passed. The last passed command itself must stay: the tick will read its `next`. */
+static void reclaim(engine *e) {
+    command *passed = atomic_load_explicit(&e->passed, memory_order_acquire);
+    while (e->oldest != passed) {
+        command *next = atomic_load_explicit(&e->oldest->next, memory_order_relaxed);
+        free(e->oldest);
+        e->oldest = next;
+        /* A CONNECT's connection is in the matrix now, or was handed on. */
+        release(e, next);
+    }
+}
+
+static command *order(engine *e, int action, port *p) {
+    reclaim(e);
+    command *c = calloc(1, sizeof *c);
+    if (c) {
+        c->action = action;
+        c->port = p;
+    }
+    return c;
+}
+
+static void send(engine *e, command *c) {
+    atomic_store_explicit(&e->newest->next, c, memory_order_release);
+    e->newest = c;
+}
+
+port *engine_add(engine *e, port *p, const port_kind *kind) {
+    size_t count = p->twin ? 2 : 1;
+    command *c = order(e, ADD, p);
+    for (port *one = p; one; one = one->twin) {
+        one->kind = kind;
+        one->engine = e;
+        one->id = ++e->last_id;
+    }
+    if (!c || e->port_count + count > MAX_PORTS) {
+        errno = c ? ENFILE : ENOMEM;
+        free(c);
+        kind->destroy(p);
+        return NULL;
+    }
+    e->port_count += count;
+    send(e, c);
+    return p;
+}
+
+int port_remove(port *p) {
+    command *c = order(p->engine, REMOVE, p);
+    if (!c)
+        return -1;
+    send(p->engine, c);
+    return 0;
+}
+
+int engine_connect(engine *e, port *source, port *sink, float gain) {
+    command *c = order(e, CONNECT, sink);
+    connection *link = malloc(sizeof *link);
+    if (!c || !link) {
+        free(c);
+        free(link);
+        return -1;
+    }
+    *link = (connection){.source = source, .gain = gain};
+    c->connections = link;
+    send(e, c);
+    return 0;
+}
+
+int engine_disconnect(engine *e, port *source, port *sink) {
+    command *c = order(e, DISCONNECT, sink);
+    if (!c)
+        return -1;
+    c->source = source;
+    send(e, c);
+    return 0;
+}
+
+int port_detect_dtmf(port *p, bool on) {
+    command *c = order(p->engine, DETECT, p);
+    if (!c)
+        return -1;
+    if (on && !(c->detector = dtmf_rx_init(NULL, NULL, NULL))) {
+        free(c);
+        errno = ENOMEM;
+        return -1;
+    }
+    send(p->engine, c);
+    return 0;
+}
+
+/* ---- commands: tick ---- */
+
+/* Moves every connection from source (NULL: any) to sink out of the matrix, to *out. */
+static void cut(port *sink, const port *source, connection **out) {
+    for (connection **link = &sink->inputs; *link;) {
+        connection *c = *link;
+        if (source && c->source != source) {
+            link = &c->next;
+            continue;
+        }
+        *link = c->next;
+        c->next = *out;
+        *out = c;
+    }
+}
+
+static void add_one(engine *e, port *p) {
+    e->ports[e->used++] = p;
+}
+
+static void remove_one(engine *e, port *p, connection **out) {
+    for (size_t i = 0; i < e->used; i++)
+        cut(e->ports[i], p, out);
+    cut(p, NULL, out);
+    size_t i = 0;
+    while (e->ports[i] != p)
+        i++;
+    e->used--;
+    memmove(&e->ports[i], &e->ports[i + 1], (e->used - i) * sizeof e->ports[0]);
+}
+
+static void apply(engine *e, command *c) {
+    port *p = c->port;
+    connection *link = c->connections;
+    switch (c->action) {
+    case ADD:
+        for (; p; p = p->twin)
+            add_one(e, p);
+        break;
+    case REMOVE:
+        for (; p; p = p->twin)
+            remove_one(e, p, &c->connections);
+        /* Control should free it soon, as it may hold a tty open. */
+        e->news = true;
+        break;
+    case CONNECT:
+        c->connections = NULL;
+        cut(p, link->source, &c->connections);
+        link->next = p->inputs;
+        p->inputs = link;
+        break;
+    case DISCONNECT:
+        cut(p, c->source, &c->connections);
+        break;
+    case DETECT: {
+        struct dtmf_rx_state_s *old = p->detector;
+        p->detector = c->detector;
+        c->detector = old;
+        break;
+    }
+    }
+}
+
+static void apply_all(engine *e) {
+    command *passed = atomic_load_explicit(&e->passed, memory_order_relaxed);
+    command *next;
+    while ((next = atomic_load_explicit(&passed->next, memory_order_acquire))) {
+        apply(e, next);
+        passed = next;
+    }
+    atomic_store_explicit(&e->passed, passed, memory_order_release);
+}
+
+/* ---- the tick ---- */
+
+void engine_tell(engine *e, uint32_t kind, const port *p, int64_t value) {
+    uint32_t written = atomic_load_explicit(&e->events_written, memory_order_relaxed);
+    e->news = true;
+    if (written - atomic_load_explicit(&e->events_read, memory_order_acquire) == EVENTS) {
+        count(&e->lost_events, 1);
+        return;
+    }
+    e->events[written % EVENTS] = (event){.kind = kind, .port = p->id, .value = value};
+    atomic_store_explicit(&e->events_written, written + 1, memory_order_release);
+}
+
+void engine_wake(engine *e) {
+    e->news = true;
+}
+
+static void measure(meter *m, const int16_t *frame, uint64_t tick) {
+    int16_t peak = 0;
+    for (int i = 0; i < FRAME_SAMPLES; i++) {
+        int16_t magnitude = frame[i] ^ (frame[i] >> 15); /* one's complement: -32768 has no opposite */
+        peak = magnitude > peak ? magnitude : peak;
+    }
+    _Atomic uint16_t *span = &m->spans[tick / PEAK_SPAN_TICKS % PEAK_SPANS];
+    uint16_t before = tick % PEAK_SPAN_TICKS ? atomic_load_explicit(span, memory_order_relaxed) : 0;
+    atomic_store_explicit(span, peak > before ? (uint16_t)peak : before, memory_order_relaxed);
+}
+
+static void detect(engine *e, port *p) {
+    char digits[16];
+    dtmf_rx(p->detector, p->frame, FRAME_SAMPLES);
+    size_t found = dtmf_rx_get(p->detector, digits, (int)sizeof digits - 1);
+    for (size_t i = 0; i < found; i++)
+        engine_tell(e, EVENT_DTMF, p, digits[i]);
+}
+
+/* What sink hears: a frame that stands until the next call. A float holds the sum of 512 samples exactly, so
+ * at unity gain the result is exact, too. */
+static const int16_t *mix(const port *sink, int16_t *out) {
+    static const int16_t silence[FRAME_SAMPLES];
+    const connection *c = sink->inputs;
+    if (!c)
+        return silence;
+    if (!c->next && c->gain == 1.0f)
+        return c->source->frame;
+    float sum[FRAME_SAMPLES] = {0};
+    for (; c; c = c->next)
+        for (int i = 0; i < FRAME_SAMPLES; i++)
+            sum[i] += c->gain * c->source->frame[i];
+    /* 1.5 * 2^23: adding it leaves no room for a fraction, which rounds; lrintf has no vector form in SSE2.
+     */
+    const float integers_only = 12582912.0f;
+    for (int i = 0; i < FRAME_SAMPLES; i++) {
+        float s = sum[i] > 32767.0f ? 32767.0f : sum[i];
+        s = s < -32768.0f ? -32768.0f : s;
+        out[i] = (int16_t)(s + integers_only - integers_only);
+    }
+    return out;
+}
+
+static void tick(void *owner) {
+    engine *e = owner;
+    uint64_t number = counted(&e->ticks);
+    int16_t mixed[FRAME_SAMPLES];
+    apply_all(e);
+    for (size_t i = 0; i < e->used; i++) {
+        port *p = e->ports[i];
+        if (!p->kind->yield)
+            continue;
+        p->kind->yield(p);
+        measure(&p->yielded, p->frame, number);
+        if (p->detector)
+            detect(e, p);
+    }
+    for (size_t i = 0; i < e->used; i++) {
+        port *p = e->ports[i];
+        if (!p->kind->take)
+            continue;
+        const int16_t *frame = mix(p, mixed);
+        measure(&p->given, frame, number);
+        p->kind->take(p, frame);
+    }
+    count(&e->ticks, 1);
+    if (e->news) {
+        e->news = false;
+        (void)!eventfd_write(e->fd, 1); /* fails only when nobody read it 2^64 times */
+    }
+}
+
+/* ---- control ---- */
+
+engine *engine_create(void) {
+    engine *e = calloc(1, sizeof *e);
+    command *first =
+        calloc(1, sizeof *first); /* has nothing to do: the tick needs a last command to have passed */
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!e || !first || fd < 0) {
+        free(e);
+        free(first);
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    e->oldest = e->newest = first;
+    atomic_store(&e->passed, first);
+    e->fd = fd;
+    e->clock.tick = tick;
+    e->clock.owner = e;
+    return e;
+}
+
+void engine_destroy(engine *e) {
+    if (!e)
+        return;
+    clock_stop(&e->clock);
+    apply_all(e);
+    reclaim(e);
+    for (size_t i = 0; i < e->used;) {
+        port *p = e->ports[i];
+        i += p->twin ? 2 : 1; /* a twin stands beside its owner */
+        destroy_port(p);
+    }
+    free(e->oldest);
+    close(e->fd);
+    free(e);
+}
+
+int engine_start(engine *e) {
+    return clock_start(&e->clock);
+}
+
+void engine_stop(engine *e) {
+    clock_stop(&e->clock);
+}
+
+int engine_tick(engine *e, int count) {
+    if (e->clock.running) {
+        errno = EBUSY;
+        return -1;
+    }
+    for (int i = 0; i < count; i++)
+        tick(e);
+    reclaim(e);
+    return 0;
+}
+
+int engine_fd(const engine *e) {
+    return e->fd;
+}
+
+int engine_events(engine *e, event *out, int capacity) {
+    eventfd_t news;
+    (void)!eventfd_read(e->fd, &news); /* before looking, so that what comes later is told again */
+    uint32_t read = atomic_load_explicit(&e->events_read, memory_order_relaxed);
+    uint32_t written = atomic_load_explicit(&e->events_written, memory_order_acquire);
+    int n = 0;
+    while (read != written && n < capacity)
+        out[n++] = e->events[read++ % EVENTS];
+    atomic_store_explicit(&e->events_read, read, memory_order_release);
+    reclaim(e);
+    return n;
+}
+
+void engine_read_stats(engine *e, engine_stats *out) {
+    *out = (engine_stats){
+        .ticks = counted(&e->ticks),
+        .skipped = atomic_load(&e->clock.skipped),
+        .lost_events = counted(&e->lost_events),
+        .worst_late_us = atomic_exchange(&e->clock.worst_late_us, 0),
+        .realtime = e->clock.running && atomic_load(&e->clock.realtime),
+    };
+}
+
+static uint16_t highest(const meter *m) {
+    uint16_t peak = 0;
+    for (int i = 0; i < PEAK_SPANS; i++) {
+        uint16_t span = atomic_load_explicit(&m->spans[i], memory_order_relaxed);
+        peak = span > peak ? span : peak;
+    }
+    return peak;
+}
+
+void port_read_peaks(const port *p, port_peaks *out) {
+    *out = (port_peaks){.yielded = highest(&p->yielded), .given = highest(&p->given)};
+}
+
+uint32_t port_id(const port *p) {
+    return p->id;
+}

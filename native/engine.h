@@ -1,0 +1,150 @@
+#pragma once
+
+/* The media engine's one public header; its text is also the cffi declaration, so it holds no preprocessor
+ * line but the first.
+ *
+ * What it does: a conference bridge. Everything that makes or takes sound is a port; connections carry sound
+ * from one port to another; every 20 ms a tick moves one frame (160 samples, 8000 Hz, signed 16 bits) along
+ * each of them.
+ *
+ * How it works: two threads. The *control* thread calls everything below, except where said otherwise. The
+ * *tick* - the engine's own real-time thread, or engine_tick() called by hand - allocates nothing, locks
+ * nothing and makes no system call but the ports' own reads and writes. Between them are queues with one
+ * writer and one reader each.
+ *
+ * How to use it: engine_create, *_create some ports, engine_connect them, engine_start; when engine_fd
+ * becomes readable, engine_events and stream_take until they have no more.
+ *
+ * Ownership: every port belongs to its engine and is freed by it, after port_remove or in engine_destroy.
+ * Buffers are the caller's and are not kept after a call. Functions that return a pointer give NULL, and
+ * those that return int give -1, with errno set, when they fail. */
+
+enum { FRAME_SAMPLES = 160, RATE_HZ = 8000, TICK_MS = 20 };
+
+typedef struct engine engine;
+typedef struct port port;
+
+/* ---- the clock ---- */
+
+typedef struct {
+    uint64_t ticks;
+    uint64_t skipped;       /* ticks given up because the thread was more than ten of them late */
+    uint64_t lost_events;   /* events that found the queue full */
+    uint32_t worst_late_us; /* since the last engine_read_stats */
+    bool realtime;          /* the thread runs under SCHED_FIFO */
+} engine_stats;
+
+engine *engine_create(void);
+void engine_destroy(engine *e); /* stops the thread, frees all ports; NULL is allowed */
+int engine_start(engine *e);
+void engine_stop(engine *e);           /* waits for the thread, up to one tick */
+int engine_tick(engine *e, int count); /* EBUSY while the thread runs */
+void engine_read_stats(engine *e, engine_stats *out);
+
+/* ---- events ---- */
+
+enum event_kind {
+    EVENT_DTMF,     /* value: the digit's character */
+    EVENT_PLAYED,   /* value: the mark of stream_checkpoint */
+    EVENT_CLEARED,  /* value: the mark of stream_clear */
+    EVENT_FINISHED, /* a player reached its end */
+    EVENT_FAILED,   /* value: errno, 0 for end of file; the port is silent from now on */
+};
+
+typedef struct {
+    uint32_t kind;
+    uint32_t port; /* port_id */
+    int64_t value;
+} event;
+
+/* Readable when an event or a stream's frame waits; the engine's own, do not close. */
+int engine_fd(const engine *e);
+int engine_events(engine *e, event *out, int capacity); /* how many; clears the fd */
+
+/* ---- ports and connections ---- */
+
+/* Largest absolute sample of the last second. */
+typedef struct {
+    uint16_t yielded;
+    uint16_t given;
+} port_peaks;
+
+uint32_t port_id(const port *p); /* unique in the engine, never used again */
+int port_remove(port *p);        /* p is not to be used any more, by anything; its connections go with it */
+int port_detect_dtmf(port *p, bool on); /* on what the port yields; one event for each press */
+void port_read_peaks(const port *p, port_peaks *out);
+
+/* Connecting what is connected changes the gain (a factor). */
+int engine_connect(engine *e, port *source, port *sink, float gain);
+int engine_disconnect(engine *e, port *source, port *sink);
+
+/* ---- PCM port: a modem's audio tty, or the device's end of one (pcm.c) ---- */
+
+enum pace {
+    PACE_FOLLOW, /* the device's stream is the clock: a byte is sent for a byte received */
+    PACE_CLOCK,  /* we are the device: chunk_bytes are sent whenever our ticks have made so many */
+};
+
+typedef struct {
+    uint64_t received_bytes, sent_bytes; /* stale bytes thrown away at the start are not counted */
+    uint64_t underruns;                  /* times the other side's audio ran out */
+    uint64_t concealed;                  /* frames of silence put in its place */
+    uint64_t overruns;                   /* times the buffer was full and its oldest samples were lost */
+    uint64_t slips;                      /* times surplus delay was cut out */
+    uint64_t dropped_downlink;           /* samples lost to overruns and slips */
+    uint64_t dropped_uplink;             /* samples that the device did not take in time */
+    uint32_t depth_samples;              /* received, not yet yielded */
+} pcm_stats;
+
+port *pcm_create(engine *e, int fd, int pace, uint32_t chunk_bytes); /* fd: non-blocking, duplicated */
+void pcm_hold(port *p, bool on); /* on: reads on, sends nothing, what it is given meanwhile is dropped */
+void pcm_read_stats(const port *p, pcm_stats *out);
+
+/* ---- stream port: a customer's media stream (stream.c, playback.c) ---- */
+
+enum codec { CODEC_PCMA, CODEC_PCMU, CODEC_L16 };
+
+typedef struct {
+    const char *prefix; /* a message is prefix, the frame in base64, suffix */
+    const char *suffix;
+    uint32_t prefix_bytes, suffix_bytes;
+    uint32_t rate_hz;
+    int codec;
+    bool uplink; /* false: no messages are made of what the port hears */
+} stream_options;
+
+typedef struct {
+    uint64_t dropped_frames; /* messages that were not taken within two seconds */
+    uint64_t refused_bytes;  /* audio that found the playback queue full */
+    uint32_t queued_ms;
+} stream_stats;
+
+port *stream_create(engine *e, const stream_options *options);
+size_t stream_message_bytes(const port *p); /* the size of each of its messages */
+bool stream_take(port *p, char *out);       /* the next message; false: none waits */
+
+/* 1 queued, 0 refused: with it more than ten minutes would wait. EINVAL: an odd L16 size or a rate not
+ * carried. */
+int stream_play(port *p, const void *audio, size_t size, int codec, uint32_t rate_hz);
+int stream_clear(port *p, int64_t mark);
+int stream_checkpoint(port *p, int64_t mark);
+void stream_read_stats(port *p, stream_stats *out);
+
+/* ---- player and recorder: sound from and to memory (memory.c) ---- */
+
+port *player_create(engine *e, const int16_t *samples, size_t count, bool loop); /* the samples are copied */
+
+/* Two sinks, written in the same tick; port_remove of the left one removes both. */
+port *recorder_create(engine *e); /* the left one */
+port *recorder_right(port *left);
+/* Sample pairs, interleaved. These three may be called by any one thread, while the recorder is there. */
+size_t recorder_waiting(const port *left);
+size_t recorder_read(port *left, int16_t *out, size_t pairs);
+uint64_t recorder_dropped_frames(const port *left); /* found the ring of ten seconds full */
+
+/* ---- G.711 (codec.c); any thread ---- */
+
+void alaw_encode(uint8_t *out, const int16_t *in, size_t count);
+void alaw_decode(int16_t *out, const uint8_t *in, size_t count);
+void ulaw_encode(uint8_t *out, const int16_t *in, size_t count);
+void ulaw_decode(int16_t *out, const uint8_t *in, size_t count);

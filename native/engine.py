@@ -1,0 +1,435 @@
+"""The media engine's Python face: an engine, its ports, and what they tell.
+
+A port that was closed, or whose engine was, is inert: orders to it are ignored, reading from it finds nothing. A port
+lives until it or its engine is closed, whether anybody holds the Python object or not. Everything here belongs to one
+thread, except `Recorder.read`, which may be called on another.
+"""
+
+import errno
+import os
+import threading
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Any, Self
+
+from native._engine import ffi, lib
+
+FRAME_SAMPLES: int = lib.FRAME_SAMPLES
+RATE_HZ: int = lib.RATE_HZ
+TICK_S: float = lib.TICK_MS / 1000
+
+# Events fetched in one call.
+EVENTS_AT_ONCE = 256
+
+
+class Codec(Enum):
+    """L16 is little-endian. PCMA and PCMU exist at 8000 Hz only."""
+
+    PCMA = lib.CODEC_PCMA
+    PCMU = lib.CODEC_PCMU
+    L16 = lib.CODEC_L16
+
+
+class Pace(Enum):
+    """FOLLOW: the far end is a device, its stream is the clock. CLOCK: we play the device."""
+
+    FOLLOW = lib.PACE_FOLLOW
+    CLOCK = lib.PACE_CLOCK
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """`skipped` counts ticks that came too late to be made up for; `worst_late_us` is since the last reading."""
+
+    ticks: int
+    skipped: int
+    lost_events: int
+    worst_late_us: int
+    realtime: bool
+
+
+@dataclass(frozen=True)
+class PortStats:
+    """The largest sample of the last second, 0 to 32767: of what the port yields, and of what it is given."""
+
+    peak_yielded: int = 0
+    peak_given: int = 0
+
+
+@dataclass(frozen=True)
+class PcmStats(PortStats):
+    """`depth_ms` is audio received and not yet yielded.
+
+    `underruns`: times the device's audio ran out; `concealed`: frames of silence in its place. `overruns`: times the
+    buffer was full; `slips`: times surplus delay was cut out; `dropped_downlink`: samples lost to both.
+    `dropped_uplink`: samples that the device did not take in time.
+    """
+
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    depth_ms: float = 0.0
+    underruns: int = 0
+    concealed: int = 0
+    overruns: int = 0
+    slips: int = 0
+    dropped_downlink: int = 0
+    dropped_uplink: int = 0
+
+
+@dataclass(frozen=True)
+class StreamStats(PortStats):
+    """`dropped_frames` were not taken within two seconds; `refused_bytes` found the playback queue full."""
+
+    dropped_frames: int = 0
+    refused_bytes: int = 0
+    queued_ms: int = 0
+
+
+class Port:
+    """An end in the matrix. Made by the engine's methods only."""
+
+    yields = True
+    takes = True
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        self._engine = engine
+        # None once closed.
+        self._pointer: Any = pointer
+        self._id = engine._adopt(self, pointer)
+
+    def close(self) -> None:
+        """Takes effect with the next tick; its connections go with it, and no event of it is told any more."""
+        if self._pointer is not None:
+            _check(lib.port_remove(self._pointer))
+            self._engine._forget(self._id)
+
+    def detect_dtmf(self, on: bool) -> None:
+        """In what the port yields."""
+        if self._pointer is not None:
+            _check(lib.port_detect_dtmf(self._pointer, on))
+
+    def stats(self) -> PortStats:
+        return PortStats(*self._peaks())
+
+    def _peaks(self) -> tuple[int, int]:
+        if self._pointer is None:
+            return 0, 0
+        peaks = ffi.new("port_peaks *")
+        lib.port_read_peaks(self._pointer, peaks)
+        return peaks.yielded, peaks.given
+
+
+class PcmPort(Port):
+    """Signed 16-bit little-endian samples at 8000 Hz on a file descriptor: a modem's audio tty."""
+
+    def hold(self, on: bool) -> None:
+        """Sends nothing while on (+QPCMV: 0); what it is given meanwhile is lost, what is received is not."""
+        if self._pointer is not None:
+            lib.pcm_hold(self._pointer, on)
+
+    def stats(self) -> PcmStats:
+        if self._pointer is None:
+            return PcmStats()
+        c = ffi.new("pcm_stats *")
+        lib.pcm_read_stats(self._pointer, c)
+        return PcmStats(
+            *self._peaks(),
+            received_bytes=c.received_bytes,
+            sent_bytes=c.sent_bytes,
+            depth_ms=1000 * c.depth_samples / RATE_HZ,
+            underruns=c.underruns,
+            concealed=c.concealed,
+            overruns=c.overruns,
+            slips=c.slips,
+            dropped_downlink=c.dropped_downlink,
+            dropped_uplink=c.dropped_uplink,
+        )
+
+
+class StreamPort(Port):
+    """A customer's media stream: messages of what it is given, and a queue of what it plays."""
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        super().__init__(engine, pointer)
+        self._message = ffi.new("char[]", lib.stream_message_bytes(pointer))
+
+    def take(self) -> bytes | None:
+        """The next message: prefix, a frame in base64, suffix. Messages older than two seconds are lost."""
+        if self._pointer is None or not lib.stream_take(self._pointer, self._message):
+            return None
+        message: bytes = ffi.buffer(self._message)[:]
+        return message
+
+    def play(self, data: bytes, codec: Codec, rate_hz: int) -> bool:
+        """False: refused whole, because more than ten minutes of audio would wait.
+
+        Raises:
+            ValueError: not a whole number of samples, or a rate that streams do not carry in this codec.
+        """
+        if self._pointer is None:
+            return False
+        queued = lib.stream_play(self._pointer, ffi.from_buffer(data), len(data), codec.value, rate_hz)
+        return _check(queued) == 1
+
+    def clear(self, mark: int) -> None:
+        """Forgets all that was queued before, checkpoints too, in the next tick; then Cleared(mark)."""
+        if self._pointer is not None:
+            _check(lib.stream_clear(self._pointer, mark))
+
+    def checkpoint(self, mark: int) -> None:
+        """Played(mark) when all that was queued before has been yielded."""
+        if self._pointer is not None:
+            _check(lib.stream_checkpoint(self._pointer, mark))
+
+    @property
+    def queued_ms(self) -> int:
+        return self.stats().queued_ms
+
+    def stats(self) -> StreamStats:
+        if self._pointer is None:
+            return StreamStats()
+        c = ffi.new("stream_stats *")
+        lib.stream_read_stats(self._pointer, c)
+        return StreamStats(*self._peaks(), c.dropped_frames, c.refused_bytes, c.queued_ms)
+
+
+class Player(Port):
+    """Plays a block of samples, once or for ever."""
+
+    takes = False
+
+
+class Channel(Port):
+    """One of a recorder's two sinks. Closing it closes the recorder."""
+
+    yields = False
+
+    def __init__(self, engine: "Engine", pointer: Any, recorder: "Recorder") -> None:
+        super().__init__(engine, pointer)
+        self._recorder = recorder
+
+    def close(self) -> None:
+        self._recorder.close()
+
+
+class Recorder:
+    """Two sinks, aligned to the sample, from the tick that follows its making. Keeps ten seconds for its reader."""
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        self.left = Channel(engine, pointer, self)
+        self.right = Channel(engine, lib.recorder_right(pointer), self)
+        # Reading may happen on a thread of its own, and must not meet a close.
+        self._lock = threading.Lock()
+
+    def read(self) -> bytes:
+        """All that was recorded since the last reading: left and right samples in turn, 16-bit little-endian."""
+        with self._lock:
+            pointer = self.left._pointer
+            if pointer is None:
+                return b""
+            out = bytearray(4 * lib.recorder_waiting(pointer))
+            lib.recorder_read(pointer, ffi.from_buffer("int16_t[]", out), len(out) // 4)
+            return bytes(out)
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames, of both channels, that the reader came too late for."""
+        pointer = self.left._pointer
+        return 0 if pointer is None else int(lib.recorder_dropped_frames(pointer))
+
+    def close(self) -> None:
+        with self._lock:
+            Port.close(self.left)
+            self.right._engine._forget(self.right._id)
+
+
+@dataclass(frozen=True)
+class Dtmf:
+    """A key was pressed: one of `0-9*#A-D`."""
+
+    port: Port
+    digit: str
+
+
+@dataclass(frozen=True)
+class Played:
+    port: Port
+    mark: int
+
+
+@dataclass(frozen=True)
+class Cleared:
+    port: Port
+    mark: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A player, not looping, has yielded its last sample."""
+
+    port: Port
+
+
+@dataclass(frozen=True)
+class PortFailed:
+    """Reading or writing failed: told once, the port is silent from now on. `errno` 0 is the end of the file."""
+
+    port: Port
+    errno: int
+
+
+Event = Dtmf | Played | Cleared | Finished | PortFailed
+
+
+class Engine:
+    """A conference bridge on a 20 ms clock, ticked by its own thread between start and stop, or by hand.
+
+    `fd` is readable when an event or a stream's message waits; `events` clears it, so take all messages after.
+    """
+
+    def __init__(self) -> None:
+        pointer = lib.engine_create()
+        if pointer == ffi.NULL:
+            raise _error()
+        self._pointer: Any = ffi.gc(pointer, lib.engine_destroy)
+        self._ports: dict[int, Port] = {}
+        self._found = ffi.new("event[]", EVENTS_AT_ONCE)
+        self.fd: int = lib.engine_fd(pointer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops the thread, closes all ports; may be called again, after which nothing else may be."""
+        for port in list(self._ports.values()):
+            port.close()
+        if self._pointer is not None:
+            ffi.release(self._pointer)
+            self._pointer = None
+            self.fd = -1
+
+    def start(self) -> None:
+        """Real-time scheduling is taken where the system permits it; `stats` says whether it did."""
+        _check(lib.engine_start(self._pointer))
+
+    def stop(self) -> None:
+        """Waits for the tick that is due."""
+        lib.engine_stop(self._pointer)
+
+    def tick(self, count: int = 1) -> None:
+        """Raises: RuntimeError: the thread is running."""
+        if lib.engine_tick(self._pointer, count) < 0:
+            raise RuntimeError("ticked by hand while the engine's thread runs")
+
+    def events(self) -> list["Event"]:
+        """All that happened since the last call, in order."""
+        events: list[Event] = []
+        count = EVENTS_AT_ONCE
+        while count == EVENTS_AT_ONCE:
+            count = lib.engine_events(self._pointer, self._found, EVENTS_AT_ONCE)
+            for found in self._found[0:count]:
+                port = self._ports.get(found.port)
+                if port is not None:
+                    events.append(_event(port, found.kind, found.value))
+        return events
+
+    def stats(self) -> EngineStats:
+        c = ffi.new("engine_stats *")
+        lib.engine_read_stats(self._pointer, c)
+        return EngineStats(c.ticks, c.skipped, c.lost_events, c.worst_late_us, c.realtime)
+
+    def pcm(self, fd: int, *, pace: Pace = Pace.FOLLOW, chunk_bytes: int = 640) -> PcmPort:
+        """A duplicate of `fd`, which must be non-blocking, is kept; what waits in it at the first tick is thrown away.
+
+        Raises:
+            ValueError: blocking, or a chunk that is odd or above 8192 bytes.
+            OSError: not a file descriptor.
+        """
+        return PcmPort(self, _made(lib.pcm_create(self._pointer, fd, pace.value, chunk_bytes)))
+
+    def stream(self, codec: Codec, rate_hz: int, *, prefix: bytes, suffix: bytes, uplink: bool = True) -> StreamPort:
+        """`uplink` False: the customer is sent nothing.
+
+        Raises:
+            ValueError: not 8000 Hz, or for L16 none of 8000, 16000, 24000, 32000, 44100, 48000.
+        """
+        texts = ffi.from_buffer(prefix), ffi.from_buffer(suffix)
+        options = ffi.new("stream_options *", (*texts, len(prefix), len(suffix), rate_hz, codec.value, uplink))
+        return StreamPort(self, _made(lib.stream_create(self._pointer, options)))
+
+    def player(self, samples: bytes, *, loop: bool = False) -> Player:
+        """16-bit samples at 8000 Hz."""
+        if len(samples) % 2:
+            raise ValueError(f"{len(samples)} bytes are not whole samples")
+        block = ffi.from_buffer("int16_t[]", samples)
+        return Player(self, _made(lib.player_create(self._pointer, block, len(block), loop)))
+
+    def recorder(self) -> Recorder:
+        return Recorder(self, _made(lib.recorder_create(self._pointer)))
+
+    def connect(self, source: Port, sink: Port, *, gain_db: float = 0.0) -> None:
+        """Connecting again changes the gain.
+
+        Raises:
+            ValueError: the source makes no sound, the sink hears none, or one is another engine's.
+        """
+        if not (source.yields and sink.takes and source._engine is sink._engine is self):
+            raise ValueError("not a source and a sink of this engine")
+        if source._pointer is not None and sink._pointer is not None:
+            gain = 10 ** (gain_db / 20)
+            _check(lib.engine_connect(self._pointer, source._pointer, sink._pointer, gain))
+
+    def disconnect(self, source: Port, sink: Port) -> None:
+        if source._pointer is not None and sink._pointer is not None:
+            _check(lib.engine_disconnect(self._pointer, source._pointer, sink._pointer))
+
+    def _adopt(self, port: Port, pointer: Any) -> int:
+        number: int = lib.port_id(pointer)
+        self._ports[number] = port
+        return number
+
+    def _forget(self, number: int) -> None:
+        port = self._ports.pop(number, None)
+        if port is not None:
+            port._pointer = None
+
+
+def _event(port: Port, kind: int, value: int) -> Event:
+    match kind:
+        case lib.EVENT_DTMF:
+            return Dtmf(port, chr(value))
+        case lib.EVENT_PLAYED:
+            return Played(port, value)
+        case lib.EVENT_CLEARED:
+            return Cleared(port, value)
+        case lib.EVENT_FINISHED:
+            return Finished(port)
+        case _:
+            return PortFailed(port, value)
+
+
+def _made(pointer: Any) -> Any:
+    if pointer == ffi.NULL:
+        raise _error()
+    return pointer
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        raise _error()
+    return result
+
+
+def _error() -> Exception:
+    """Of the C call that has just failed."""
+    if ffi.errno == errno.ENOMEM:
+        return MemoryError()
+    if ffi.errno == errno.EINVAL:
+        return ValueError("not carried: see the method's documentation")
+    return OSError(ffi.errno, os.strerror(ffi.errno))

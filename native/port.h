@@ -1,0 +1,58 @@
+/* What the engine knows of a port, and what a port may ask of the engine. A port is one of the kinds that
+ * pcm.c, stream.c and memory.c make; each begins with `port base`. */
+#pragma once
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine.h"
+
+/* A figure that one thread counts up and any may read: no locked instruction is needed. */
+typedef _Atomic uint64_t counter;
+
+static inline uint64_t counted(const counter *c) {
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static inline void count(counter *c, uint64_t n) {
+    atomic_store_explicit(c, counted(c) + n, memory_order_relaxed);
+}
+
+typedef struct {
+    void (*yield)(port *p); /* fills p->frame; NULL: makes no sound */
+    void (*take)(port *p,
+                 const int16_t *frame); /* the frame is its own only for the call; NULL: hears nothing */
+    void (*destroy)(port *p);           /* control, when the tick knows it no more */
+} port_kind;
+
+/* The largest sample in each 200 ms of the last second. */
+enum { PEAK_SPANS = 5, PEAK_SPAN_TICKS = 10 };
+
+typedef struct {
+    _Atomic uint16_t spans[PEAK_SPANS];
+} meter;
+
+typedef struct connection connection;
+
+struct port {
+    const port_kind *kind;
+    engine *engine;
+    port *twin; /* comes and goes in the same tick; owned by this one */
+    uint32_t id;
+    /* Below: the tick's own. */
+    connection *inputs;
+    struct dtmf_rx_state_s *detector;
+    meter yielded, given;
+    int16_t frame[FRAME_SAMPLES];
+};
+
+/* Control: sets up the base of a port that is complete otherwise, and hands it to the tick. On failure the
+ * port is destroyed; NULL, errno. */
+port *engine_add(engine *e, port *p, const port_kind *kind);
+
+/* Tick: tells an event; wakes the control thread at the end of this tick. */
+void engine_tell(engine *e, uint32_t kind, const port *p, int64_t value);
+void engine_wake(engine *e);

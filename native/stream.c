@@ -1,0 +1,189 @@
+/* A customer's media stream.
+ *
+ * What it does: makes a ready message - text before, a frame in base64, text after - of every frame that the
+ * port hears, and yields what the customer has sent to be played (playback.c).
+ *
+ * How it works: the tick encodes into a ring of 128 frames and never waits for the reader. The reader keeps
+ * to the last 100 (two seconds), so it is 28 ticks away from what the tick writes; if it is stopped for
+ * longer within one copy, it sees that the tick has come round, and throws the copy away. For that the ring's
+ * words are atomic, each for itself; without order among them such an access is an ordinary move. Base64 and
+ * the texts are the reader's work, not the tick's.
+ *
+ * Rates above 8000 Hz are resampled, with the filter's state kept from frame to frame; every one of them has
+ * a whole number of samples in 20 ms.
+ *
+ * How to use it: see engine.h. */
+
+#include <speex/speex_resampler.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "playback.h"
+#include "port.h"
+
+enum {
+    RING_FRAMES = 128,
+    KEPT_FRAMES = 100,
+    MOST_SAMPLES = 960, /* 48000 Hz */
+    WORD = sizeof(uint64_t),
+    MOST_WORDS = 2 * MOST_SAMPLES / WORD,
+    /* libspeexdsp's 0 to 10: images of the line's sound below -80 dB, 3 ms. */
+    UP_QUALITY = 3,
+};
+
+typedef struct {
+    port base;
+    int codec;
+    bool uplink;
+    playback queue;
+
+    SpeexResamplerState *up; /* NULL at 8000 Hz */
+    uint32_t frame_samples;
+    size_t frame_bytes, frame_words;
+    _Atomic uint64_t written; /* frames since the beginning */
+    _Atomic uint64_t *ring;
+
+    /* The reader's own. */
+    uint64_t read, dropped, refused_bytes;
+    char *prefix, *suffix;
+    size_t prefix_bytes, suffix_bytes;
+} stream;
+
+static void write_frame(stream *s, const uint64_t *words) {
+    uint64_t written = atomic_load_explicit(&s->written, memory_order_relaxed);
+    _Atomic uint64_t *slot = s->ring + written % RING_FRAMES * s->frame_words;
+    /* A reader that sees a word of this frame must also see that all before it was written. */
+    atomic_thread_fence(memory_order_release);
+    for (size_t i = 0; i < s->frame_words; i++)
+        atomic_store_explicit(&slot[i], words[i], memory_order_relaxed);
+    atomic_store_explicit(&s->written, written + 1, memory_order_release);
+}
+
+static void stream_hear(port *base, const int16_t *frame) {
+    stream *s = (stream *)base;
+    if (!s->uplink)
+        return;
+    int16_t resampled[MOST_SAMPLES];
+    uint64_t words[MOST_WORDS];
+    if (s->up) {
+        uint32_t taken = FRAME_SAMPLES, given = s->frame_samples;
+        speex_resampler_process_int(s->up, 0, frame, &taken, resampled, &given);
+        frame = resampled;
+    }
+    words[s->frame_words - 1] = 0; /* 44100 Hz ends within a word */
+    codec_encode(s->codec, words, frame, s->frame_samples);
+    write_frame(s, words);
+    engine_wake(base->engine);
+}
+
+static void stream_yield(port *base) {
+    playback_yield(&((stream *)base)->queue, base);
+}
+
+bool stream_take(port *base, char *out) {
+    stream *s = (stream *)base;
+    uint64_t words[MOST_WORDS];
+    while (true) {
+        uint64_t written = atomic_load_explicit(&s->written, memory_order_acquire);
+        if (written - s->read > KEPT_FRAMES) {
+            s->dropped += written - KEPT_FRAMES - s->read;
+            s->read = written - KEPT_FRAMES;
+        }
+        if (s->read == written)
+            return false;
+        const _Atomic uint64_t *slot = s->ring + s->read % RING_FRAMES * s->frame_words;
+        for (size_t i = 0; i < s->frame_words; i++)
+            words[i] = atomic_load_explicit(&slot[i], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&s->written, memory_order_relaxed) - s->read < RING_FRAMES)
+            break;
+    }
+    s->read++;
+    memcpy(out, s->prefix, s->prefix_bytes);
+    base64_encode(out + s->prefix_bytes, (const uint8_t *)words, s->frame_bytes);
+    memcpy(out + s->prefix_bytes + base64_size(s->frame_bytes), s->suffix, s->suffix_bytes);
+    return true;
+}
+
+size_t stream_message_bytes(const port *base) {
+    const stream *s = (const stream *)base;
+    return s->prefix_bytes + base64_size(s->frame_bytes) + s->suffix_bytes;
+}
+
+int stream_play(port *base, const void *audio, size_t size, int codec, uint32_t rate_hz) {
+    stream *s = (stream *)base;
+    int queued = playback_play(&s->queue, audio, size, codec, rate_hz);
+    if (queued == 0)
+        s->refused_bytes += size;
+    return queued;
+}
+
+int stream_clear(port *base, int64_t mark) {
+    return playback_clear(&((stream *)base)->queue, mark);
+}
+
+int stream_checkpoint(port *base, int64_t mark) {
+    return playback_checkpoint(&((stream *)base)->queue, mark);
+}
+
+void stream_read_stats(port *base, stream_stats *out) {
+    stream *s = (stream *)base;
+    *out = (stream_stats){
+        .dropped_frames = s->dropped,
+        .refused_bytes = s->refused_bytes,
+        .queued_ms = playback_queued_ms(&s->queue),
+    };
+}
+
+static void stream_destroy(port *base) {
+    stream *s = (stream *)base;
+    playback_free(&s->queue);
+    if (s->up)
+        speex_resampler_destroy(s->up);
+    free(s->ring);
+    free(s->prefix);
+    free(s);
+}
+
+/* The two texts stand in one block. */
+static bool copy_texts(stream *s, const stream_options *o) {
+    s->prefix = malloc(o->prefix_bytes + o->suffix_bytes + 1);
+    if (!s->prefix)
+        return false;
+    s->prefix_bytes = o->prefix_bytes;
+    s->suffix_bytes = o->suffix_bytes;
+    s->suffix = s->prefix + o->prefix_bytes;
+    memcpy(s->prefix, o->prefix, o->prefix_bytes);
+    memcpy(s->suffix, o->suffix, o->suffix_bytes);
+    return true;
+}
+
+static bool prepare_uplink(stream *s, uint32_t rate_hz) {
+    s->frame_samples = rate_hz * TICK_MS / 1000;
+    s->frame_bytes = s->frame_samples * codec_sample_bytes(s->codec);
+    s->frame_words = (s->frame_bytes + WORD - 1) / WORD;
+    s->ring = calloc(RING_FRAMES * s->frame_words, sizeof *s->ring);
+    if (rate_hz != RATE_HZ)
+        s->up = speex_resampler_init(1, RATE_HZ, rate_hz, UP_QUALITY, NULL);
+    return s->ring && (s->up || rate_hz == RATE_HZ);
+}
+
+port *stream_create(engine *e, const stream_options *o) {
+    static const port_kind kind = {.yield = stream_yield, .take = stream_hear, .destroy = stream_destroy};
+    if (playback_rate_index(o->rate_hz) < 0 || (o->codec != CODEC_L16 && o->rate_hz != RATE_HZ)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->codec = o->codec;
+    s->uplink = o->uplink;
+    if (playback_init(&s->queue) < 0 || !copy_texts(s, o) || !prepare_uplink(s, o->rate_hz)) {
+        stream_destroy(&s->base);
+        errno = ENOMEM;
+        return NULL;
+    }
+    return engine_add(e, &s->base, &kind);
+}
