@@ -1,0 +1,398 @@
+"""The connection to a customer's server, against a foreign library and against servers that misbehave."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import shutil
+import ssl
+import subprocess
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.wire import BACKLOG_LIMIT_BYTES, ROOM_BYTES, Closed, Rejected, Unreachable, Wire, open_wire, text_frame
+
+HEADERS = {"User-Agent": "branchline/test"}
+
+
+@given(st.binary(max_size=300) | st.integers(0, 70_000).map(bytes), st.binary(min_size=4, max_size=4))
+def test_a_frame_unmasks_to_its_text(text: bytes, mask: bytes):
+    frame = text_frame(text, mask)
+    assert frame[0] == 0x81
+    assert frame[1] & 0x80
+    extended = {126: 2, 127: 8}.get(frame[1] & 0x7F, 0)
+    size = int.from_bytes(frame[2 : 2 + extended], "big") if extended else frame[1] & 0x7F
+    key, masked = frame[2 + extended : 6 + extended], frame[6 + extended :]
+    assert (size, key) == (len(text), mask)
+    assert bytes(byte ^ key[i % 4] for i, byte in enumerate(masked)) == text
+
+
+async def test_texts_of_every_frame_length_arrive_in_order(voice_server: Any):
+    texts = [json.dumps("x" * (size - 2)) for size in (2, 3, 125, 126, 127, 65535, 65536, 200_000)]
+    async with open_wire(voice_server.url, headers=HEADERS) as wire:
+        server = await voice_server.connection()
+        for text in texts:
+            wire.send(text.encode())
+        assert [json.dumps(await server.receive()) for _ in texts] == texts
+
+
+async def test_path_query_and_headers_are_the_customers_own(voice_server: Any):
+    url = voice_server.url.replace("/voice?call=1", "/a%20b/é;x=1?k=a+b&k=%2F&t=ü z#part")
+    async with open_wire(url, headers={**HEADERS, "X-Token": "s3cret"}):
+        server = await voice_server.connection()
+        assert server.path == "/a%20b/%C3%A9;x=1?k=a+b&k=%2F&t=%C3%BC%20z"
+        assert server.headers["User-Agent"] == "branchline/test"
+        assert server.headers["X-Token"] == "s3cret"
+        assert server.headers["Host"] == f"127.0.0.1:{voice_server.port}"
+        assert "Sec-WebSocket-Extensions" not in server.headers
+        assert "Sec-WebSocket-Protocol" not in server.headers
+
+
+async def test_an_address_without_a_path_asks_for_the_root(voice_server: Any):
+    async with open_wire(voice_server.url.replace("/voice", ""), headers=HEADERS):
+        assert (await voice_server.connection()).path == "/?call=1"
+
+
+async def test_texts_and_binaries_are_received_up_to_16_mib(voice_server: Any):
+    async with open_wire(voice_server.url, headers=HEADERS) as wire:
+        server = await voice_server.connection()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.send, "a", b"\x00\xff", "b" * (2**24 - 1))
+            assert await wire.receive() == "a"
+            assert await wire.receive() == b"\x00\xff"
+            assert len(await wire.receive()) == 2**24 - 1
+
+
+async def test_a_larger_message_ends_the_connection(voice_server: Any):
+    async with open_wire(voice_server.url, headers=HEADERS) as wire:
+        server = await voice_server.connection()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.send, "b" * (2**24 + 1))
+            with pytest.raises(Closed) as closed:
+                await wire.receive()
+            nursery.cancel_scope.cancel()
+        assert closed.value.code == 1009
+
+
+async def test_leaving_closes_with_1000(voice_server: Any):
+    async with open_wire(voice_server.url, headers=HEADERS) as wire:
+        server = await voice_server.connection()
+        wire.send(b'"last words"')
+    assert await server.receive() == "last words"
+    assert await server.receive() is None
+    assert server.close_code == 1000
+
+
+async def test_cancelled_it_closes_with_1000_all_the_same(voice_server: Any):
+    with trio.CancelScope() as call:
+        async with open_wire(voice_server.url, headers=HEADERS) as wire:
+            server = await voice_server.connection()
+            wire.send(b'"last words"')
+            call.cancel()
+            await wire.receive()
+    assert call.cancelled_caught
+    assert await server.receive() == "last words"
+    assert await server.receive() is None
+    assert server.close_code == 1000
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 4321])
+async def test_the_servers_close_code_is_told(voice_server: Any, code: int):
+    async with open_wire(voice_server.url, headers=HEADERS) as wire:
+        server = await voice_server.connection()
+        server.close(code)
+        with pytest.raises(Closed) as closed:
+            await wire.receive()
+        assert closed.value.code == code
+        wire.send(b"into the void")
+    assert await server.receive() is None
+
+
+async def test_what_came_before_the_close_is_received_first(voice_server: Any):
+    async with open_wire(voice_server.url, headers=HEADERS) as wire:
+        server = await voice_server.connection()
+        await server.send("one", "two")
+        server.close(1000)
+        assert [await wire.receive(), await wire.receive()] == ["one", "two"]
+        with pytest.raises(Closed):
+            await wire.receive()
+
+
+async def test_a_cut_connection_has_no_code(voice_server: Any):
+    async with open_wire(voice_server.url, headers=HEADERS) as wire:
+        (await voice_server.connection()).cut()
+        with pytest.raises(Closed) as closed:
+            await wire.receive()
+        assert closed.value.code is None
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+async def test_another_answer_to_the_handshake_is_told_by_its_status(voice_server: Any, status: int):
+    voice_server.statuses.append(status)
+    with pytest.raises(Rejected) as rejected:
+        async with open_wire(voice_server.url, headers=HEADERS):
+            raise AssertionError("no connection")
+    assert rejected.value.status == status
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:1/", "ws://127.0.0.1:99999/", "ws:///x", "ws://" + "a" * 64 + ".test/", "ws://[::1/"]
+)
+async def test_an_address_where_nobody_is_is_unreachable(url: str):
+    with pytest.raises(Unreachable):
+        async with open_wire(url, headers=HEADERS):
+            raise AssertionError("no connection")
+
+
+async def test_a_request_that_cannot_be_made_is_unreachable(voice_server: Any):
+    with pytest.raises(Unreachable):
+        async with open_wire(voice_server.url, headers={"X": "a\r\nb"}):
+            raise AssertionError("no connection")
+
+
+# -- servers that misbehave: bare TCP in the same loop, so that time can be jumped over ----------------------------
+
+
+@asynccontextmanager
+async def raw_server(serve: Callable[[trio.SocketStream], Awaitable[None]]):
+    async def connection(stream: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await serve(stream)
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, connection, 0, host="127.0.0.1"))
+        yield f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        nursery.cancel_scope.cancel()
+
+
+async def accept(stream: trio.SocketStream) -> None:
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += await stream.receive_some()
+    key = request.lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
+    key = request[request.lower().index(key) :][: len(key)]
+    proof = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    await stream.send_all(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n"
+    )
+
+
+async def never(stream: trio.SocketStream) -> None:
+    await trio.sleep_forever()
+
+
+async def accept_and_ignore(stream: trio.SocketStream) -> None:
+    await accept(stream)
+    await trio.sleep_forever()
+
+
+async def until_closed(wire: Wire) -> Closed:
+    try:
+        while True:
+            await wire.receive()
+    except Closed as closed:
+        return closed
+
+
+async def fails_to_open(url: str) -> str:
+    with pytest.raises(Unreachable) as raised:
+        async with open_wire(url, headers=HEADERS):
+            raise AssertionError("no connection")
+    return str(raised.value)
+
+
+async def test_a_server_that_never_answers_the_handshake_is_given_ten_seconds(autojump_clock: trio.testing.MockClock):
+    async with raw_server(never) as url:
+        assert "no handshake" in await fails_to_open(url)
+    assert trio.current_time() == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 101 Swi", b"\x00\xff nonsense\r\n\r\n", b"SSH-2.0-x\r\n", b"HTTP/1.1 101 No\r\n\r\n"]
+)
+async def test_a_connection_that_ends_in_the_handshake_is_known_at_once(
+    autojump_clock: trio.testing.MockClock, answer: bytes
+):
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        if answer:
+            await stream.send_all(answer)
+        await stream.aclose()
+
+    async with raw_server(serve) as url:
+        await fails_to_open(url)
+    assert trio.current_time() < 1
+
+
+async def test_a_server_that_sends_no_pong_is_lost(autojump_clock: trio.testing.MockClock):
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        async for _ in stream:
+            pass
+
+    async with raw_server(serve) as url, open_wire(url, headers=HEADERS) as wire:
+        with pytest.raises(Closed, match="no pong in 20 s") as closed:
+            await wire.receive()
+        assert closed.value.code is None
+        assert trio.current_time() == pytest.approx(40, abs=1)
+
+
+async def test_a_server_that_ignores_the_close_is_left_after_two_seconds(autojump_clock: trio.testing.MockClock):
+    received = bytearray()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        async for data in stream:
+            received.extend(data)
+
+    async with raw_server(serve) as url:
+        async with open_wire(url, headers=HEADERS):
+            pass
+        assert trio.current_time() == pytest.approx(2, abs=0.1)
+        # A close frame of two bytes, masked: 1000.
+        assert (received[0], received[1]) == (0x88, 0x82)
+        assert bytes(byte ^ mask for byte, mask in zip(received[6:8], received[2:4], strict=True)) == b"\x03\xe8"
+
+
+async def test_a_server_that_does_not_read_fills_no_memory(autojump_clock: trio.testing.MockClock):
+    async with raw_server(accept_and_ignore) as url:
+        async with open_wire(url, headers=HEADERS) as wire:
+            sent = 0
+            while wire.has_room:
+                wire.send(bytes(400))
+                sent += 400
+                await trio.lowlevel.checkpoint()
+            # What the peer's kernel takes is the peer's; what waits here is little more than the room.
+            assert wire._outlet.backlog_bytes < ROOM_BYTES + 500
+            assert sent < 20 * 2**20
+            started = trio.current_time()
+        assert trio.current_time() - started == pytest.approx(2, abs=0.1)
+
+
+async def test_a_server_that_orders_answers_and_reads_none_is_cut_off(autojump_clock: trio.testing.MockClock):
+    async with (
+        raw_server(accept_and_ignore) as url,
+        open_wire(url, headers=HEADERS) as wire,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(20):
+            wire.send(bytes(BACKLOG_LIMIT_BYTES // 2))
+        with pytest.raises(Closed):
+            await wire.receive()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_does_not_read_is_still_heard_and_its_pings_cost_nothing(
+    autojump_clock: trio.testing.MockClock,
+):
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        await full.wait()
+        for _ in range(50):
+            await stream.send_all(b"\x89\x04ping")
+        await stream.send_all(b"\x81\x05hello")
+        await trio.sleep_forever()
+
+    full = trio.Event()
+    async with raw_server(serve) as url, open_wire(url, headers=HEADERS) as wire:
+        while wire.has_room:
+            wire.send(bytes(400))
+            await trio.lowlevel.checkpoint()
+        full.set()
+        assert await wire.receive() == "hello"
+
+
+async def test_a_text_that_is_no_utf8_ends_the_connection(autojump_clock: trio.testing.MockClock):
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        await stream.send_all(b"\x81\x02\xff\xff")
+        async for _ in stream:
+            pass
+
+    async with raw_server(serve) as url, open_wire(url, headers=HEADERS) as wire:
+        with pytest.raises(Closed):
+            await wire.receive()
+
+
+@pytest.mark.parametrize("length", [0, 1, 126, 255])
+async def test_any_frame_after_the_handshake_is_a_message_or_an_end(
+    autojump_clock: trio.testing.MockClock, length: int
+):
+    opcode = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        await stream.send_all(bytes([opcode, length]) + bytes(3))
+        await stream.aclose()
+
+    async with raw_server(serve) as url:
+        for opcode in range(0, 256, 3):  # noqa: B007 - sent by `serve`
+            async with open_wire(url, headers=HEADERS) as wire:
+                await until_closed(wire)
+
+
+async def test_a_ping_that_meets_our_close_is_no_error(autojump_clock: trio.testing.MockClock):
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        await stream.receive_some()
+        await stream.send_all(b"\x89\x04ping\x88\x02\x03\xe8")
+        await stream.receive_some()
+
+    async with raw_server(serve) as url, open_wire(url, headers=HEADERS):
+        pass
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    path = tmp_path / "server.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=voice "
+        f"-addext subjectAltName=IP:127.0.0.1 -keyout {path} -out {tmp_path}/cert.pem",
+        shell=True,
+        check=True,
+        capture_output=True,
+    )
+    path.write_text(path.read_text() + (tmp_path / "cert.pem").read_text())
+    return path
+
+
+@asynccontextmanager
+async def tls_server(certificate: Path, serve_voice: Any):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    async with serve_voice(tls) as server:
+        yield server
+
+
+async def test_wss_carries_texts_both_ways(certificate: Path, serve_voice: Any):
+    async with tls_server(certificate, serve_voice) as voice:
+        trusting = ssl.create_default_context(cafile=certificate)
+        async with open_wire(voice.url, headers=HEADERS, tls=trusting) as wire:
+            server = await voice.connection()
+            for n in range(100):
+                wire.send(json.dumps([n] * 500).encode())
+            assert [await server.receive() for _ in range(100)] == [[n] * 500 for n in range(100)]
+            await server.send("x" * 1_000_000)
+            assert len(await wire.receive()) == 1_000_000
+        assert await server.receive() is None
+        assert server.close_code == 1000
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(certificate: Path, serve_voice: Any):
+    async with tls_server(certificate, serve_voice) as voice:
+        assert "certificate verify failed" in await fails_to_open(voice.url)
