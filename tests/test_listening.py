@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from hil.listening import align, at_peak, first_sound, last_sound, resampled
+from native import RATE_HZ, alaw_decode, alaw_encode
+
+
+def speechlike(seconds: float, seed: int = 1) -> np.ndarray:
+    """Noise in bursts of a syllable's length, smoothed to a voice's band."""
+    chance = np.random.default_rng(seed)
+    noise = np.convolve(chance.normal(size=int(seconds * RATE_HZ)), np.ones(6) / 6, "same")
+    syllables = np.repeat(chance.random(int(seconds * 5)) > 0.3, RATE_HZ // 5)
+    return (noise[: len(syllables)] * syllables * 6000).clip(-32768, 32767).astype(np.int16)
+
+
+def silence(samples: int) -> np.ndarray:
+    return np.zeros(samples, np.int16)
+
+
+@pytest.mark.parametrize("delay", [0, 1, 777, 20_000])
+def test_a_delayed_copy_is_found_to_the_sample(delay):
+    said = speechlike(3)
+    match = align(said, np.concatenate([silence(delay), said, silence(5000)]))
+    assert (match.delay_samples, match.moved_samples) == (delay, 0)
+    assert match.correlation == pytest.approx(1)
+    assert match.gain_db == pytest.approx(0, abs=1e-6)
+
+
+def test_heard_may_begin_in_the_middle_of_what_was_said():
+    said = speechlike(3)
+    match = align(said, said[300:])
+    assert match.delay_samples == -300
+    assert match.correlation > 0.95
+
+
+def test_a_law_costs_hardly_any_correlation():
+    said = speechlike(3)
+    heard = np.frombuffer(alaw_decode(alaw_encode(said.tobytes())), np.int16)
+    assert 0.999 < align(said, heard).correlation < 1
+
+
+def test_a_level_is_told_and_does_not_matter():
+    said = speechlike(3)
+    match = align(said, (said // 2).astype(np.int16))
+    assert match.gain_db == pytest.approx(-6, abs=0.1)
+    assert match.correlation > 0.999
+
+
+def test_a_slip_moves_the_delay_and_costs_only_its_own_window():
+    said = speechlike(5)
+    heard = np.concatenate([said[:18_000], said[18_160:]])
+    match = align(said, heard)
+    assert match.moved_samples == 160
+    assert match.worst_window < 0.9 < match.correlation
+
+
+def test_a_second_that_is_missing_shows_in_the_worst_window():
+    said = speechlike(5)
+    heard = said.copy()
+    heard[8000:16_000] = 0
+    match = align(said, heard)
+    assert match.worst_window < 0.1
+    assert match.correlation < 0.95
+
+
+@pytest.mark.parametrize("heard", [silence(40_000), silence(0), speechlike(5, seed=2)])
+def test_what_was_not_said_does_not_match(heard):
+    assert align(speechlike(3), heard).correlation < 0.3
+
+
+def test_silence_matches_nothing():
+    assert align(silence(8000), speechlike(2)).correlation == 0
+
+
+def test_a_pause_is_no_worst_window():
+    said = np.concatenate([speechlike(1), silence(RATE_HZ), speechlike(1, seed=3)])
+    assert align(said, said).worst_window == pytest.approx(1)
+
+
+def test_the_ends_of_a_sound():
+    samples = np.concatenate([silence(10), np.array([5, 0, -1], np.int16), silence(7)])
+    assert (first_sound(samples), last_sound(samples)) == (10, 12)
+    assert first_sound(silence(5)) is last_sound(silence(5)) is None
+
+
+def test_resampling_keeps_a_tone_and_drops_what_8000_hz_can_not_carry():
+    seconds = np.arange(22_050) / 22_050
+    fade = np.hanning(22_050)
+    tone = (10_000 * fade * np.sin(2 * np.pi * 440 * seconds)).astype(np.int16)
+    hiss = (10_000 * fade * np.sin(2 * np.pi * 6000 * seconds)).astype(np.int16)
+    heard = resampled(tone + hiss, 22_050)
+    expected = 10_000 * np.hanning(8000) * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)
+    assert len(heard) == RATE_HZ
+    assert np.abs(heard - expected).max() < 40
+
+
+def test_a_peak_level_is_met():
+    assert np.abs(at_peak(speechlike(1), -6)).max() == round(32767 * 10 ** (-6 / 20))
+    assert not at_peak(silence(100), -6).any()
