@@ -276,16 +276,15 @@ async def _connect(url: str, tls: ssl.SSLContext | None) -> _Outlet:
     try:
         parts = urlsplit(url)
         secure = parts.scheme == "wss"
-        if secure and tls is None:
-            # Reads the system's whole store of certificates.
-            tls = await trio.to_thread.run_sync(ssl.create_default_context)
         host = parts.hostname or ""
         tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, ROOM_BYTES)
         if not secure:
             return _Outlet(tcp, tcp)
-        encrypted = trio.SSLStream(tcp, tls, server_hostname=host, https_compatible=True)
         try:
+            # The default reads the system's whole store of certificates.
+            trust = tls or await trio.to_thread.run_sync(ssl.create_default_context)
+            encrypted = trio.SSLStream(tcp, trust, server_hostname=host, https_compatible=True)
             await encrypted.do_handshake()
         except BaseException:
             tcp.socket.close()

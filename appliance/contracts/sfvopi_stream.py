@@ -141,7 +141,7 @@ def _play(media: object, stream_id: str | None, codec: Codec, rate_hz: int) -> P
         # G.711 in a stream of L16 at 16 kHz: there is but one rate it can mean.
         stated_rate = RATES_HZ[codec][0]
     rate = rate_hz if stated_rate is None else _whole_number(stated_rate)
-    if rate not in RATES_HZ[codec]:
+    if rate is None or rate not in RATES_HZ[codec]:
         return Fault("rate", f"playAudio: {CONTENT_TYPES[codec]} at {_excerpt(stated_rate)} Hz")
     payload = media["payload"]
     try:
