@@ -61,6 +61,8 @@ class Ec25:
         self.module = Module(profile)
         self.faults = Faults()
         self._typed = bytearray()
+        # How much of it was echoed.
+        self._echoed = 0
         self._effects: list[Effect] = []
         self._pending: _Pending | None = None
 
@@ -99,6 +101,7 @@ class Ec25:
         """It comes up from nothing: boot URCs follow as time elapses."""
         self.module.now = now
         self._typed.clear()
+        self._echoed = 0
         self._pending = None
         self.module.power_on()
         return self.elapse(now)
@@ -177,13 +180,13 @@ class Ec25:
             fresh = typed[self._echoed :]
             self._say(fresh.lstrip(b"\n") if self._basic("E") == "1" else b"")
             if not end:
-                self._echoed = len(typed)
+                # Too long a line stays so, and takes no more room.
+                del self._typed[LINE_BYTES + 1 :]
+                self._echoed = len(self._typed)
                 return
             self._echoed = 0
             del self._typed[:end]
             self._perform(typed)
-
-    _echoed = 0
 
     def _perform(self, typed: bytes) -> None:
         text = body(_edited(typed[:-1]).decode("latin-1"))

@@ -23,7 +23,7 @@ def _dial(module: Module, asked: Command) -> list[str]:
         raise Final("NO CARRIER")
     if not number:
         raise Refused
-    module.dial(number, withheld="I" in asked.text or module.setting("+CLIR", "0") == "1")
+    module.dial(number, withheld="I" in body or module.setting("+CLIR", "0") == "1")
     return []
 
 
