@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import structlog
 import trio
 import typer
+from structlog.typing import Processor
 
 from appliance import app
 from appliance.config import Config, ConfigError, parse
@@ -89,7 +90,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 def _log_to_stderr(level: str) -> None:
     """One line an event: for people on a terminal, JSON for journald and the like. Drivers log through `logging`."""
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -102,7 +103,7 @@ def _log_to_stderr(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    form = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    form: Processor = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

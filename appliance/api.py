@@ -122,7 +122,7 @@ def make_api(
     control: Control, store: Store, health: Health, *, org_id: int, country: str, now: Callable[[], datetime]
 ) -> FastAPI:
     api = FastAPI(title="Branchline", openapi_url=None)
-    api.add_middleware(KeyRequired, store=store)  # type: ignore[arg-type]
+    api.add_middleware(KeyRequired, store=store)
     api.include_router(sfvopi_routes(control, store, org_id=org_id, country=country, now=now))
 
     @api.get("/healthz")

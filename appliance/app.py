@@ -68,7 +68,16 @@ async def serve(config: Config) -> None:
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
-            nursery.start_soon(run_courier, store.outbox, config.webhooks)
+            nursery.start_soon(
+                partial(
+                    run_courier,
+                    store.outbox,
+                    config.webhooks,
+                    user_agent=USER_AGENT,
+                    allow_loopback=config.lab.allow_loopback,
+                    now=now,
+                )
+            )
             await nursery.start(control.run)
             for trunk in control.trunks:
                 lines.start_soon(trunk.keep)
@@ -80,7 +89,7 @@ async def serve(config: Config) -> None:
 
 
 def _trunk(line: LineConfig, control: Control) -> Trunk:
-    open_line = partial(open_gsm, line.name, MODELS[line.model], str(line.at), str(line.pcm))
+    open_line = partial(open_gsm, line.name, MODELS[line.model], at_path=str(line.at), pcm_path=str(line.pcm))
     return Trunk(line.name, line.number, open_line=open_line, ring=control.ring)
 
 
