@@ -13,6 +13,7 @@ Sans-IO: nothing here waits, and time is an argument, so the same calls give the
 from dataclasses import dataclass
 
 from hil import ec25_calls, ec25_general
+from hil.board import Order, Profile
 from hil.commandline import (
     Command,
     Final,
@@ -27,7 +28,6 @@ from hil.ec25_settings import BASIC, BASIC_DEFAULTS, SETTINGS, apply, set_basic
 from hil.faults import Faults
 from hil.module import Module, Stat
 from hil.network import Cause
-from hil.reports import Order, Profile
 
 # V.250 5.4.1 wants 40; modules take 512 and more. The bench takes no more than the least of them.
 LINE_BYTES = 512

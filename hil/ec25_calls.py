@@ -2,11 +2,11 @@
 
 import re
 
+from hil.board import Press
 from hil.commandline import Command, Final, Kind, Refused
 from hil.ec25_settings import Table, only
 from hil.module import Leg, Module, Stat
 from hil.network import KEYS
-from hil.reports import Press
 
 TABLE = Table()
 

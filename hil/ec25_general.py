@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from hil.board import Restart
 from hil.commandline import Command, Kind, Refused
 from hil.ec25_settings import BASIC, SETTINGS, Act, Table, only
 from hil.module import Module
 from hil.radio import Pin
-from hil.reports import Restart
 
 TABLE = Table()
 

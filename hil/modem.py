@@ -2,7 +2,7 @@
 
 On an in-memory stream, a test of a driver runs on pytest-trio's autojump clock:
 
-    from hil.reports import Profile
+    from hil.board import Profile
     network = Network()
     modem = Modem(Ec25(Profile(number="+33700000002")), network)
     host, device = trio.testing.memory_stream_pair()
@@ -17,10 +17,10 @@ from collections.abc import Callable
 
 import trio
 
+from hil.board import Answer, Dial, Nmea, Press, Release, Restart, Ring
 from hil.ec25 import Ec25, Effect, Say
 from hil.module import Stat
 from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
-from hil.reports import Answer, Dial, Nmea, Press, Release, Restart, Ring
 
 # What a host may leave unread before a device's words are lost: far more than a boot or a long +CMGL.
 UNREAD_CHUNKS = 1024

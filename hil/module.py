@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from hil.board import Answer, Dial, Release, Ring
 from hil.commandline import Final, Refused
 from hil.radio import Radio
-from hil.reports import Answer, Dial, Release, Ring
 
 # 24.008 10.5.123, the causes that the bench's network gives.
 CAUSES = {

@@ -2,8 +2,8 @@
 
 from enum import Enum
 
+from hil.board import Board, Nmea, Profile
 from hil.commandline import Refused
-from hil.reports import Nmea, Profile, Reports
 
 ATTACH_S = 0.2
 NMEA_EVERY_S = 1.0
@@ -18,7 +18,7 @@ class Pin(Enum):
     PUK = "SIM PUK"
 
 
-class Radio(Reports):
+class Radio(Board):
     """Switched on and registered; `power_on` is for one that starts anew."""
 
     def __init__(self, profile: Profile) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil.board import Answer, Dial, Nmea, Order, Press, Profile, Release, Restart, Ring
 from hil.ec25 import Ec25, Effect, Say
 from hil.module import Stat
 from hil.network import Cause
-from hil.reports import Answer, Dial, Nmea, Order, Press, Profile, Release, Restart, Ring
 
 OWN = "+33700000002"
 ANNA = "+33783484044"

@@ -102,7 +102,7 @@ class Agenda:
         self._due.clear()
 
 
-class Reports:
+class Board:
     """Settings by command name, and the two ways out: `news` for the host, `orders` for the world."""
 
     def __init__(self, profile: Profile) -> None:

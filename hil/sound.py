@@ -1,0 +1,154 @@
+"""The speech paths of the simulated network: what is said at one end of a call is heard at the other.
+
+All sound runs in the media engine; here ports are made and connected, at the answer, at each word's begin, at the end.
+"""
+
+from array import array
+from dataclasses import dataclass, field
+
+import trio
+
+from hil.network import Call, Party, State
+from native import dtmf
+from native.engine import TICK_S, Engine, Finished, Player, Port
+
+# Engine's recorders keep 10 s: a phone's memory is fetched more often than that.
+FETCH_EVERY_S = 1.0
+
+
+@dataclass
+class End:
+    sources: list[Port] = field(default_factory=list)
+    sinks: list[Port] = field(default_factory=list)
+
+
+class Circuit:
+    """One call's two ends, each with what speaks and what listens there."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ends: dict[Party, End] = {}
+
+    def add_source(self, party: Party, port: Port) -> None:
+        self._end(party).sources.append(port)
+        for other in self._others(party):
+            for sink in other.sinks:
+                self._engine.connect(port, sink)
+
+    def add_sink(self, party: Party, port: Port) -> None:
+        self._end(party).sinks.append(port)
+        for other in self._others(party):
+            for source in other.sources:
+                self._engine.connect(source, port)
+
+    def remove_source(self, party: Party, port: Port) -> None:
+        """Before the port is closed."""
+        self._end(party).sources.remove(port)
+
+    def _end(self, party: Party) -> End:
+        return self._ends.setdefault(party, End())
+
+    def _others(self, party: Party) -> list[End]:
+        return [end for other, end in self._ends.items() if other is not party]
+
+
+class Handset:
+    """What a phone in a call says and hears, both remembered from the answer on."""
+
+    def __init__(self, engine: Engine, circuit: Circuit, party: Party) -> None:
+        self._engine = engine
+        self._circuit = circuit
+        self._party = party
+        self._speaking: dict[Player, trio.Event] = {}
+        self._heard = bytearray()
+        self._spoken = bytearray()
+        self._recorder = engine.recorder()
+        self.down = False
+        circuit.add_sink(party, self._recorder.left)
+
+    def say(self, samples: bytes) -> None:
+        if self.down or not samples:
+            return
+        player = self._engine.player(samples)
+        self._speaking[player] = trio.Event()
+        self._circuit.add_source(self._party, player)
+        self._engine.connect(player, self._recorder.right)
+
+    def press(self, keys: str, on_s: float, off_s: float) -> None:
+        self.say(dtmf(keys, on_ms=round(1000 * on_s), off_ms=round(1000 * off_s)))
+
+    async def said(self) -> None:
+        while self._speaking:
+            await next(iter(self._speaking.values())).wait()
+
+    def finished(self, player: Player) -> None:
+        if (event := self._speaking.pop(player, None)) is not None:
+            self._circuit.remove_source(self._party, player)
+            player.close()
+            event.set()
+
+    def heard(self) -> bytes:
+        self.fetch()
+        return bytes(self._heard)
+
+    def spoken(self) -> bytes:
+        self.fetch()
+        return bytes(self._spoken)
+
+    def fetch(self) -> None:
+        if not self.down:
+            samples = array("h", self._recorder.read())
+            self._heard += samples[0::2].tobytes()
+            self._spoken += samples[1::2].tobytes()
+
+    def put_down(self) -> None:
+        """What was heard stays."""
+        self.fetch()
+        for player in list(self._speaking):
+            self.finished(player)
+        self._recorder.close()
+        self.down = True
+
+
+class Studio:
+    """The engine, and the circuits of all calls. `run` brings its events; without it nobody learns of an end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._circuits: dict[Call, Circuit] = {}
+        self._handsets: list[Handset] = []
+
+    def circuit(self, call: Call) -> Circuit:
+        return self._circuits.setdefault(call, Circuit(self.engine))
+
+    def handset(self, call: Call, party: Party) -> Handset:
+        handset = Handset(self.engine, self.circuit(call), party)
+        self._handsets.append(handset)
+        return handset
+
+    def call_moved(self, call: Call, state: State) -> None:
+        """Observes the network."""
+        if state is State.ENDED:
+            self._circuits.pop(call, None)
+            self._handsets = [handset for handset in self._handsets if not handset.down]
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fetch)
+            while True:
+                await trio.lowlevel.wait_readable(self.engine.fd)
+                for event in self.engine.events():
+                    if isinstance(event, Finished) and isinstance(event.port, Player):
+                        for handset in self._handsets:
+                            handset.finished(event.port)
+
+    async def settle(self) -> None:
+        """The engine lets go of closed ports' descriptors: a tick, and the control call behind it."""
+        await trio.sleep(2 * TICK_S)
+        self.engine.stats()
+
+    async def _fetch(self) -> None:
+        while True:
+            await trio.sleep(FETCH_EVERY_S)
+            for handset in self._handsets:
+                handset.fetch()
