@@ -1,0 +1,219 @@
+"""One AT port: a stream with a dialogue on it, where commands take turns and news never waits for them."""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import re
+import termios
+from dataclasses import dataclass, field
+
+import serial
+import trio
+
+from drivers.at import Dialogue, Final, Info, Urc
+from drivers.errors import CommandError, CommandTimeout, LineLost
+
+log = logging.getLogger(__name__)
+
+# So many bytes are parsed between two turns of the scheduler.
+READ_BYTES = 2048
+# The shortest URCs (`RDY` and its line end) of two such reads: who takes all there is whenever it is woken, loses none.
+URC_QUEUE = 1024
+# A list of calls has seven lines at most, a phone book or 40 messages some hundred.
+INFO_LIMIT = 1000
+
+# Leaves a stuck prompt, ends half a line of someone else's, and undoes the modes in which no OK is ever seen (V.250
+# 6.2.4-6.2.6).
+WAKE = b"\x1b\rATE0V1Q0\r"
+# What this brings forth is over when it falls silent; the answer to a wake-up takes some 10 ms on USB.
+SETTLE_S = 0.2
+# Local questions that no module refuses. V.250 answers in order: once the answer of a question is there, those of all
+# before it were there or are lost. Each question is another, so that a late answer to one is not taken for the next's.
+PROBES = ("AT+CMEE?", "AT+CRC?", "AT+CREG?", "AT+CSQ")
+PROBE_LIMIT_S = 2
+
+
+@dataclass
+class Counters:
+    """What went wrong on the port and was mended, since it was opened."""
+
+    timeouts: int = 0
+    resyncs: int = 0
+    # Lines that belong to nothing, and URCs that nobody took in time.
+    noise: int = 0
+    urcs_lost: int = 0
+
+
+@dataclass
+class _Exchange:
+    lines: list[str] = field(default_factory=list)
+    final: str | None = None
+    over: trio.Event = field(default_factory=trio.Event)
+
+
+class Port:
+    """Somebody has to run `listen`; `synchronise` comes before the first command.
+
+    `urcs` gives the news with the prefixes named at the start, in order; it ends when the port is lost. It holds
+    URC_QUEUE lines; more are counted and lost, as answers must not wait for whoever is slow to take news.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, *, urcs: tuple[str, ...]) -> None:
+        self.counters = Counters()
+        self.lost: str | None = None
+        self._prefixes = urcs
+        self._stream = stream
+        self._dialogue = Dialogue(urcs)
+        self._news, self.urcs = trio.open_memory_channel[str](URC_QUEUE)
+        self._turn = trio.Lock()
+        self._exchange: _Exchange | None = None
+        self._in_step = False
+
+    async def listen(self) -> None:
+        """Returns when the device is gone: whoever waits for it is told by LineLost."""
+        try:
+            while data := await self._stream.receive_some(READ_BYTES):
+                log.debug("< %r", data)
+                self._take(bytes(data))
+            self.lose("the device closed its port")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.lose("unplugged")
+
+    async def command(self, text: str, *, limit_s: float = 5) -> list[str]:
+        """The answer's lines. When cancelled, it is heard out first: a command cannot be taken back.
+
+        Raises:
+            CommandError: the device refused.
+            CommandTimeout: it did not say; the next command brings the port in step first.
+            LineLost: the port is gone, or could not be brought in step.
+        """
+        async with self._turn:
+            if not self._in_step:
+                await self._resynchronise()
+            return await self._ask(text, limit_s)
+
+    async def synchronise(self) -> None:
+        """Whatever state another program, or our own crash, left the port in. Raises: LineLost."""
+        async with self._turn:
+            await self._resynchronise()
+
+    async def _resynchronise(self) -> None:
+        self.counters.resyncs += 1
+        for probe in PROBES:
+            # Not a sleep after it: a device that takes no bytes must not hold us.
+            with trio.move_on_after(SETTLE_S):
+                await self._send(WAKE)
+                await trio.sleep_forever()
+            # Refused or silent, or a late answer's end: the next one will tell.
+            with contextlib.suppress(CommandError, CommandTimeout):
+                if await self._ask(probe, PROBE_LIMIT_S):
+                    self._in_step = True
+                    return
+        raise self.lose("no answer to AT commands")
+
+    async def _ask(self, text: str, limit_s: float) -> list[str]:
+        exchange = self._exchange = _Exchange()
+        try:
+            with trio.move_on_after(limit_s, shield=True):
+                await self._send(self._dialogue.send(text))
+                await exchange.over.wait()
+        finally:
+            self._exchange = None
+            self._dialogue.abandon()
+        if self.lost is not None:
+            raise LineLost(self.lost)
+        if exchange.final is None:
+            self._in_step = False
+            self.counters.timeouts += 1
+            raise CommandTimeout(f"{public(text)}: no answer in {limit_s} s")
+        if not exchange.final.startswith(("OK", "CONNECT")):
+            raise CommandError(public(text), exchange.final)
+        return exchange.lines
+
+    async def _send(self, data: bytes) -> None:
+        if self.lost is not None:
+            raise LineLost(self.lost)
+        log.debug("> %r", data)
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise self.lose("unplugged") from exc
+
+    def _take(self, data: bytes) -> None:
+        for event in self._dialogue.receive(data):
+            match event, self._exchange:
+                case Info(text), _Exchange(lines=lines) if len(lines) < INFO_LIMIT:
+                    lines.append(text)
+                case Final(text), _Exchange() as exchange:
+                    exchange.final = text
+                    exchange.over.set()
+                case Urc(text), _ if text.startswith(self._prefixes):
+                    self._tell(text)
+                case _:
+                    # A prompt too: nothing of ours asks for one, and the command behind it runs into its limit.
+                    self.counters.noise += 1
+
+    def _tell(self, text: str) -> None:
+        try:
+            self._news.send_nowait(text)
+        except trio.WouldBlock:
+            self.counters.urcs_lost += 1
+
+    def lose(self, why: str) -> LineLost:
+        """Ends the port, for whoever is on it; the first reason is the one that counts."""
+        self.lost = self.lost or why
+        self._news.close()
+        if self._exchange is not None:
+            self._exchange.over.set()
+        return LineLost(self.lost)
+
+
+def public(command: str) -> str:
+    """Error messages are logged; the numbers that people call, and the keys that they press, are not."""
+    return re.sub(r"^(ATD|AT\+VTS=).*", r"\1", command)
+
+
+_PLAIN = {
+    errno.ENOENT: "no such device",
+    errno.ENODEV: "no such device",
+    errno.ENXIO: "no such device",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    # The one by TIOCEXCL, the other by flock.
+    errno.EBUSY: "in use by another program",
+    errno.EAGAIN: "in use by another program",
+}
+
+
+async def open_tty(path: str) -> int:
+    """A file descriptor, raw 8N1 and exclusive, with nothing stale in either direction. Raises: LineLost."""
+    # These ioctls wait for the device, and a sick one takes seconds.
+    return await trio.to_thread.run_sync(_open_tty, path)
+
+
+def close_tty(fd: int) -> None:
+    """Does not wait for the device to take what was written, as close alone would for 30 s; any descriptor will do."""
+    with contextlib.suppress(OSError, termios.error):
+        termios.tcflush(fd, termios.TCIOFLUSH)
+        # It outlives us on a pty, whose other end is still open.
+        fcntl.ioctl(fd, termios.TIOCNXCL)
+    os.close(fd)
+
+
+def _open_tty(path: str) -> int:
+    try:
+        # The rate means nothing on USB. `exclusive` takes the flock before anything is changed on the device.
+        with serial.Serial(path, 115200, exclusive=True) as device:
+            fcntl.ioctl(device, termios.TIOCEXCL)
+            attributes = termios.tcgetattr(device)
+            # pyserial sets 0, with which a non-blocking read says "end" where it means "nothing yet".
+            attributes[6][termios.VMIN] = 1
+            termios.tcsetattr(device, termios.TCSANOW, attributes)
+            termios.tcflush(device, termios.TCIOFLUSH)
+            # The lock and the settings stay with the duplicate.
+            return os.dup(device.fileno())
+    except (OSError, termios.error) as exc:
+        why = _PLAIN.get(getattr(exc, "errno", None) or 0, str(exc))
+        raise LineLost(f"{path}: {why}") from exc
