@@ -126,7 +126,7 @@ port *engine_add(engine *e, port *p, const port_kind *kind) {
         one->id = ++e->last_id;
     }
     if (!c || e->port_count + count > MAX_PORTS) {
-        errno = c ? ENFILE : ENOMEM;
+        errno = c ? ENOBUFS : ENOMEM;
         free(c);
         kind->destroy(p);
         return NULL;

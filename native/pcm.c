@@ -83,15 +83,9 @@ static bool ended(const pcm *p) {
     return !p->is_tty || (poll(&state, 1, 0) == 1 && state.revents & (POLLHUP | POLLERR | POLLNVAL));
 }
 
-static void accept_samples(pcm *p, const int16_t *samples, size_t bytes) {
-    uint32_t lost = elastic_put(&p->in, samples, (uint32_t)bytes / 2);
-    if (lost) {
-        count(&p->overruns, 1);
-        count(&p->dropped_in, lost);
-    }
-}
-
-static void receive(pcm *p) {
+/* Returns how many samples found the buffer full. */
+static uint32_t receive(pcm *p) {
+    uint32_t lost = 0;
     for (int i = 0; i < MOST_READS; i++) {
         int16_t samples[READ_BYTES / 2 + 1];
         uint8_t *bytes = (uint8_t *)samples;
@@ -102,7 +96,7 @@ static void receive(pcm *p) {
         else if (got == 0 && ended(p))
             fail(p, 0);
         if (got <= 0)
-            return;
+            break;
         size_t size = (size_t)got + p->in_is_odd;
         p->in_is_odd = size % 2;
         p->in_half = bytes[size - 1];
@@ -112,8 +106,9 @@ static void receive(pcm *p) {
         count(&p->received, (uint64_t)got);
         if (p->pace == PACE_FOLLOW)
             grant(p, (size_t)got);
-        accept_samples(p, samples, size);
+        lost += elastic_put(&p->in, samples, (uint32_t)size / 2);
     }
+    return lost;
 }
 
 static void conceal(pcm *p) {
@@ -130,9 +125,12 @@ static void conceal(pcm *p) {
 
 static void pcm_yield(port *base) {
     pcm *p = (pcm *)base;
-    if (!p->failed)
-        receive(p);
+    uint32_t lost = p->failed ? 0 : receive(p);
     p->fresh = false;
+    if (lost) {
+        count(&p->overruns, 1);
+        count(&p->dropped_in, lost);
+    }
     if (elastic_depth(&p->in) >= FRAME_SAMPLES) {
         elastic_peek(&p->in, base->frame, FRAME_SAMPLES);
         elastic_skip(&p->in, FRAME_SAMPLES);
@@ -140,7 +138,7 @@ static void pcm_yield(port *base) {
     } else {
         conceal(p);
     }
-    uint32_t slipped = p->pace == PACE_FOLLOW ? elastic_settle(&p->in) : 0;
+    uint32_t slipped = p->heard && p->pace == PACE_FOLLOW ? elastic_settle(&p->in) : 0;
     if (slipped) {
         count(&p->slips, 1);
         count(&p->dropped_in, slipped);

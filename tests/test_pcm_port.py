@@ -1,0 +1,545 @@
+"""A modem's audio tty: its clock, its odd reads, its silences, from both ends.
+
+A sample's value is its serial number, so that each one lost, doubled or torn is seen.
+"""
+
+import contextlib
+import errno
+import os
+import pty
+import random
+import socket
+import termios
+import tty
+from array import array
+from collections.abc import Iterator
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from native import FRAME_SAMPLES, Engine, Pace, PcmPort, PortFailed, Recorder
+
+FRAME_BYTES = 2 * FRAME_SAMPLES
+# Serial numbers are 1 to 30000, then 1 again: 0 is silence.
+SERIALS = 30000
+
+
+def serials(start: int, count: int) -> bytes:
+    return ((numpy.arange(start, start + count) % SERIALS) + 1).astype("<i2").tobytes()
+
+
+def serial_frames(count: int) -> bytes:
+    """Each frame's samples are the frame's number, from 1 on."""
+    return numpy.repeat(numpy.arange(1, count + 1), FRAME_SAMPLES).astype("<i2").tobytes()
+
+
+def left_of(recorder: Recorder) -> numpy.ndarray:
+    return numpy.frombuffer(recorder.read(), "<i2")[0::2]
+
+
+def numbers_of(recorder: Recorder) -> list[int]:
+    """Of the frames heard; a frame that is not whole fails."""
+    frames = left_of(recorder).reshape(-1, FRAME_SAMPLES)
+    assert (frames == frames[:, :1]).all()
+    return frames[:, 0].tolist()
+
+
+class Host:
+    """An engine with a port that follows `device`, a socket which the test writes and reads by hand."""
+
+    def __init__(self, chunk_bytes: int = 640) -> None:
+        self.device, ours = socket.socketpair()
+        self.device.setblocking(False)
+        ours.setblocking(False)
+        self.engine = Engine()
+        with ours:
+            self.port = self.engine.pcm(ours.fileno(), chunk_bytes=chunk_bytes)
+        self.recorder = self.engine.recorder()
+        self.engine.connect(self.port, self.recorder.left)
+        self.engine.tick()
+        self.recorder.read()
+
+    def say(self, samples: bytes) -> None:
+        """What the host sends from now on."""
+        self.engine.connect(self.engine.player(samples), self.port)
+
+    def step(self, received: bytes = b"") -> None:
+        if received:
+            self.device.sendall(received)
+        self.engine.tick()
+
+    def sent(self) -> bytes:
+        try:
+            return self.device.recv(1 << 20)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        self.engine.close()
+        self.device.close()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    host = Host()
+    yield host
+    host.close()
+
+
+class Pair:
+    """A device and a host, each an engine of its own, on the two ends of a socket; both say numbered frames."""
+
+    def __init__(self, chunk_bytes: int, frames: int) -> None:
+        ends = socket.socketpair()
+        paces = (Pace.CLOCK, Pace.FOLLOW)
+        self.engines: list[Engine] = []
+        self.ports: list[PcmPort] = []
+        self.recorders: list[Recorder] = []
+        for end, pace in zip(ends, paces, strict=True):
+            end.setblocking(False)
+            engine = Engine()
+            with end:
+                port = engine.pcm(end.fileno(), pace=pace, chunk_bytes=chunk_bytes)
+            recorder = engine.recorder()
+            engine.connect(engine.player(serial_frames(frames)), port)
+            engine.connect(port, recorder.left)
+            self.engines.append(engine)
+            self.ports.append(port)
+            self.recorders.append(recorder)
+        self.device, self.host = self.engines
+
+    def close(self) -> None:
+        for engine in self.engines:
+            engine.close()
+
+
+@pytest.mark.parametrize("chunk_bytes", [320, 640, 1600])
+@pytest.mark.parametrize("host_first", [False, True])
+def test_in_ten_minutes_no_frame_is_lost_or_doubled_either_way(chunk_bytes: int, host_first: bool) -> None:
+    ticks = 30000
+    pair = Pair(chunk_bytes, ticks + 1)
+    pair.host.tick()
+    order = (pair.host, pair.device) if host_first else (pair.device, pair.host)
+    heard: list[list[int]] = [[], []]
+    for _ in range(ticks // 400):
+        for _ in range(400):
+            for engine in order:
+                engine.tick()
+        for numbers, recorder in zip(heard, pair.recorders, strict=True):
+            numbers += numbers_of(recorder)
+    by_device, by_host = ([number for number in numbers if number] for numbers in heard)
+    # The first chunk comes after at most five ticks, and is heard at once.
+    late = chunk_bytes // FRAME_BYTES + 1
+    assert by_host == list(range(1, by_host[-1] + 1))
+    assert ticks - by_host[-1] <= late
+    # What the host says before it has heard the device is nobody's.
+    assert by_device == list(range(by_device[0], by_device[-1] + 1))
+    assert by_device[0] <= late + 1
+    assert ticks - by_device[-1] <= late
+    for numbers in heard:
+        # Silence is before the first frame only.
+        assert 0 not in numbers[late + 1 :]
+    stats = pair.ports[1].stats()
+    assert (stats.underruns, stats.slips, stats.overruns, stats.dropped_uplink) == (0, 0, 0, 0)
+    pair.close()
+
+
+def test_what_waited_in_the_tty_is_thrown_away_and_keeps_the_alignment() -> None:
+    device, ours = socket.socketpair()
+    ours.setblocking(False)
+    with Engine() as engine, device, ours:
+        device.sendall(bytes(70001))
+        port = engine.pcm(ours.fileno())
+        recorder = engine.recorder()
+        engine.connect(port, recorder.left)
+        engine.tick()
+        # The last stale byte was the first one of a sample.
+        device.sendall(b"\x00" + serials(0, 159))
+        engine.tick()
+        assert left_of(recorder).tolist() == [0] * FRAME_SAMPLES + [0, *range(1, 160)]
+        assert port.stats().received_bytes == 319
+
+
+@given(st.lists(st.integers(0, FRAME_BYTES), max_size=60))
+def test_reads_may_be_split_anywhere(sizes: list[int]) -> None:
+    host = Host()
+    audio = serials(0, sum(sizes) // 2 + 1)
+    at = 0
+    for size in sizes:
+        host.step(audio[at : at + size])
+        at += size
+    heard = left_of(host.recorder)
+    heard = heard[heard != 0]
+    assert len(heard) == at // FRAME_BYTES * FRAME_SAMPLES
+    assert heard.tobytes() == audio[: 2 * len(heard)]
+    host.close()
+
+
+def test_one_byte_at_a_time_is_heard_whole(host: Host) -> None:
+    audio = serials(0, 4 * FRAME_SAMPLES)
+    heard = b""
+    for byte in audio:
+        host.step(bytes([byte]))
+        samples = left_of(host.recorder)
+        heard += samples[samples != 0].tobytes()
+    assert heard == audio
+
+
+def test_a_device_that_never_starts_is_silent_and_sent_nothing(host: Host) -> None:
+    host.say(serials(0, 8000))
+    for _ in range(50):
+        host.step()
+    assert not left_of(host.recorder).any()
+    assert host.sent() == b""
+    stats = host.port.stats()
+    assert (stats.underruns, stats.concealed, stats.dropped_uplink) == (0, 0, 0)
+
+
+def test_a_byte_is_sent_for_a_byte_received(host: Host) -> None:
+    host.say(serials(0, 16000))
+    chance = random.Random(1)
+    received, sent = 0, b""
+    for _ in range(2000):
+        chunk = chance.choice([0, 0, 1, 320, 639, 640])
+        host.step(bytes(chunk))
+        received += chunk
+        sent += host.sent()
+        assert len(sent) <= received
+    assert len(sent) > 0.9 * received
+    assert len(sent) == host.port.stats().sent_bytes
+
+
+def test_what_is_sent_is_what_was_mixed_in_the_same_tick(host: Host) -> None:
+    host.say(serials(0, 8000))
+    host.step(bytes(640))
+    assert host.sent() == serials(0, FRAME_SAMPLES)
+    host.step()
+    assert host.sent() == serials(FRAME_SAMPLES, FRAME_SAMPLES)
+
+
+def test_after_a_late_chunk_the_uplink_catches_up(host: Host) -> None:
+    host.say(serials(0, 8000))
+    for _ in range(10):
+        host.step(bytes(640))
+        host.step()
+    host.sent()
+    host.step()
+    assert host.sent() == b""
+    host.step(bytes(640))
+    assert host.sent() == serials(20 * FRAME_SAMPLES, 2 * FRAME_SAMPLES)
+    assert host.port.stats().dropped_uplink == 0
+
+
+def test_what_has_no_leave_for_sixty_ms_is_lost_the_oldest_first(host: Host) -> None:
+    host.say(serials(0, 16000))
+    host.step(bytes(FRAME_BYTES))
+    for _ in range(10):
+        host.step()
+    host.sent()
+    host.step(bytes(1280))
+    # Eleven frames had no leave, the one of this tick included: three are kept.
+    assert host.sent() == serials(9 * FRAME_SAMPLES, 3 * FRAME_SAMPLES)
+    assert host.port.stats().dropped_uplink == 8 * FRAME_SAMPLES
+
+
+def test_leave_that_was_not_used_lapses_beyond_two_chunks(host: Host) -> None:
+    host.step(bytes(64000))
+    host.say(serials(0, 16000))
+    for _ in range(100):
+        host.step()
+    assert len(host.sent()) == 2 * 640
+
+
+def test_a_held_port_hears_and_sends_nothing_and_goes_on_in_step(host: Host) -> None:
+    host.say(serials(0, 16000))
+    for i in range(30):
+        if i == 10:
+            host.sent()
+            host.port.hold(True)
+        if i == 20:
+            assert host.sent() == b""
+            host.port.hold(False)
+        host.step(serials(i * FRAME_SAMPLES, FRAME_SAMPLES))
+    assert host.sent() == serials(20 * FRAME_SAMPLES, 10 * FRAME_SAMPLES)
+    assert host.port.stats().dropped_uplink == 10 * FRAME_SAMPLES
+    assert left_of(host.recorder).astype("<i2").tobytes() == serials(0, 30 * FRAME_SAMPLES)
+
+
+def test_a_device_that_takes_nothing_costs_whole_samples_and_stops_nothing() -> None:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    for end in (master, slave):
+        os.set_blocking(end, False)
+    with Engine() as engine:
+        # High bytes are 0x55, low bytes count below it: a torn sample shows.
+        port = engine.pcm(slave)
+        talk = engine.player(b"".join(bytes([i % 80, 0x55]) for i in range(80)), loop=True)
+        engine.connect(talk, port)
+        engine.tick()
+        sent = b""
+        for i in range(400):
+            if i % 2 == 0:
+                os.write(master, bytes(640))
+            engine.tick()
+            if i > 200:
+                sent += os.read(master, 333)
+        for _ in range(100):
+            try:
+                sent += os.read(master, 4096)
+            except BlockingIOError:
+                engine.tick()
+        assert len(sent) == port.stats().sent_bytes
+        low, high = sent[0::2][: len(sent) // 2], sent[1::2]
+        assert set(high) == {0x55}
+        assert max(low) < 80
+        assert port.stats().dropped_uplink > 0
+        assert engine.events() == []
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_sample_that_a_short_write_tore_is_completed() -> None:
+    """A pty's buffers have even sizes: a stranger's bytes in between make the room in them odd."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    for end in (master, slave):
+        os.set_blocking(end, False)
+    stranger, torn, sent = b"\x99", 0, b""
+    with Engine() as engine:
+        port = engine.pcm(slave)
+        engine.connect(engine.player(b"\x01\x55" * FRAME_SAMPLES, loop=True), port)
+        engine.tick()
+        for i in range(2000):
+            os.write(master, bytes(FRAME_BYTES))
+            engine.tick()
+            torn += port.stats().sent_bytes % 2
+            with contextlib.suppress(BlockingIOError):
+                os.write(slave, stranger)
+            if i > 100:
+                with contextlib.suppress(BlockingIOError):
+                    sent += os.read(master, 301)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent += os.read(master, 4096)
+        assert torn > 0
+        ours = sent.replace(stranger, b"")
+        assert len(ours) == port.stats().sent_bytes
+        assert ours == (b"\x01\x55" * len(ours))[: len(ours)]
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_device_that_stops_is_concealed_by_silence_and_counted(host: Host) -> None:
+    for i in range(10):
+        host.step(serials(i * FRAME_SAMPLES, FRAME_SAMPLES))
+    for _ in range(7):
+        host.step()
+    host.step(serials(10 * FRAME_SAMPLES, FRAME_SAMPLES))
+    heard = left_of(host.recorder)
+    assert heard.tobytes() == (
+        serials(0, 10 * FRAME_SAMPLES) + bytes(7 * FRAME_BYTES) + serials(10 * FRAME_SAMPLES, FRAME_SAMPLES)
+    )
+    stats = host.port.stats()
+    assert (stats.underruns, stats.concealed) == (1, 7)
+
+
+def _delay(sent: int, heard: numpy.ndarray) -> int:
+    """In samples, between the newest one sent and the newest one heard."""
+    return (sent - int(heard[-1])) % SERIALS
+
+
+def test_the_delay_of_a_hiccup_goes_away_by_itself(host: Host) -> None:
+    sent = 0
+
+    def chunk(count: int) -> bytes:
+        nonlocal sent
+        sent += count
+        return serials(sent - count, count)
+
+    def run(ticks: int) -> int:
+        heard = left_of(host.recorder)
+        for _ in range(ticks // 2):
+            host.step(chunk(320))
+            host.step()
+            heard = left_of(host.recorder)
+        return _delay(sent, heard)
+
+    steady = run(100)
+    for _ in range(25):
+        host.step()
+    host.step(chunk(25 * FRAME_SAMPLES))
+    assert host.port.stats().depth_ms <= 200
+    after = run(150)
+    assert steady == 0
+    # One frame of margin for the one underrun, and what is too little for a slip.
+    assert after - steady < FRAME_SAMPLES + 80
+    stats = host.port.stats()
+    assert (stats.slips, stats.underruns) == (1, 1)
+    # A minute and a half without another one, and the margin is gone, too.
+    assert run(90 * 50) - steady < 80
+
+
+@pytest.mark.parametrize("ppm", [-200, 200])
+def test_two_clocks_apart_keep_the_delay_within_a_frame(host: Host, ppm: int) -> None:
+    sent, delays = 0, []
+    for i in range(5 * 60 * 25):
+        due = int((i + 1) * 320 * (1 + ppm / 1e6))
+        host.step(serials(sent, due - sent))
+        host.step()
+        sent = due
+        heard = left_of(host.recorder)
+        # Not where silence stands in.
+        delays += [_delay(sent, heard)] if heard[-1] else []
+    assert max(delays) - min(delays) <= FRAME_SAMPLES
+    stats = host.port.stats()
+    # 96 samples a minute: slips of half a frame, or concealed frames.
+    assert (stats.slips if ppm > 0 else stats.concealed) in (2, 3, 4, 5, 6)
+    assert stats.overruns == 0
+
+
+def test_a_slip_waits_a_second_for_silence(host: Host) -> None:
+    loud, quiet = b"\x00\x40" * FRAME_SAMPLES, bytes(FRAME_BYTES)
+    host.step(4 * loud)
+    for _ in range(75):
+        host.step(loud)
+    assert host.port.stats().slips == 0
+    for _ in range(4):
+        host.step(quiet)
+    assert host.port.stats().slips == 1
+    # What was cut out was silence only.
+    assert (left_of(host.recorder) != 0).sum() == 79 * FRAME_SAMPLES
+    assert host.port.stats().depth_ms == 0
+
+
+def test_jitter_is_met_once_and_then_has_its_margin(host: Host) -> None:
+    chance = random.Random(2)
+    for i in range(60 * 25):
+        late = i > 100 and chance.random() < 0.3
+        chunk = serials(320 * i, 320)
+        host.step(b"" if late else chunk)
+        host.step(chunk if late else b"")
+        assert host.port.stats().depth_ms <= 60
+        host.recorder.read()
+    stats = host.port.stats()
+    assert (stats.underruns, stats.slips, stats.overruns) == (1, 0, 0)
+
+
+def test_a_flood_is_bounded_to_the_newest_two_hundred_ms(host: Host) -> None:
+    host.step(serials(0, 20000))
+    stats = host.port.stats()
+    assert stats.overruns >= 1
+    assert stats.depth_ms == 180
+    assert left_of(host.recorder).tobytes() == serials(20000 - 1600, FRAME_SAMPLES)
+
+
+def test_the_end_of_the_file_is_told_once(host: Host) -> None:
+    host.say(serials(0, 8000))
+    host.step(serials(0, 2 * FRAME_SAMPLES))
+    host.device.close()
+    for _ in range(5):
+        host.step()
+    [failed] = host.engine.events()
+    assert isinstance(failed, PortFailed)
+    assert failed.errno in (0, errno.EPIPE, errno.ECONNRESET)
+    # What had come before is heard.
+    assert left_of(host.recorder).tobytes() == serials(0, 2 * FRAME_SAMPLES) + bytes(4 * FRAME_BYTES)
+
+
+def test_a_tty_that_was_hung_up_is_told_once_and_one_without_news_is_not() -> None:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    # As pyserial sets it: reading gives nothing, not EAGAIN, while nothing is there.
+    attributes = termios.tcgetattr(slave)
+    attributes[6][termios.VMIN] = 0
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    os.set_blocking(slave, False)
+    with Engine() as engine:
+        port = engine.pcm(slave)
+        os.close(slave)
+        engine.tick(3)
+        os.write(master, serials(0, FRAME_SAMPLES))
+        engine.tick(3)
+        assert engine.events() == []
+        os.close(master)
+        engine.tick(3)
+        [event] = engine.events()
+        assert isinstance(event, PortFailed)
+        assert event.port is port
+        assert event.errno in (0, errno.EIO)
+        engine.tick(3)
+        assert engine.events() == []
+        assert port.stats().concealed == 2
+
+
+def test_a_closed_port_lets_go_of_the_tty(host: Host) -> None:
+    host.port.close()
+    host.step()
+    assert host.device.recv(1) == b""
+
+
+def test_a_descriptor_that_blocks_or_a_torn_chunk_is_an_error_of_the_caller() -> None:
+    one, other = socket.socketpair()
+    with Engine() as engine, one, other:
+        with pytest.raises(ValueError, match="carried"):
+            engine.pcm(one.fileno())
+        one.setblocking(False)
+        for chunk_bytes in (0, 641, 8194):
+            with pytest.raises(ValueError, match="carried"):
+                engine.pcm(one.fileno(), chunk_bytes=chunk_bytes)
+
+
+class Device:
+    """An engine that plays the device, towards a socket in the test's hands."""
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self.host, ours = socket.socketpair()
+        self.host.setblocking(False)
+        ours.setblocking(False)
+        self.engine = Engine()
+        with ours:
+            self.port = self.engine.pcm(ours.fileno(), pace=Pace.CLOCK, chunk_bytes=chunk_bytes)
+        self.recorder = self.engine.recorder()
+        self.engine.connect(self.port, self.recorder.left)
+        self.engine.connect(self.engine.player(serials(0, SERIALS), loop=True), self.port)
+
+    def received(self) -> bytes:
+        try:
+            return self.host.recv(1 << 20)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        self.engine.close()
+        self.host.close()
+
+
+@pytest.mark.parametrize(
+    ("chunk_bytes", "sizes"),
+    [(320, [320] * 10), (640, [0, 640] * 5), (1600, [0, 0, 0, 0, 1600] * 2), (500, [0, 500, 0, 500, 500, 0, 500, 500])],
+)
+def test_a_device_sends_whole_chunks_by_its_own_clock(chunk_bytes: int, sizes: list[int]) -> None:
+    device = Device(chunk_bytes)
+    chunks = []
+    for _ in sizes:
+        device.engine.tick()
+        chunks.append(device.received())
+    assert [len(chunk) for chunk in chunks] == sizes
+    assert b"".join(chunks) == serials(0, sum(sizes) // 2)
+    device.close()
+
+
+def test_a_device_keeps_a_second_of_what_it_is_sent() -> None:
+    device = Device(640)
+    device.engine.tick()
+    device.recorder.read()
+    device.host.sendall(serials(0, 12000))
+    device.engine.tick()
+    assert device.port.stats().depth_ms == 980
+    assert left_of(device.recorder).tobytes() == serials(12000 - 8000, FRAME_SAMPLES)
+    device.engine.tick(100)
+    heard = array("h", left_of(device.recorder).tobytes())
+    assert heard[:7840].tobytes() == serials(12000 - 8000 + 160, 7840)
+    assert not any(heard[7840:])
+    device.close()
