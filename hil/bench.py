@@ -68,7 +68,9 @@ class Host:
 class Line:
     """One modem of the bench at its host's addresses."""
 
-    def __init__(self, plan: BenchLine, network: Network, studio: Studio, directory: Path) -> None:
+    def __init__(
+        self, plan: BenchLine, network: Network, studio: Studio, directory: Path, *, enumeration_s: float
+    ) -> None:
         self.name = plan.name
         self.model = plan.model
         self.at_path = directory / f"{plan.name}-at"
@@ -76,6 +78,7 @@ class Line:
         self.modem = Modem(MODELS[plan.model](plan.profile or Profile(number=plan.number)), network)
         self.modem.on_nmea = self.say_pcm
         self._studio = studio
+        self._enumeration_s = enumeration_s
         self._port: PcmPort | None = None
         # The device's end of the PCM interface.
         self._pcm: int | None = None
@@ -115,7 +118,7 @@ class Line:
                 self._pcm = None
             await self._studio.settle()
             if self.modem.restarts:
-                await trio.sleep(ENUMERATION_S)
+                await trio.sleep(self._enumeration_s)
             else:
                 self._plugged = trio.Event()
             self._there = trio.Event()
@@ -191,12 +194,20 @@ class Line:
 
 
 class Bench:
-    """Open it by `async with`; the directory must exist."""
+    """Open it by `async with`; the directory must exist. `enumeration_s`: how long a restarting module is away."""
 
-    def __init__(self, lines: list[BenchLine], *, directory: Path, realtime: bool = True) -> None:
+    def __init__(
+        self,
+        lines: list[BenchLine],
+        *,
+        directory: Path,
+        realtime: bool = True,
+        enumeration_s: float = ENUMERATION_S,
+    ) -> None:
         self._plans = lines
         self._directory = directory
         self._realtime = realtime
+        self._enumeration_s = enumeration_s
         self._stack = AsyncExitStack()
         self._subscribers: dict[str, Subscriber] = {}
         self.lines: list[Line] = []
@@ -206,7 +217,10 @@ class Bench:
         async with AsyncExitStack() as stack:
             self.engine = stack.enter_context(Engine())
             self.studio = Studio(self.engine)
-            self.lines = [Line(plan, self.network, self.studio, self._directory) for plan in self._plans]
+            self.lines = [
+                Line(plan, self.network, self.studio, self._directory, enumeration_s=self._enumeration_s)
+                for plan in self._plans
+            ]
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             self.network.observers += [line.call_moved for line in self.lines]
             self.network.observers += [self.studio.call_moved, self._lose_patience]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from hil.board import Restart
 from hil.commandline import Command, Kind, Refused
 from hil.ec25_settings import BASIC, SETTINGS, Act, Table, only
 from hil.module import Module
@@ -65,7 +64,7 @@ def _functionality(module: Module, asked: Command) -> list[str]:
     if level not in (0, 1, 4) or restart not in (0, 1) or (restart and level != 1):
         raise Refused(50)
     if restart:
-        module.orders.append(Restart(again=True))
+        module.restart(again=True)
     else:
         module.set_functionality(level)
     return []
@@ -74,7 +73,7 @@ def _functionality(module: Module, asked: Command) -> list[str]:
 @TABLE.command("+QPOWD")
 def _switch_off(module: Module, asked: Command) -> list[str]:
     module.tell("POWERED DOWN")
-    module.orders.append(Restart(again=False))
+    module.restart(again=False)
     return []
 
 

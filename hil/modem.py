@@ -122,6 +122,7 @@ class Modem:
         self._powered = False
         self.ec25.power_off()
         self._calls.clear()
+        self._hung_up.clear()
         self._network.leave(self)
 
     def _power_on(self) -> None:
@@ -179,18 +180,25 @@ class Modem:
                 case Dial(index, number, withheld):
                     self._calls[index] = call = Call(self, number, withheld)
                     self._network.dial(call)
-                case Ring(index):
-                    self._network.ring(self._calls[index])
-                case Answer(index):
-                    if self._calls[index].state is not State.ACTIVE:
-                        self._network.answer(self._calls[index])
-                case Release(index, cause):
-                    self._hung_up.append(self._calls[index])
-                    self._network.release(self._calls[index], cause)
-                case Press(index, key):
-                    self._network.press(self._calls[index], self, key)
                 case Restart(again):
                     self.restarts = again
                     self._leave()
                     self._say(_LEAVES)
+                case _:
+                    # One line may hang up twice.
+                    if (concerned := self._calls.get(effect.index)) is not None:
+                        self._order(concerned, effect)
         self._moved.set()
+
+    def _order(self, call: Call, order: Ring | Answer | Release | Press) -> None:
+        match order:
+            case Ring():
+                self._network.ring(call)
+            case Answer():
+                if call.state is not State.ACTIVE:
+                    self._network.answer(call)
+            case Release(cause=cause):
+                self._hung_up.append(call)
+                self._network.release(call, cause)
+            case Press(key=key):
+                self._network.press(call, self, key)

@@ -2,10 +2,12 @@
 
 from enum import Enum
 
-from hil.board import Board, Nmea, Profile
+from hil.board import Board, Nmea, Profile, Restart
 from hil.commandline import Refused
 
 ATTACH_S = 0.2
+# The ports stay long enough for a host to read the OK.
+LEAVE_AFTER_S = 0.5
 NMEA_EVERY_S = 1.0
 NMEA_FIX = (
     b"$GPGGA,092204.999,4250.5589,S,14718.5084,E,1,04,24.4,19.7,M,,,,0000*1F\r\n$GPVTG,,T,,M,0.0,N,0.0,K,A*23\r\n"
@@ -59,6 +61,10 @@ class Radio(Board):
         self.agenda.clear()
         self.orders.clear()
         self.news.clear()
+
+    def restart(self, *, again: bool) -> None:
+        """Off the bus, and unless it is for good on it again."""
+        self.agenda.at(self.now + LEAVE_AFTER_S, lambda: self.orders.append(Restart(again)))
 
     def _sim_up(self) -> None:
         self.booting = False

@@ -137,15 +137,18 @@ class Studio:
             nursery.start_soon(self._fetch)
             while True:
                 await trio.lowlevel.wait_readable(self.engine.fd)
-                for event in self.engine.events():
-                    if isinstance(event, Finished) and isinstance(event.port, Player):
-                        for handset in self._handsets:
-                            handset.finished(event.port)
+                self._take_events()
+
+    def _take_events(self) -> None:
+        for event in self.engine.events():
+            if isinstance(event, Finished) and isinstance(event.port, Player):
+                for handset in self._handsets:
+                    handset.finished(event.port)
 
     async def settle(self) -> None:
         """The engine lets go of closed ports' descriptors: a tick, and the control call behind it."""
         await trio.sleep(2 * TICK_S)
-        self.engine.stats()
+        self._take_events()
 
     async def _fetch(self) -> None:
         while True:

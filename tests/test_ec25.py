@@ -291,6 +291,7 @@ def test_a_restart_is_ordered_after_its_ok_and_the_boot_tells_itself() -> None:
     host = Host()
     host.ask("AT+QPCMV=1,0;+CLIP=1")
     assert host.ask("AT+CFUN=1,1") == ["OK"]
+    host.wait(1)
     assert host.orders == [Restart(again=True)]
     said = host.lines(host.ec25.power_on(host.now))
     assert host.write("AT+CPIN?").endswith("\r\n+CME ERROR: 14\r\n")
@@ -303,6 +304,7 @@ def test_a_restart_is_ordered_after_its_ok_and_the_boot_tells_itself() -> None:
 def test_switching_off_says_so_and_does_not_come_back() -> None:
     host = Host()
     assert host.ask("AT+QPOWD") == ["OK", "POWERED DOWN"]
+    host.wait(1)
     assert host.orders == [Restart(again=False)]
 
 
