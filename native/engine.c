@@ -112,7 +112,7 @@ static command *order(engine *e, int action, port *p) {
     return c;
 }
 
-static void send(engine *e, command *c) {
+static void submit(engine *e, command *c) {
     atomic_store_explicit(&e->newest->next, c, memory_order_release);
     e->newest = c;
 }
@@ -132,7 +132,7 @@ port *engine_add(engine *e, port *p, const port_kind *kind) {
         return NULL;
     }
     e->port_count += count;
-    send(e, c);
+    submit(e, c);
     return p;
 }
 
@@ -140,7 +140,7 @@ int port_remove(port *p) {
     command *c = order(p->engine, REMOVE, p);
     if (!c)
         return -1;
-    send(p->engine, c);
+    submit(p->engine, c);
     return 0;
 }
 
@@ -154,7 +154,7 @@ int engine_connect(engine *e, port *source, port *sink, float gain) {
     }
     *link = (connection){.source = source, .gain = gain};
     c->connections = link;
-    send(e, c);
+    submit(e, c);
     return 0;
 }
 
@@ -163,7 +163,7 @@ int engine_disconnect(engine *e, port *source, port *sink) {
     if (!c)
         return -1;
     c->source = source;
-    send(e, c);
+    submit(e, c);
     return 0;
 }
 
@@ -176,7 +176,7 @@ int port_detect_dtmf(port *p, bool on) {
         errno = ENOMEM;
         return -1;
     }
-    send(p->engine, c);
+    submit(p->engine, c);
     return 0;
 }
 

@@ -52,15 +52,14 @@ int playback_rate_index(uint32_t rate_hz) {
 
 /* ---- control ---- */
 
-static item *make(int kind, size_t size) {
+static item *make(const playback *q, int kind, size_t size) {
     item *i = malloc(sizeof *i + size);
     if (i)
-        *i = (item){.kind = kind, .size = size};
+        *i = (item){.kind = kind, .begin_ns = q->end_ns, .size = size};
     return i;
 }
 
 static void append(playback *q, item *i) {
-    i->begin_ns = q->end_ns;
     atomic_store_explicit(&q->newest->next, i, memory_order_release);
     q->newest = i;
 }
@@ -75,7 +74,7 @@ static void reclaim(playback *q) {
 }
 
 int playback_init(playback *q) {
-    item *start = make(START, 0);
+    item *start = make(q, START, 0);
     if (!start)
         return -1;
     q->oldest = q->newest = start;
@@ -111,7 +110,7 @@ int playback_play(playback *q, const void *audio, size_t size, int codec, uint32
         return -1;
     }
     reclaim(q);
-    item *i = make(AUDIO, size);
+    item *i = make(q, AUDIO, size);
     if (!i)
         return -1;
     i->codec = codec;
@@ -135,7 +134,7 @@ int playback_play(playback *q, const void *audio, size_t size, int codec, uint32
 
 int playback_checkpoint(playback *q, int64_t mark) {
     reclaim(q);
-    item *i = make(CHECKPOINT, 0);
+    item *i = make(q, CHECKPOINT, 0);
     if (!i)
         return -1;
     i->mark = mark;
@@ -145,11 +144,10 @@ int playback_checkpoint(playback *q, int64_t mark) {
 
 int playback_clear(playback *q, int64_t mark) {
     reclaim(q);
-    item *i = make(CLEAR, 0);
+    item *i = make(q, CLEAR, 0);
     if (!i)
         return -1;
     i->mark = mark;
-    i->begin_ns = q->end_ns;
     i->older_clear = atomic_load(&q->clears);
     while (!atomic_compare_exchange_weak(&q->clears, &i->older_clear, i))
         ;
