@@ -278,21 +278,25 @@ async def _connect(url: str, tls: ssl.SSLContext | None) -> _Outlet:
         secure = parts.scheme == "wss"
         host = parts.hostname or ""
         tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, ROOM_BYTES)
-        if not secure:
-            return _Outlet(tcp, tcp)
         try:
-            # The default reads the system's whole store of certificates.
-            trust = tls or await trio.to_thread.run_sync(ssl.create_default_context)
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, ROOM_BYTES)
+            if not secure:
+                return _Outlet(tcp, tcp)
+            trust = await _system_trust() if tls is None else tls
             encrypted = trio.SSLStream(tcp, trust, server_hostname=host, https_compatible=True)
             await encrypted.do_handshake()
+            return _Outlet(tcp, encrypted)
         except BaseException:
             tcp.socket.close()
             raise
-        return _Outlet(tcp, encrypted)
     # ValueError: a port or a host name that cannot be.
     except (OSError, trio.BrokenResourceError, ValueError) as exc:
         raise Unreachable(_words(exc)) from exc
+
+
+async def _system_trust() -> ssl.SSLContext:
+    # Reads the system's whole store of certificates.
+    return await trio.to_thread.run_sync(ssl.create_default_context)
 
 
 def _words(exc: BaseException) -> str:
