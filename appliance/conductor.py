@@ -230,15 +230,18 @@ class Conductor:
         path = self._means.recordings / f"{self.call.uuid}.wav"
         await self._means.store.open_recording(self.call.id, path)
         engine, ended = self._means.media.engine, trio.Event()
-        with closing(engine.recorder()) as recorder:
-            engine.connect(port, recorder.left)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(partial(record, recorder, path, ended=ended, log=self._log))
-                try:
-                    yield [recorder.right]
-                finally:
-                    ended.set()
-        self._means.archive(path)
+        try:
+            with closing(engine.recorder()) as recorder:
+                engine.connect(port, recorder.left)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(partial(record, recorder, path, ended=ended, log=self._log))
+                    try:
+                        yield [recorder.right]
+                    finally:
+                        ended.set()
+        finally:
+            # Also when the far end hung up, which cancels us.
+            self._means.archive(path)
 
     async def _follow(self, port: PcmPort) -> Reason:
         """Does what the customer wants; returns why the call is to be hung up."""
