@@ -199,6 +199,8 @@ def close_tty(fd: int) -> None:
         termios.tcflush(fd, termios.TCIOFLUSH)
         # It outlives us on a pty, whose other end is still open.
         fcntl.ioctl(fd, termios.TIOCNXCL)
+        # A duplicate that is still open elsewhere, a tick of the media engine long, must not keep the next call out.
+        fcntl.flock(fd, fcntl.LOCK_UN)
     os.close(fd)
 
 
