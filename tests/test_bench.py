@@ -441,7 +441,7 @@ async def test_sound_crosses_a_pty_in_real_time_and_an_unplug_ends_it(tmp_path: 
             await line.unplug()
             assert os.listdir(tmp_path) == []
             with pytest.raises((EOFError, trio.BrokenResourceError)):
-                await driver.line()
+                await driver.until("nothing more")
             assert await call.ended() == Cause.OUT_OF_ORDER
             await line.plug()
             driver = Driver(trio.lowlevel.FdStream(open_tty(line.at_path)))
@@ -480,7 +480,7 @@ async def test_a_restart_brings_the_ports_back_under_their_names(tmp_path: Path)
             driver = Driver(trio.lowlevel.FdStream(open_tty(path)))
             assert (await driver.ask("AT+CFUN=1,1"))[-1] == "OK"
             with pytest.raises((EOFError, trio.BrokenResourceError)):
-                await driver.line()
+                await driver.until("nothing more")
             await until(path.exists)
             await Driver(trio.lowlevel.FdStream(open_tty(path))).until("RDY")
 
