@@ -4,8 +4,10 @@ Sound is 16-bit samples at 8000 Hz, one channel. Lines and buffers may slip a fe
 is compared in windows of about a second, each of them aligned on its own near the place of the whole.
 """
 
+import wave
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,8 @@ Sound = npt.NDArray[np.int16]
 WINDOW_SAMPLES = RATE_HZ
 # How far a window may lie from the place of the whole: 60 ms either way, what an elastic buffer gives or takes.
 REACH_SAMPLES = 480
+# A-law has no zero: its silence, 0xD5, decodes to this.
+A_LAW_SILENCE = 8
 # A window with less than this part of the mean energy is a pause: what it correlates with says nothing.
 PAUSE = 0.01
 
@@ -118,15 +122,18 @@ def _cut(heard: Sound, start: int, size: int) -> npt.NDArray[np.float64]:
     return out
 
 
-def first_sound(samples: Sound) -> int | None:
-    """Where digital silence ends."""
-    loud = np.flatnonzero(samples)
-    return int(loud[0]) if len(loud) else None
-
-
 def last_sound(samples: Sound) -> int | None:
-    loud = np.flatnonzero(samples)
+    """Where silence begins for good; None when it is all there is."""
+    loud = np.flatnonzero(np.abs(samples.astype(int)) > A_LAW_SILENCE)
     return int(loud[-1]) if len(loud) else None
+
+
+def read_wav(path: Path) -> Sound:
+    """A WAV of one channel and 16 bits, at whatever rate."""
+    with wave.open(str(path)) as file:
+        if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+            raise ValueError(f"{path}: not one channel of 16 bits")
+        return resampled(sound(file.readframes(file.getnframes())), file.getframerate())
 
 
 def resampled(samples: Sound, rate_hz: int) -> Sound:

@@ -1,7 +1,9 @@
+import wave
+
 import numpy as np
 import pytest
 
-from hil.listening import align, at_peak, first_sound, last_sound, resampled
+from hil.listening import align, at_peak, last_sound, read_wav, resampled
 from native import RATE_HZ, alaw_decode, alaw_encode
 
 
@@ -77,10 +79,19 @@ def test_a_pause_is_no_worst_window():
     assert align(said, said).worst_window == pytest.approx(1)
 
 
-def test_the_ends_of_a_sound():
-    samples = np.concatenate([silence(10), np.array([5, 0, -1], np.int16), silence(7)])
-    assert (first_sound(samples), last_sound(samples)) == (10, 12)
-    assert first_sound(silence(5)) is last_sound(silence(5)) is None
+def test_silence_begins_behind_the_last_sound_also_in_a_law():
+    samples = np.concatenate([silence(10), np.array([900, 0, -40], np.int16), silence(7)])
+    heard = np.frombuffer(alaw_decode(alaw_encode(samples.tobytes())), np.int16)
+    assert heard.all()
+    assert last_sound(heard) == last_sound(samples) == 12
+    assert last_sound(silence(5)) is None
+
+
+def test_a_wav_is_read_at_its_own_rate(tmp_path):
+    with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.zeros(1600, np.int16).tobytes())
+    assert len(read_wav(tmp_path / "tone.wav")) == 800
 
 
 def test_resampling_keeps_a_tone_and_drops_what_8000_hz_can_not_carry():

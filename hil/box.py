@@ -1,0 +1,162 @@
+"""The box under test, seen from outside: its command, its configuration, its HTTP, its log, its files."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from hil.bench import Line
+from hil.customer import Missing
+
+COMMAND = Path(sys.executable).with_name("branchline")
+API = "/superfone/sfvopi"
+# On the way down it hangs up, sends the last webhooks and closes its database.
+STOP_LIMIT_S = 15
+REQUEST_LIMIT_S = 10
+
+CONFIG = """\
+[service]
+data_dir = "{data_dir}"
+listen = "127.0.0.1:{port}"
+
+[[webhooks]]
+url = "{events_url}"
+secret = "{secret}"
+events = ["phone_call.*"]
+
+[lab]
+allow_loopback = true    # so that webhooks may go to this machine itself
+"""
+
+LINE = """
+[[lines]]
+name = "{line.name}"
+model = "{line.model}"
+number = "{line.number}"
+at = "{line.at_path}"
+pcm = "{line.pcm_path}"
+"""
+
+
+class Box:
+    """One box with its own directory. `start` and `stop` once each; `kill` is for when nothing else helped."""
+
+    def __init__(self, directory: Path, lines: Sequence[Line], *, events_url: str, secret: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.key = ""
+        self.config = directory / "branchline.toml"
+        self.log = directory / "service.log"
+        self.recordings = directory / "data" / "recordings"
+        text = CONFIG.format(data_dir=directory / "data", port=port, events_url=events_url, secret=secret)
+        self.config.write_text(text + "".join(LINE.format(line=line) for line in lines))
+        self._process: trio.Process | None = None
+        self._http = httpx.AsyncClient(base_url=self.url, timeout=REQUEST_LIMIT_S, trust_env=False)
+
+    async def create_key(self) -> None:
+        """Raises: Missing: the command made none."""
+        done = await trio.run_process(
+            [COMMAND, "token", "create", "demo", "--config", self.config],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Missing(f"branchline token create: status {done.returncode}: {done.stderr.decode()}")
+        self.key = done.stdout.decode().strip()
+
+    async def start(self) -> None:
+        with self.log.open("ab") as log:
+            # A session of its own: Ctrl-C is for the demo, which then stops the box in its order.
+            self._process = await trio.lowlevel.open_process(
+                [COMMAND, "run", "--config", self.config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+
+    async def stop(self) -> tuple[int | None, float]:
+        """By SIGTERM. Its exit status, None when it had to be killed; and the seconds that it took."""
+        assert self._process is not None
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        with trio.move_on_after(STOP_LIMIT_S):
+            return await self._process.wait(), time.monotonic() - began
+        await self.kill()
+        return None, time.monotonic() - began
+
+    def remains(self) -> bool:
+        """Whether any process of its session still runs."""
+        assert self._process is not None
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def kill(self) -> None:
+        with trio.CancelScope(shield=True):
+            if self._process is not None and self._process.returncode is None:
+                self._process.kill()
+                await self._process.wait()
+            await self._http.aclose()
+
+    async def idle(self, *, within_s: float) -> None:
+        """Returns when every line is ready for a call.
+
+        Raises:
+            Missing: in time they were not, or the service is gone.
+        """
+        states: object = "no answer from /healthz"
+        with trio.move_on_after(within_s):
+            while True:
+                if self._process is not None and self._process.poll() is not None:
+                    raise Missing(f"the service ended with status {self._process.returncode}: {self.last_words()}")
+                try:
+                    lines = (await self.health())["lines"]
+                    states = [line["state"] for line in lines]
+                    if states and all(state == "idle" for state in states):
+                        return
+                except (httpx.HTTPError, ValueError):
+                    pass
+                await trio.sleep(0.05)
+        raise Missing(f"expected all lines idle within {within_s:g} s; came: {states}; {self.last_words()}")
+
+    async def health(self) -> Any:
+        return (await self._http.get("/healthz")).json()
+
+    async def post(self, path: str, body: Mapping[str, object]) -> tuple[Any, float]:
+        """The answer's `data`, and the milliseconds until it was there.
+
+        Raises:
+            Missing: another answer than 200.
+        """
+        began = time.monotonic()
+        try:
+            answer = await self._http.post(API + path, json=body, headers={"X-API-Key": self.key})
+        except httpx.HTTPError as exc:
+            raise Missing(f"POST {path}: {exc!r}") from exc
+        if answer.status_code != 200:
+            raise Missing(f"POST {path}: expected 200; came: {answer.status_code} {answer.text[:300]}")
+        return answer.json()["data"], 1000 * (time.monotonic() - began)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log's lines of this kind."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == event]
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "last in its log: " + ("\n  ".join(lines[-3:]) or "nothing")
