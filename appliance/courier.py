@@ -177,6 +177,8 @@ class _Route:
                 # Not counted, not written down: it is tried again when the pause is over.
                 self._pause_ends = trio.current_time() + OFFLINE_PAUSE_S
                 self._turn_to("offline", str(exc))
+                # Whoever looks out for the next one must look out for this one too.
+                self._outbox.ring()
             finally:
                 self._under_way.discard(delivery.seq)
 
@@ -184,12 +186,12 @@ class _Route:
         async with self._turn:
             while True:
                 await trio.sleep_until(self._pause_ends)
-                news = self._outbox.news
+                news, looked_at = self._outbox.news, trio.current_time()
                 found = await self._outbox.next_due(self._webhook, self._now(), besides=self._under_way)
                 if isinstance(found, Delivery):
                     self._under_way.add(found.seq)
                     return found
-                with trio.move_on_after(min(found, LOOK_AGAIN_S)):
+                with trio.move_on_at(looked_at + min(found, LOOK_AGAIN_S)):
                     await news.wait()
 
     async def _attempt(self, delivery: Delivery) -> Attempt:
@@ -275,7 +277,8 @@ async def _beginning(response: httpcore.Response) -> bytes:
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:
     while exc is not None:
         yield exc
-        exc = exc.__cause__ or exc.__context__
+        # trio gathers an address's failures in a group, here of one.
+        exc = exc.exceptions[0] if isinstance(exc, BaseExceptionGroup) else exc.__cause__ or exc.__context__
 
 
 def _reason(exc: BaseException) -> str:
