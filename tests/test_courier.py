@@ -1,0 +1,534 @@
+import errno
+import hashlib
+import hmac
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+
+import pytest
+import trio
+import trio.testing
+
+from appliance.config import Webhook
+from appliance.courier import run_courier
+from appliance.database import Commit, Database, open_database
+from appliance.events import Event
+from appliance.outbox import Outbox
+from appliance.webhook import RETRY_AFTER_S
+
+NOON = datetime(2026, 6, 4, 12, 0, 0, 0, UTC)
+SECRET = "whsec_0123456789abcdef01234567"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+BROKEN = b"HTTP/1.1 500 Oops\r\nContent-Length: 3\r\n\r\nbad"
+GONE = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Request:
+    """As it came over the wire, the header's spelling included."""
+
+    start: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def t(self) -> int:
+        return int(self.headers["Phonevoice-Signature"].split(",")[0].removeprefix("t="))
+
+
+@dataclass
+class Receiver:
+    """A customer's server, bare: `answers` are sent one after the other, the last one for ever."""
+
+    answers: list[bytes] = field(default_factory=lambda: [OK])
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    held: trio.Event | None = None
+    arrived: trio.Event = field(default_factory=trio.Event)
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        self.connections += 1
+        buffer = b""
+        try:
+            while True:
+                while b"\r\n\r\n" not in buffer:
+                    if not (more := await stream.receive_some()):
+                        return
+                    buffer += more
+                head, _, buffer = buffer.partition(b"\r\n\r\n")
+                start, *lines = head.decode("latin-1").split("\r\n")
+                headers = dict(line.split(": ", 1) for line in lines)
+                while len(buffer) < int(headers["Content-Length"]):
+                    buffer += await stream.receive_some()
+                size = int(headers["Content-Length"])
+                self.requests.append(Request(start, headers, buffer[:size]))
+                buffer = buffer[size:]
+                self.arrived.set()
+                self.arrived = trio.Event()
+                if self.held is not None:
+                    await self.held.wait()
+                await stream.send_all(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+                if b"Content-Length" not in (self.answers[0] + OK):
+                    return
+        except (trio.BrokenResourceError, ssl.SSLError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def received(self, count: int) -> list[Request]:
+        while len(self.requests) < count:
+            await self.arrived.wait()
+        return self.requests
+
+
+async def until(ask: Callable[[], Awaitable[object]]) -> None:
+    while not await ask():
+        pass
+
+
+@dataclass
+class Box:
+    database: Database
+    nursery: trio.Nursery
+    hooks: list[Webhook] = field(default_factory=list)
+    epoch: datetime = NOON
+    began: float = field(default_factory=trio.current_time)
+
+    def now(self) -> datetime:
+        return self.epoch + timedelta(seconds=trio.current_time() - self.began)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.database, self.hooks)
+
+    async def receiver(self, *answers: bytes, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Receiver:
+        receiver = Receiver(list(answers) or [OK])
+        serve = partial(trio.serve_ssl_over_tcp, ssl_context=tls) if tls else trio.serve_tcp
+        (listener,) = await self.nursery.start(partial(serve, receiver.serve, 0, host="127.0.0.1"))
+        port = (listener.transport_listener if tls else listener).socket.getsockname()[1]
+        url = f"{'https' if tls else 'http'}://{host}:{port}/hook?a=b%20c"
+        self.hooks.append(Webhook.model_construct(url=url, secret=SECRET, events=("*",), name=None))
+        return receiver
+
+    def start(self, *, allow_loopback: bool = True, tls: ssl.SSLContext | None = None) -> None:
+        self.nursery.start_soon(
+            partial(
+                run_courier,
+                self.outbox,
+                self.hooks,
+                user_agent="Branchline/0.1.0",
+                allow_loopback=allow_loopback,
+                now=self.now,
+                tls=tls,
+                chance=lambda: 0.0,
+            )
+        )
+
+    async def put(self, *numbers: int) -> None:
+        for number in numbers:
+            event = Event("phone_call.completed", self.now(), {"id": number, "note": "Ça va ?"})
+            await self.database.write(Commit.CALL_ENDED, partial(self._put, event))
+        self.outbox.ring()
+
+    def _put(self, event: Event, connection) -> None:
+        self.outbox.put(connection, event)
+
+    async def settled(self, count: int, hook: int = 0):
+        """The log, once it has that many attempts: each is written down before the next thing."""
+
+        async def enough() -> bool:
+            return len(await self.outbox.log(self.hooks[hook])) >= count
+
+        await until(enough)
+        return await self.outbox.log(self.hooks[hook])
+
+
+@pytest.fixture
+async def box(tmp_path) -> AsyncIterator[Box]:
+    """Where a test names `mock_clock`, time stands still but for its jumps."""
+    async with open_database(tmp_path / "box.db") as database, trio.open_nursery() as nursery:
+        yield Box(database, nursery)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_delivery_is_one_signed_post(box):
+    receiver = await box.receiver()
+    box.start()
+    await box.put(1)
+    (request,) = await receiver.received(1)
+    assert request.start == "POST /hook?a=b%20c HTTP/1.1"
+    # The spelling counts: a published verifier looks it up in a case-sensitive map.
+    t, v1 = request.headers["Phonevoice-Signature"].split(",")
+    assert t == f"t={int(NOON.timestamp())}"
+    signed = hmac.new(SECRET.encode(), t[2:].encode() + b"." + request.body, hashlib.sha256).hexdigest()
+    assert v1 == f"v1={signed}"
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["User-Agent"] == "Branchline/0.1.0"
+    assert request.body.startswith(f'{{"id":"{request.id}","type":"phone_call.completed"'.encode())
+    assert not {"Content-Encoding", "Transfer-Encoding"} & set(request.headers)
+    (entry,) = await box.settled(1)
+    assert (entry.code, entry.response, entry.error, entry.next_at) == (200, b"ok", None, None)
+    assert await box.outbox.pending() == 0
+
+
+async def test_what_waited_from_before_the_start_is_delivered(box):
+    receiver = await box.receiver()
+    await box.put(*range(20))
+    box.start()
+    await box.settled(20)
+    assert len({request.id for request in receiver.requests}) == len(receiver.requests) == 20
+    assert await box.outbox.pending() == 0
+
+
+async def test_a_retry_is_the_same_delivery_with_a_new_signature(box, mock_clock):
+    receiver = await box.receiver(BROKEN, OK)
+    box.start()
+    await box.put(1)
+    (entry,) = await box.settled(1)
+    assert (entry.code, entry.response) == (500, b"bad")
+    assert entry.next_at == (NOON + timedelta(seconds=5)).isoformat()
+    mock_clock.jump(5)
+    first, second = await receiver.received(2)
+    assert (second.id, second.body) == (first.id, first.body)
+    assert second.t == first.t + 5
+    assert second.headers["Phonevoice-Signature"] != first.headers["Phonevoice-Signature"]
+
+
+async def test_eight_failures_on_schedule_and_the_event_is_given_up(box, mock_clock):
+    receiver = await box.receiver(BROKEN)
+    box.start()
+    await box.put(1)
+    for number, wait_s in enumerate(RETRY_AFTER_S, 1):
+        await box.settled(number)
+        mock_clock.jump(wait_s - 1)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(receiver.requests) == number
+        mock_clock.jump(1)
+    entries = await box.settled(8)
+    assert [entry.attempt for entry in entries] == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert entries[0].next_at is None
+    assert await box.outbox.pending() == 0
+
+
+async def test_retry_after_is_honoured(box, mock_clock):
+    await box.receiver(b"HTTP/1.1 503 Busy\r\nretry-after: 120\r\nContent-Length: 0\r\n\r\n")
+    box.start()
+    await box.put(1)
+    (entry,) = await box.settled(1)
+    assert entry.next_at == (NOON + timedelta(seconds=120)).isoformat()
+
+
+async def test_gone_ends_a_webhook_and_no_other(box):
+    gone, other = await box.receiver(GONE), await box.receiver()
+    box.start()
+    await box.put(1)
+    await box.settled(1)
+    await box.put(2)
+    await other.received(2)
+    assert len(gone.requests) == 1
+    await box.settled(2, hook=1)
+    assert await box.outbox.pending() == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 301 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_a_redirect_or_a_refusal_is_a_failure_and_is_not_followed(box, answer):
+    receiver = await box.receiver(answer)
+    box.start()
+    await box.put(1)
+    (entry,) = await box.settled(1)
+    assert entry.next_at is not None
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200", b"\x00" * 100_000],
+    ids=["nothing", "not HTTP", "cut off", "rubbish"],
+)
+async def test_what_is_no_answer_is_a_failure(box, answer):
+    class Rude(Receiver):
+        async def serve(self, stream):
+            await stream.receive_some()
+            await stream.send_all(answer or b"")
+            await stream.aclose()
+
+    receiver = await box.receiver()
+    receiver.serve = None
+    (listener,) = await box.nursery.start(partial(trio.serve_tcp, Rude().serve, 0, host="127.0.0.1"))
+    box.hooks[0] = box.hooks[0].model_copy(update={"url": f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"})
+    box.start()
+    await box.put(1)
+    (entry,) = await box.settled(1)
+    assert entry.code is None
+    assert entry.error
+    assert entry.next_at is not None
+
+
+async def test_a_server_that_is_not_there_is_a_failure(box):
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}/"
+        box.hooks.append(Webhook.model_construct(url=url, secret=SECRET, events=("*",), name=None))
+        box.start()
+        await box.put(1)
+        (entry,) = await box.settled(1)
+    assert "refused" in entry.error
+
+
+async def test_no_answer_within_fifteen_seconds_is_a_failure(box, mock_clock):
+    receiver = await box.receiver()
+    receiver.held = trio.Event()
+    box.start()
+    await box.put(1)
+    await receiver.received(1)
+    mock_clock.jump(15)
+    (entry,) = await box.settled(1)
+    assert (entry.code, entry.error, entry.duration_ms) == (None, "no answer in 15 s", 15_000)
+
+
+async def test_an_answer_counts_from_its_status_on(box, mock_clock):
+    receiver = await box.receiver(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nslow")
+    box.start()
+    await box.put(1)
+    await receiver.received(1)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    mock_clock.jump(15)
+    (entry,) = await box.settled(1)
+    assert (entry.code, entry.error) == (200, None)
+    assert await box.outbox.pending() == 0
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(box):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n"
+    receiver = await box.receiver(head + b"x" * 1_000_000, OK)
+    box.start()
+    await box.put(1, 2)
+    entries = await box.settled(2)
+    assert {entry.response for entry in entries} == {b"x" * 1024, b"ok"}
+    assert len(receiver.requests) == 2
+
+
+async def test_four_at_a_time_and_no_more(box):
+    receiver = await box.receiver()
+    receiver.held = trio.Event()
+    box.start()
+    await box.put(*range(10))
+    await receiver.received(4)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert len(receiver.requests) == 4
+    receiver.held.set()
+    await box.settled(10)
+    assert len({request.id for request in receiver.requests}) == len(receiver.requests) == 10
+
+
+async def test_a_webhook_that_hangs_delays_no_other(box):
+    dead, alive = await box.receiver(), await box.receiver()
+    dead.held = trio.Event()
+    box.start()
+    await box.put(*range(20))
+    await alive.received(20)
+    assert len(dead.requests) == 4
+
+
+async def test_connections_are_used_again(box):
+    receiver = await box.receiver(NO_CONTENT)
+    box.start()
+    for number in range(6):
+        await box.put(number)
+        await box.settled(number + 1)
+    assert receiver.connections == 1
+
+
+@dataclass
+class Names(trio.abc.HostnameResolver):
+    """The DNS as a test wants it: addresses, or an error."""
+
+    answer: list[str] | OSError
+
+    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
+        if isinstance(host, bytes):
+            host = host.decode()
+        if not host.endswith(".example"):
+            return socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+        if isinstance(self.answer, OSError):
+            raise self.answer
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(port)))
+            for address in self.answer
+        ]
+
+    async def getnameinfo(self, sockaddr, flags):
+        raise AssertionError
+
+
+def resolve(answer: list[str] | OSError) -> Names:
+    names = Names(answer)
+    trio.socket.set_custom_hostname_resolver(names)
+    return names
+
+
+NO_NAME_SERVER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+NO_SUCH_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def test_a_box_without_name_servers_blames_nobody_and_goes_on_when_they_are_back(box, mock_clock):
+    receiver = await box.receiver(host="crm.example")
+    names = resolve(NO_NAME_SERVER)
+    box.start()
+    await box.put(1, 2)
+    for _ in range(100):
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        mock_clock.jump(30)
+    assert await box.outbox.log(box.hooks[0]) == []
+    names.answer = ["127.0.0.1"]
+    mock_clock.jump(30)
+    await box.settled(2)
+    assert len(receiver.requests) == 2
+
+
+async def test_a_box_without_a_route_blames_nobody(box, mock_clock):
+    tried = trio.Event()
+
+    class Unplugged(trio.socket.SocketType):
+        def __init__(self):
+            self._socket = socket.socket()
+
+        def setsockopt(self, *args):
+            pass
+
+        async def connect(self, address):
+            tried.set()
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+        def close(self):
+            self._socket.close()
+
+    class Factory(trio.abc.SocketFactory):
+        def socket(self, *args):
+            return Unplugged()
+
+    receiver = await box.receiver()
+    trio.socket.set_custom_socket_factory(Factory())
+    box.start()
+    await box.put(1)
+    await tried.wait()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert await box.outbox.log(box.hooks[0]) == []
+    trio.socket.set_custom_socket_factory(None)
+    mock_clock.jump(30)
+    await receiver.received(1)
+
+
+async def test_a_name_that_does_not_exist_is_the_webhooks_own_fault(box):
+    await box.receiver(host="crm.example")
+    resolve(NO_SUCH_NAME)
+    box.start()
+    await box.put(1)
+    (entry,) = await box.settled(1)
+    assert "not known" in entry.error
+    assert entry.next_at is not None
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["192.168.1.9", "127.0.0.1"], ["169.254.169.254"]])
+async def test_a_name_that_leads_where_no_event_may_go_is_refused_unconnected(box, addresses):
+    receiver = await box.receiver(host="crm.example")
+    resolve(addresses)
+    box.start(allow_loopback=False)
+    await box.put(1)
+    (entry,) = await box.settled(1)
+    assert "TargetRefused: crm.example: " in entry.error
+    assert entry.next_at is not None
+    assert receiver.connections == 0
+
+
+async def test_the_next_address_is_tried_when_one_refuses(box):
+    receiver = await box.receiver(host="crm.example")
+    # Nobody listens on the first.
+    resolve(["127.9.9.9", "127.0.0.1"])
+    box.start()
+    await box.put(1)
+    await receiver.received(1)
+
+
+async def test_a_box_whose_clock_is_not_set_signs_nothing(box, mock_clock):
+    receiver = await box.receiver()
+    box.epoch = datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)
+    box.start()
+    await box.put(1)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert receiver.requests == []
+    box.epoch = NOON
+    mock_clock.jump(30)
+    (request,) = await receiver.received(1)
+    assert abs(request.t - NOON.timestamp()) < 60
+    await box.settled(1)
+
+
+async def test_old_deliveries_go_after_seven_days(box, mock_clock):
+    receiver = await box.receiver(host="crm.example")
+    resolve(NO_NAME_SERVER)
+    box.start()
+    await box.put(1)
+    for hour in range(1, 169):
+        mock_clock.jump(3600)
+        grown = f"SELECT hours >= {hour} FROM uptime"
+        await until(lambda grown=grown: box.database.read(lambda c: c.execute(grown).fetchone()[0]))
+    assert await box.outbox.pending() == 0
+    assert receiver.requests == []
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> str:
+    """For crm.example alone, by nobody's authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    path = tmp_path_factory.mktemp("tls")
+    command = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {path}/key -out {path}/cert "
+    command += "-days 7 -subj /CN=crm.example -addext subjectAltName=DNS:crm.example"
+    subprocess.run(["openssl", *command.split()], check=True, capture_output=True)
+    (path / "both").write_bytes((path / "cert").read_bytes() + (path / "key").read_bytes())
+    return str(path / "both")
+
+
+@pytest.fixture
+def server_tls(certificate) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def test_a_certificate_that_is_trusted_is_enough(box, certificate, server_tls):
+    receiver = await box.receiver(tls=server_tls, host="crm.example")
+    resolve(["127.0.0.1"])
+    box.start(tls=ssl.create_default_context(cafile=certificate))
+    await box.put(1)
+    await receiver.received(1)
+    (entry,) = await box.settled(1)
+    assert entry.code == 200
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("crm.example", False), ("other.example", True)])
+async def test_a_certificate_of_strangers_or_for_another_name_is_a_failure(box, certificate, server_tls, host, trusted):
+    receiver = await box.receiver(tls=server_tls, host=host)
+    resolve(["127.0.0.1"])
+    box.start(tls=ssl.create_default_context(cafile=certificate) if trusted else None)
+    await box.put(1)
+    (entry,) = await box.settled(1)
+    assert "certificate verify failed" in entry.error
+    assert receiver.requests == []
