@@ -9,21 +9,18 @@ from native.engine import (
     Codec,
     Dtmf,
     Engine,
-    EngineStats,
     Event,
     Finished,
     Pace,
     PcmPort,
-    PcmStats,
     Played,
     Player,
     Port,
     PortFailed,
-    PortStats,
     Recorder,
     StreamPort,
-    StreamStats,
 )
+from native.stats import EngineStats, PcmStats, PortStats, StreamStats
 
 __all__ = [
     "FRAME_SAMPLES",

@@ -15,8 +15,6 @@
  *
  * How to use it: see engine.h; a new kind of port needs port.h only. */
 
-#include "port.h"
-
 #include <spandsp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,14 +22,10 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "frame.h"
+#include "port.h"
 
 enum { MAX_PORTS = 2048, EVENTS = 4096 /* a power of two */ };
-
-struct connection {
-    connection *next;
-    port *source;
-    float gain;
-};
 
 typedef struct command {
     _Atomic(struct command *) next;
@@ -270,47 +264,12 @@ void engine_wake(engine *e) {
     e->news = true;
 }
 
-static void measure(meter *m, const int16_t *frame, uint64_t tick) {
-    int16_t peak = 0;
-    for (int i = 0; i < FRAME_SAMPLES; i++) {
-        int16_t magnitude = frame[i] ^ (frame[i] >> 15); /* one's complement: -32768 has no opposite */
-        peak = magnitude > peak ? magnitude : peak;
-    }
-    _Atomic uint16_t *span = &m->spans[tick / PEAK_SPAN_TICKS % PEAK_SPANS];
-    uint16_t before = tick % PEAK_SPAN_TICKS ? atomic_load_explicit(span, memory_order_relaxed) : 0;
-    atomic_store_explicit(span, peak > before ? (uint16_t)peak : before, memory_order_relaxed);
-}
-
 static void detect(engine *e, port *p) {
     char digits[16];
     dtmf_rx(p->detector, p->frame, FRAME_SAMPLES);
     size_t found = dtmf_rx_get(p->detector, digits, (int)sizeof digits - 1);
     for (size_t i = 0; i < found; i++)
         engine_tell(e, EVENT_DTMF, p, digits[i]);
-}
-
-/* What sink hears: a frame that stands until the next call. A float holds the sum of 512 samples exactly, so
- * at unity gain the result is exact, too. */
-static const int16_t *mix(const port *sink, int16_t *out) {
-    static const int16_t silence[FRAME_SAMPLES];
-    const connection *c = sink->inputs;
-    if (!c)
-        return silence;
-    if (!c->next && c->gain == 1.0f)
-        return c->source->frame;
-    float sum[FRAME_SAMPLES] = {0};
-    for (; c; c = c->next)
-        for (int i = 0; i < FRAME_SAMPLES; i++)
-            sum[i] += c->gain * c->source->frame[i];
-    /* 1.5 * 2^23: adding it leaves no room for a fraction, which rounds; lrintf has no vector form in SSE2.
-     */
-    const float integers_only = 12582912.0f;
-    for (int i = 0; i < FRAME_SAMPLES; i++) {
-        float s = sum[i] > 32767.0f ? 32767.0f : sum[i];
-        s = s < -32768.0f ? -32768.0f : s;
-        out[i] = (int16_t)(s + integers_only - integers_only);
-    }
-    return out;
 }
 
 static void tick(void *owner) {
@@ -323,7 +282,7 @@ static void tick(void *owner) {
         if (!p->kind->yield)
             continue;
         p->kind->yield(p);
-        measure(&p->yielded, p->frame, number);
+        meter_note(&p->yielded, p->frame, number);
         if (p->detector)
             detect(e, p);
     }
@@ -331,8 +290,8 @@ static void tick(void *owner) {
         port *p = e->ports[i];
         if (!p->kind->take)
             continue;
-        const int16_t *frame = mix(p, mixed);
-        measure(&p->given, frame, number);
+        const int16_t *frame = mix(p->inputs, mixed);
+        meter_note(&p->given, frame, number);
         p->kind->take(p, frame);
     }
     count(&e->ticks, 1);
@@ -426,17 +385,8 @@ void engine_read_stats(engine *e, engine_stats *out) {
     };
 }
 
-static uint16_t highest(const meter *m) {
-    uint16_t peak = 0;
-    for (int i = 0; i < PEAK_SPANS; i++) {
-        uint16_t span = atomic_load_explicit(&m->spans[i], memory_order_relaxed);
-        peak = span > peak ? span : peak;
-    }
-    return peak;
-}
-
 void port_read_peaks(const port *p, port_peaks *out) {
-    *out = (port_peaks){.yielded = highest(&p->yielded), .given = highest(&p->given)};
+    *out = (port_peaks){.yielded = meter_peak(&p->yielded), .given = meter_peak(&p->given)};
 }
 
 uint32_t port_id(const port *p) {

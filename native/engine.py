@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from native._engine import ffi, lib
+from native.stats import EngineStats, PcmStats, PortStats, StreamStats
 
 FRAME_SAMPLES: int = lib.FRAME_SAMPLES
 RATE_HZ: int = lib.RATE_HZ
@@ -36,54 +37,6 @@ class Pace(Enum):
 
     FOLLOW = lib.PACE_FOLLOW
     CLOCK = lib.PACE_CLOCK
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """`skipped` counts ticks that came too late to be made up for; `worst_late_us` is since the last reading."""
-
-    ticks: int
-    skipped: int
-    lost_events: int
-    worst_late_us: int
-    realtime: bool
-
-
-@dataclass(frozen=True)
-class PortStats:
-    """The largest sample of the last second, 0 to 32767: of what the port yields, and of what it is given."""
-
-    peak_yielded: int = 0
-    peak_given: int = 0
-
-
-@dataclass(frozen=True)
-class PcmStats(PortStats):
-    """`depth_ms` is audio received and not yet yielded.
-
-    `underruns`: times the device's audio ran out; `concealed`: frames of silence in its place. `overruns`: times the
-    buffer was full; `slips`: times surplus delay was cut out; `dropped_downlink`: samples lost to both.
-    `dropped_uplink`: samples that the device did not take in time.
-    """
-
-    received_bytes: int = 0
-    sent_bytes: int = 0
-    depth_ms: float = 0.0
-    underruns: int = 0
-    concealed: int = 0
-    overruns: int = 0
-    slips: int = 0
-    dropped_downlink: int = 0
-    dropped_uplink: int = 0
-
-
-@dataclass(frozen=True)
-class StreamStats(PortStats):
-    """`dropped_frames` were not taken within two seconds; `refused_bytes` found the playback queue full."""
-
-    dropped_frames: int = 0
-    refused_bytes: int = 0
-    queued_ms: int = 0
 
 
 class Port:
@@ -169,8 +122,10 @@ class StreamPort(Port):
         """
         if self._pointer is None:
             return False
-        queued = lib.stream_play(self._pointer, ffi.from_buffer(data), len(data), codec.value, rate_hz)
-        return _check(queued) == 1
+        queued: int = lib.stream_play(self._pointer, ffi.from_buffer(data), len(data), codec.value, rate_hz)
+        if queued < 0:
+            raise _error(f"{len(data)} bytes of {codec.name} at {rate_hz} Hz cannot be played")
+        return queued == 1
 
     def clear(self, mark: int) -> None:
         """Forgets all that was queued before, checkpoints too, in the next tick; then Cleared(mark)."""
@@ -351,7 +306,8 @@ class Engine:
             ValueError: blocking, or a chunk that is odd or above 8192 bytes.
             OSError: not a file descriptor.
         """
-        return PcmPort(self, _made(lib.pcm_create(self._pointer, fd, pace.value, chunk_bytes)))
+        pointer = lib.pcm_create(self._pointer, fd, pace.value, chunk_bytes)
+        return PcmPort(self, _made(pointer, f"fd {fd} blocks, or chunks of {chunk_bytes} bytes"))
 
     def stream(self, codec: Codec, rate_hz: int, *, prefix: bytes, suffix: bytes, uplink: bool = True) -> StreamPort:
         """`uplink` False: the customer is sent nothing.
@@ -361,7 +317,8 @@ class Engine:
         """
         texts = ffi.from_buffer(prefix), ffi.from_buffer(suffix)
         options = ffi.new("stream_options *", (*texts, len(prefix), len(suffix), rate_hz, codec.value, uplink))
-        return StreamPort(self, _made(lib.stream_create(self._pointer, options)))
+        pointer = lib.stream_create(self._pointer, options)
+        return StreamPort(self, _made(pointer, f"{codec.name} at {rate_hz} Hz is not carried"))
 
     def player(self, samples: bytes, *, loop: bool = False) -> Player:
         """16-bit samples at 8000 Hz."""
@@ -414,22 +371,21 @@ def _event(port: Port, kind: int, value: int) -> Event:
             return PortFailed(port, value)
 
 
-def _made(pointer: Any) -> Any:
+def _made(pointer: Any, fault: str = "") -> Any:
     if pointer == ffi.NULL:
-        raise _error()
+        raise _error(fault)
     return pointer
 
 
-def _check(result: int) -> int:
+def _check(result: int) -> None:
     if result < 0:
         raise _error()
-    return result
 
 
-def _error() -> Exception:
-    """Of the C call that has just failed."""
+def _error(fault: str = "") -> Exception:
+    """Of the C call that has just failed; `fault` is what its EINVAL means."""
     if ffi.errno == errno.ENOMEM:
         return MemoryError()
     if ffi.errno == errno.EINVAL:
-        return ValueError("not carried: see the method's documentation")
+        return ValueError(fault)
     return OSError(ffi.errno, os.strerror(ffi.errno))

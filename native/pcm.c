@@ -138,7 +138,8 @@ static void pcm_yield(port *base) {
     } else {
         conceal(p);
     }
-    uint32_t slipped = p->heard && p->pace == PACE_FOLLOW ? elastic_settle(&p->in) : 0;
+    bool flows = p->heard && !p->dry && p->pace == PACE_FOLLOW;
+    uint32_t slipped = flows ? elastic_settle(&p->in) : 0;
     if (slipped) {
         count(&p->slips, 1);
         count(&p->dropped_in, slipped);

@@ -35,7 +35,11 @@ typedef struct {
     _Atomic uint16_t spans[PEAK_SPANS];
 } meter;
 
-typedef struct connection connection;
+typedef struct connection {
+    struct connection *next;
+    port *source;
+    float gain;
+} connection;
 
 struct port {
     const port_kind *kind;

@@ -482,11 +482,11 @@ def test_a_closed_port_lets_go_of_the_tty(host: Host) -> None:
 def test_a_descriptor_that_blocks_or_a_torn_chunk_is_an_error_of_the_caller() -> None:
     one, other = socket.socketpair()
     with Engine() as engine, one, other:
-        with pytest.raises(ValueError, match="carried"):
+        with pytest.raises(ValueError, match="blocks"):
             engine.pcm(one.fileno())
         one.setblocking(False)
         for chunk_bytes in (0, 641, 8194):
-            with pytest.raises(ValueError, match="carried"):
+            with pytest.raises(ValueError, match="chunks of"):
                 engine.pcm(one.fileno(), chunk_bytes=chunk_bytes)
 
 

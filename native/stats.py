@@ -1,0 +1,51 @@
+"""What the engine and its ports count, since they were made."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """`skipped` counts ticks that came too late to be made up for; `worst_late_us` is since the last reading."""
+
+    ticks: int
+    skipped: int
+    lost_events: int
+    worst_late_us: int
+    realtime: bool
+
+
+@dataclass(frozen=True)
+class PortStats:
+    """The largest sample of the last second, 0 to 32767: of what the port yields, and of what it is given."""
+
+    peak_yielded: int = 0
+    peak_given: int = 0
+
+
+@dataclass(frozen=True)
+class PcmStats(PortStats):
+    """`depth_ms` is audio received and not yet yielded.
+
+    `underruns`: times the device's audio ran out; `concealed`: frames of silence in its place. `overruns`: times the
+    buffer was full; `slips`: times surplus delay was cut out; `dropped_downlink`: samples lost to both.
+    `dropped_uplink`: samples that the device did not take in time.
+    """
+
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    depth_ms: float = 0.0
+    underruns: int = 0
+    concealed: int = 0
+    overruns: int = 0
+    slips: int = 0
+    dropped_downlink: int = 0
+    dropped_uplink: int = 0
+
+
+@dataclass(frozen=True)
+class StreamStats(PortStats):
+    """`dropped_frames` were not taken within two seconds; `refused_bytes` found the playback queue full."""
+
+    dropped_frames: int = 0
+    refused_bytes: int = 0
+    queued_ms: int = 0
