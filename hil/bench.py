@@ -9,12 +9,13 @@
         assert await call.ended() == Cause.NORMAL
 
 That is real time, with the engine on its own thread. With `realtime=False` there are no ptys and nothing ticks but
-`bench.engine.tick(n)`: `host = bench.line("office").connect()` gives the AT side as an in-memory stream and the PCM
-side as a socket, and on pytest-trio's autojump clock a call takes no time at all.
+`bench.engine.tick(n)`: `host = bench.connect("office")` gives the AT side as an in-memory stream and the PCM side as a
+socket, and on pytest-trio's autojump clock a call takes no time at all.
 """
 
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,55 +105,57 @@ class Line:
     async def live(self) -> None:
         """Plugged and unplugged, over and over: new ptys each time, the same names."""
         while True:
-            await self._plugged.wait()
+            await (plugged := self._plugged).wait()
             with Pty(self.at_path) as at, Pty(self.pcm_path) as pcm:
-                self._pcm = pcm.master
-                self._there.set()
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(at.tend)
-                    nursery.start_soon(pcm.tend)
-                    nursery.start_soon(self._watch_depth)
-                    await self.modem.serve_at(trio.lowlevel.FdStream(os.dup(at.master)))
-                    nursery.cancel_scope.cancel()
-                self.stop_pcm()
-                self._pcm = None
+                await self._attend(trio.lowlevel.FdStream(os.dup(at.master)), pcm.master, at.tend, pcm.tend)
+                if self._plugged is plugged and not self.modem.restarts:
+                    # It switched itself off.
+                    self._plugged = trio.Event()
             await self._studio.settle()
+            self._gone.set()
             if self.modem.restarts:
                 await trio.sleep(self._enumeration_s)
-            else:
-                self._plugged = trio.Event()
-            self._there = trio.Event()
-            self._gone.set()
 
     def connect(self, nursery: trio.Nursery) -> Host:
-        """In-memory ends, in place of `live`; again after an unplug or a restart of the module."""
+        """In-memory ends, in place of `live`; after an unplug or a restart, connected again is plugged again."""
         host, device = trio.testing.memory_stream_pair()
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
 
         async def serve() -> None:
             with ours:
-                self._pcm = ours.fileno()
-                await self.modem.serve_at(device)
-                self.stop_pcm()
-                self._pcm = None
+                await self._attend(device, ours.fileno())
+            self._gone.set()
 
-        for end in (ours, theirs):
-            end.setblocking(False)
         nursery.start_soon(serve)
-        nursery.start_soon(self._watch_depth)
         return Host(host, theirs)
+
+    async def _attend(self, at: trio.abc.Stream, pcm: int, *tend: Callable[[], Awaitable[None]]) -> None:
+        """One life on the bus."""
+        self._pcm, self._gone = pcm, trio.Event()
+        self._there.set()
+        self._there = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for each in (self._watch_depth, *tend):
+                nursery.start_soon(each)
+            await self.modem.serve_at(at)
+            nursery.cancel_scope.cancel()
+        self.stop_pcm()
+        self._pcm = None
 
     async def unplug(self) -> None:
         """Returns when the names are gone and the host's reads fail."""
+        self._plugged = trio.Event()
         if self.plugged:
-            self._plugged, self._gone = trio.Event(), trio.Event()
             self.modem.unplug()
             await self._gone.wait()
 
     async def plug(self) -> None:
-        """Returns when the names are back; the module boots behind them."""
+        """Returns when the names are there; the module boots behind them."""
         self._plugged.set()
-        await self._there.wait()
+        while not self.plugged:
+            await self._there.wait()
 
     # --- sound ---
 

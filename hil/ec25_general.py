@@ -157,6 +157,16 @@ def _operator(module: Module, asked: Command) -> list[str]:
     return []
 
 
+@TABLE.command("+CGATT")
+def _packet_service(module: Module, asked: Command) -> list[str]:
+    return [f"+CGATT: {module.registered:d}"] if asked.kind is Kind.READ else []
+
+
+@TABLE.command("+CBC")
+def _battery(module: Module, asked: Command) -> list[str]:
+    return ["+CBC: 0,100,3800"]
+
+
 @TABLE.command("+QNWINFO")
 def _network_info(module: Module, asked: Command) -> list[str]:
     if not module.registered:
@@ -214,6 +224,11 @@ def _message_store(module: Module, asked: Command) -> list[str]:
 @TABLE.command("+CSMS")
 def _message_service(module: Module, asked: Command) -> list[str]:
     return ["+CSMS: 0,1,1,1"] if asked.kind is Kind.READ else ["+CSMS: 1,1,1"]
+
+
+@TABLE.command("+CSCA")
+def _message_centre(module: Module, asked: Command) -> list[str]:
+    return ['+CSCA: "+33689004000",145'] if asked.kind is Kind.READ else []
 
 
 @TABLE.command("+CMGL", "+CMGD")

@@ -203,7 +203,7 @@ async def test_unplugged_in_a_call_the_far_end_hears_of_it(tmp_path: Path, autoj
         phone = bench.subscriber(ANNA)
         await driver.ask(f"ATD{ANNA};")
         await driver.until('+QIND: "ccinfo",1,0,0')
-        bench.line("one").modem.unplug()
+        await bench.line("one").unplug()
         with pytest.raises(EOFError):
             await driver.line()
         assert await phone.calls[0].ended() == Cause.OUT_OF_ORDER
@@ -471,6 +471,31 @@ def exclusive(path: Path) -> bool:
         return any(flag)
     finally:
         os.close(fd)
+
+
+async def test_unplugged_and_plugged_at_once_it_is_there_in_the_end(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with Bench([BenchLine("one", OWN)], directory=tmp_path) as bench:
+            line = bench.line("one")
+            for _ in range(3):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(line.unplug)
+                    nursery.start_soon(line.plug)
+                await line.plug()
+                assert line.at_path.is_symlink()
+                stream = trio.lowlevel.FdStream(open_tty(line.at_path))
+                await Driver(stream).until("+CPIN: READY")
+                await stream.aclose()
+
+
+async def test_switched_off_it_is_gone_until_it_is_plugged(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with Bench([BenchLine("one", OWN)], directory=tmp_path) as bench:
+            line = bench.line("one")
+            assert (await Driver(trio.lowlevel.FdStream(open_tty(line.at_path))).ask("AT+QPOWD"))[-1] == "OK"
+            await until(lambda: not line.at_path.is_symlink())
+            await line.plug()
+            await Driver(trio.lowlevel.FdStream(open_tty(line.at_path))).until("RDY")
 
 
 async def test_a_restart_brings_the_ports_back_under_their_names(tmp_path: Path) -> None:

@@ -233,6 +233,9 @@ def test_strings_and_omitted_parts_of_a_parameter() -> None:
         ('AT+QURCCFG="urcport"', '+QURCCFG: "urcport","usbat"'),
         ("AT+CCWA=1,2,1", "+CCWA: 1,1"),
         ("AT+CPMS?", '+CPMS: "ME",0,255,"ME",0,255,"ME",0,255'),
+        ("AT+CGATT?", "+CGATT: 1"),
+        ("AT+CBC", "+CBC: 0,100,3800"),
+        ("AT+CSCA?", '+CSCA: "+33689004000",145'),
         ("AT+CEER", "+CEER: No cause information available"),
     ],
 )
