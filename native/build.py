@@ -32,7 +32,7 @@ ffibuilder.set_source(
     "native._engine",
     '#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n#include "engine.h"',
     sources=[f"native/{path.name}" for path in sorted(NATIVE.glob("*.c")) if path.name != "_engine.c"],
-    depends=[f"native/{path.name}" for path in sorted(NATIVE.glob("*.h"))],
+    depends=["native/build.py", *(f"native/{path.name}" for path in sorted(NATIVE.glob("*.h")))],
     include_dirs=["native"],
     libraries=["spandsp", "speexdsp"],
     extra_compile_args=["-std=c11", "-fvisibility=hidden", *WARNINGS, *(SANITIZED if SANITIZE else PLAIN)],
