@@ -1,0 +1,112 @@
+"""A box without lines: calls that open, go on and end in the store, and their events on the way to webhooks.
+
+Run by tests/test_crash.py. Each line on stdin is an order `{"path", "url", "calls", "crash"}`; a fork of this process,
+which has all that is slow to load, lives it and perhaps dies of it. Each line on stdout is how it ended.
+"""
+
+import json
+import os
+import ssl
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+import trio
+
+from appliance.call import Call, Change, Dialed, Direction, Ended, Reason, State
+from appliance.config import Webhook
+from appliance.contracts.sfvopi import App, Link
+from appliance.courier import run_courier
+from appliance.events import of_call, status
+from appliance.store import Store, open_store
+from drivers.line import Alerting, Answered
+
+SECRET = "whsec_0123456789abcdef01234567"
+NUMBER = "+33700000002"
+TLS = ssl.create_default_context()  # slow to make, never used
+APP = App("sfv_app_1", "bot", "https://b/", "POST", None, "POST", None, "POST", "ACTIVE", "2026-06-04T12:00:00.000Z")
+
+INBOUND = (State.INCOMING, (Answered(), Ended(Reason.HANGUP, 16)))
+OUTBOUND = (State.QUEUED, (Dialed(), Alerting(), Answered(), Ended(Reason.HANGUP, 16)))
+
+
+@dataclass(frozen=True)
+class Mp3:
+    frames: int = 8000
+    size_bytes: int = 4000
+    sha256: str = "ab" * 32
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def change(store: Store, call: Call, what: Change) -> Call:
+    changed = call.apply(what, now())
+    news = [of_call(changed, now())] if status(changed) != status(call) else []
+    await store.save(changed, events=news)
+    return changed
+
+
+async def converse(store: Store, number: int) -> Call:
+    """One call from its first sign to its last fact, with all that is written down beside it."""
+    state, changes = INBOUND if number % 2 else OUTBOUND
+    call = await store.open_call(
+        uuid=str(uuid4()),
+        line="office",
+        direction=Direction.INBOUND if number % 2 else Direction.OUTBOUND,
+        from_="+33700000001",
+        to=NUMBER,
+        state=state,
+        started_at=now(),
+        route="{}",
+    )
+    for what in changes:
+        call = await change(store, call, what)
+    wav = Path(f"/recordings/{call.uuid}.wav")
+    await store.open_recording(call.id, wav)
+    await store.recording_encoded(wav, Mp3())
+    return call
+
+
+async def live(path: Path, url: str, calls: int) -> None:
+    hooks = [Webhook.model_construct(url=url + name, secret=SECRET, events=("*",), name=None) for name in "ab"]
+    courier = partial(run_courier, user_agent="box", allow_loopback=True, now=now, tls=TLS)
+    async with open_store(path, hooks) as store, trio.open_nursery() as nursery:
+        nursery.start_soon(courier, store.outbox, hooks)
+        for call, _ in await store.open_calls():
+            await change(store, call, Ended(Reason.RESTART, 41))
+        await store.save_app(APP)
+        await store.link(Link(APP.app_id, NUMBER, APP.created_at))
+        await store.add_key(uuid4().hex, name="crm", at=now())
+        number = 0
+        while number < calls:
+            number = (await converse(store, number)).id
+        await store.revoke_keys("crm", at=now())
+        await store.unlink(APP.app_id, NUMBER)
+        await store.delete_app(APP.app_id)
+        await store.outbox.grow_older()
+        # Only the courier knows when it has nothing left, and it is not made to be asked.
+        while await store.outbox.pending():  # noqa: ASYNC110
+            await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+
+
+def main() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    for line in sys.stdin:
+        order = json.loads(line)
+        if (pid := os.fork()) == 0:
+            if order["crash"]:
+                os.environ["BRANCHLINE_CRASH_AT"] = order["crash"]
+            trio.run(live, Path(order["path"]), order["url"], order["calls"])
+            os._exit(0)
+        _, ended = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(ended), flush=True)
+
+
+main()
