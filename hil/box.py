@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import soundfile
 import trio
 
 from hil.bench import Line
 from hil.customer import Missing
+from hil.listening import Sound
+from native import RATE_HZ
 
 COMMAND = Path(sys.executable).with_name("branchline")
 API = "/superfone/sfvopi"
@@ -97,6 +100,10 @@ class Box:
         await self.kill()
         return None, time.monotonic() - began
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def remains(self) -> bool:
         """Whether any process of its session still runs."""
         assert self._process is not None
@@ -108,7 +115,7 @@ class Box:
 
     async def kill(self) -> None:
         with trio.CancelScope(shield=True):
-            if self._process is not None and self._process.returncode is None:
+            if self._process is not None and self.running:
                 self._process.kill()
                 await self._process.wait()
             await self._http.aclose()
@@ -151,6 +158,24 @@ class Box:
         if answer.status_code != 200:
             raise Missing(f"POST {path}: expected 200; came: {answer.status_code} {answer.text[:300]}")
         return answer.json()["data"], 1000 * (time.monotonic() - began)
+
+    async def recording(self, call_id: str, *, within_s: float) -> tuple[Sound, Sound]:
+        """Both channels of a call's MP3, which is made when the call is over.
+
+        Raises:
+            Missing: it did not come, or is not one of two channels.
+        """
+        path = trio.Path(self.recordings / f"{call_id}.mp3")
+        deadline = trio.current_time() + within_s
+        while not await path.exists():
+            if trio.current_time() > deadline:
+                there = ", ".join([file.name for file in await trio.Path(self.recordings).iterdir()])
+                raise Missing(f"expected {path.name} within {within_s:g} s; there is: {there or 'nothing'}")
+            await trio.sleep(0.05)
+        samples, rate_hz = soundfile.read(str(path), dtype="int16", always_2d=True)
+        if samples.shape[1] != 2 or rate_hz != RATE_HZ:
+            raise Missing(f"expected two channels at {RATE_HZ} Hz; came: {samples.shape[1]} at {rate_hz} Hz")
+        return samples[:, 0], samples[:, 1]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The log's lines of this kind."""

@@ -95,8 +95,8 @@ class Conversation:
         return sound(self.phone.heard())
 
     def heard_since(self, moment: float) -> Sound:
-        """`moment` by time.monotonic()."""
-        return self.heard[max(0, round((moment - self.zero) * RATE_HZ)) :]
+        """`moment` by time.monotonic(). What a tick brings to the ear is heard in the 20 ms that follow it."""
+        return self.heard[max(0, round((moment - self.zero) * RATE_HZ) - FRAME_SAMPLES) :]
 
     async def exchange(self, words: Sound) -> Exchange:
         """The person at the phone speaks, and waits until all of it must have come back.

@@ -13,82 +13,105 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx
 import trio
 from rich.console import Console
 
 from hil import control
 from hil.bench import Bench, BenchLine
 from hil.box import COMMAND, Box
-from hil.customer import EVENTS, VoiceServer, open_webhooks
+from hil.customer import ANSWER, EVENTS, VoiceServer, open_webhooks
 from hil.listening import Sound, at_peak, read_wav
-from hil.proofs import CALLEE, CALLER, ENGAGED, LINES, SECRET, STOPPED, TEXTS, TITLES, Proofs
+from hil.proofs import SECRET, STOPPED, TITLES, prove_all
 from hil.report import Report
+from hil.scene import CALLEE, CALLER, ENGAGED, LINES, RECEPTION, SALES, TEXTS, Scene
 
 TOOLS = ("espeak-ng", "openssl")
-# Loud speech, and far from clipping.
+# Loud speech, far from clipping.
 SPEECH_DBFS = -6
+# Time enough for a ring webhook before it.
+CALLEE_ANSWERS_AFTER_S = 0.6
+# Without a terminal to ask.
+LOG_COLUMNS = 120
 
-TO_TRY = """\
-everything goes on until Ctrl-C, in {directory}
-  the service    {box.url}/healthz           log: {box.log}
-  its key        {box.key}
-  the customer   webhooks at {webhooks.url}, voice server at {voice.url} (it plays back what it hears)
-to try, in another terminal:
+TO_TRY = """
+All of it goes on until Ctrl-C. The customer plays back what callers say.
+
+  the service   {box.url}, key {box.key}
+  webhooks      {webhooks.url}
+  voice server  {voice.url}
+  files         {directory}
+
+To try in another terminal:
+
   curl -s {box.url}/healthz
   curl -s {box.url}/superfone/sfvopi/apps -H 'X-API-Key: {box.key}'
-  {command} bench status --control {socket}
-  {command} bench dial --control {socket} --from {caller} --to {line} --dtmf 12# --hang-up-after 5
-  curl -s {box.url}/superfone/sfvopi/calls -H 'X-API-Key: {box.key}' \\
-       -d '{{"from": "{line}", "to": "{callee}", "answer_url": "{webhooks.url}/answer"}}'
   tail -f {box.log}
+
+  {command} bench status --control {socket}
+  {command} bench dial --control {socket} --from {caller} --to {reception} \\
+      --dtmf 12# --record /tmp/heard.wav --hang-up-after 5
+  curl -s {box.url}/superfone/sfvopi/calls -H 'X-API-Key: {box.key}' \\
+      -d '{{"from": "{sales}", "to": "{callee}", "answer_url": "{answer_url}"}}'
+  {command} bench unplug reception --control {socket}
+  {command} bench plug reception --control {socket}
 """
 
 
 async def demonstrate(report: Report, console: Console, directory: Path, *, keep: bool) -> None:
-    speech = {text: await spoken(text, directory) for text in TEXTS}
-    lines = [BenchLine(name, number) for name, number in LINES.items()]
-    (directory / "voice").mkdir()
-    voice = VoiceServer(directory / "voice")
-    async with (
-        Bench(lines, directory=directory) as bench,
-        open_webhooks(lambda: {"url": voice.url, "codec": "PCMA", "sample_rate": 8000}) as webhooks,
-        _background() as nursery,
-    ):
+    voice = VoiceServer(directory)
+    async with AsyncExitStack() as stack:
+        bench = await stack.enter_async_context(
+            Bench([BenchLine(name, number) for name, number in LINES.items()], directory=directory)
+        )
         bench.subscriber(CALLER)
-        bench.subscriber(CALLEE, answers_after_s=0.6)
+        bench.subscriber(CALLEE, answers_after_s=CALLEE_ANSWERS_AFTER_S)
         bench.subscriber(ENGAGED, behaviour="busy")
+        webhooks = await stack.enter_async_context(
+            open_webhooks(lambda: {"url": voice.url, "codec": "PCMA", "sample_rate": 8000})
+        )
+        nursery = await stack.enter_async_context(_background())
         await nursery.start(voice.run)
         box = Box(directory, bench.lines, events_url=webhooks.url + EVENTS, secret=SECRET)
-        try:
-            await Proofs(report, bench, box, webhooks, voice, speech, nursery).run()
-            if keep:
+        stack.push_async_callback(box.kill)
+        # Ctrl-C leaves out what is left to prove; the service is stopped in its order all the same.
+        with trio.CancelScope() as interruptible:
+            nursery.start_soon(_cancel_on_signal, interruptible)
+            speech = {text: await _spoken(text, directory) for text in TEXTS}
+            await prove_all(
+                Scene(report, bench=bench, box=box, webhooks=webhooks, voice=voice, speech=speech, nursery=nursery)
+            )
+            if keep and box.running:
                 socket = directory / "bench.sock"
                 await nursery.start(control.serve, bench, socket)
-                text = TO_TRY.format(
-                    directory=directory,
-                    box=box,
-                    webhooks=webhooks,
-                    voice=voice,
-                    command=COMMAND,
-                    socket=socket,
-                    caller=CALLER,
-                    callee=CALLEE,
-                    line=bench.lines[0].number,
-                )
+                addresses = {"box": box, "webhooks": webhooks, "voice": voice, "directory": directory, "socket": socket}
+                numbers = {"caller": CALLER, "callee": CALLEE, "reception": RECEPTION, "sales": SALES}
+                text = TO_TRY.format(command=COMMAND, answer_url=webhooks.url + ANSWER, **addresses, **numbers)
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
-                await _interrupted()
-            with report.chapter(), report.proof(STOPPED) as proof:
-                status, took_s = await box.stop()
-                proof.figure(f"exit status {status} after {took_s:.1f} s")
-                proof.expect(status == 0, "exit status 0 after SIGTERM", status)
-                proof.expect(not box.remains(), "no process of it left", "one")
-                hanging = [line.name for line in bench.lines if line.modem.calls]
-                proof.expect(not hanging, "every modem on hook", f"a call on {', '.join(hanging)}")
-        finally:
-            await box.kill()
+                await trio.sleep_forever()
+        if box.running:
+            await _stop(report, bench, box, stack, directory)
+
+
+async def _stop(report: Report, bench: Bench, box: Box, stack: AsyncExitStack, directory: Path) -> None:
+    with report.chapter(), report.proof(STOPPED) as proof:
+        try:
+            media = (await box.health())["media"]
+            proof.figure(f"media clock: {media['ticks']} ticks, {media['skipped']} skipped")
+        except (httpx.HTTPError, ValueError) as exc:
+            proof.expect(False, "an answer from /healthz", repr(exc))
+        status, took_s = await box.stop()
+        proof.figure(f"exit status {status} after {took_s:.1f} s")
+        proof.expect(status == 0, "exit status 0 after SIGTERM", status)
+        proof.expect(not box.remains(), "no process of the service left", "at least one")
+        off_hook = [line.name for line in bench.lines if line.modem.calls]
+        proof.expect(not off_hook, "every modem on hook", f"a call on {', '.join(off_hook)}")
+        await stack.aclose()
+        names = [line.at_path.name for line in bench.lines if line.at_path.is_symlink()]
+        proof.expect(not names, "no modem left", ", ".join(names))
 
 
 @asynccontextmanager
@@ -98,19 +121,16 @@ async def _background() -> AsyncIterator[trio.Nursery]:
         nursery.cancel_scope.cancel()
 
 
-async def _interrupted() -> None:
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
-            return
+            scope.cancel()
 
 
-async def spoken(text: str, directory: Path) -> Sound:
+async def _spoken(text: str, directory: Path) -> Sound:
     path = directory / "speech.wav"
     await trio.run_process(["espeak-ng", "-v", "en", "-s", "160", "-w", str(path), text])
-    try:
-        return at_peak(read_wav(path), SPEECH_DBFS)
-    finally:
-        path.unlink()
+    return at_peak(read_wav(path), SPEECH_DBFS)
 
 
 def main() -> int:
@@ -118,27 +138,25 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave it running, and say how to play with it")
     keep = parser.parse_args().keep
     console = Console()
-    if missing := [tool for tool in (*TOOLS, str(COMMAND)) if shutil.which(tool) is None]:
-        console.print(f"demo: {', '.join(missing)} missing; ./dev demo installs what it needs", soft_wrap=True)
+    if not console.is_terminal:
+        console.width = LOG_COLUMNS
+    if missing := [str(tool) for tool in (*TOOLS, COMMAND) if shutil.which(tool) is None]:
+        console.print(f"missing: {', '.join(missing)}; ./dev demo installs what it needs", soft_wrap=True)
         return 1
-    # Whoever ends us ends what we started, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report(console, TITLES)
     directory = Path(tempfile.mkdtemp(prefix="branchline-demo-"))
     began = time.monotonic()
     try:
         trio.run(lambda: demonstrate(report, console, directory, keep=keep))
-    except KeyboardInterrupt:
-        console.print("interrupted")
-    console.print()
-    console.print(report.table())
-    took_s = time.monotonic() - began
-    verdict = "[green]all held[/]" if report.held else "[bold red]not all held[/]"
-    console.print(f"{verdict}, {took_s:.0f} s")
-    if report.held and not keep:
-        shutil.rmtree(directory)
-    else:
-        console.print(f"logs, audio and recordings are in {directory}", soft_wrap=True)
+    finally:
+        console.print()
+        console.print(report.table())
+        verdict = "[green]all held[/]" if report.held else "[bold red]not all held[/]"
+        console.print(f"\n{verdict}, {time.monotonic() - began:.0f} s")
+        if report.held and not keep:
+            shutil.rmtree(directory)
+        else:
+            console.print(f"logs, audio and recordings: {directory}", soft_wrap=True)
     return 0 if report.held else 1
 
 

@@ -136,6 +136,11 @@ def read_wav(path: Path) -> Sound:
         return resampled(sound(file.readframes(file.getnframes())), file.getframerate())
 
 
+def tone(hz: float, seconds: float) -> Sound:
+    """At a quarter of full scale."""
+    return _whole(8192 * np.sin(2 * np.pi * hz / RATE_HZ * np.arange(round(seconds * RATE_HZ))))
+
+
 def resampled(samples: Sound, rate_hz: int) -> Sound:
     """From another rate to 8000 Hz. The whole is one period to the filter: give it silence at both ends."""
     size = round(len(samples) * RATE_HZ / rate_hz)

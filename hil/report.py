@@ -51,6 +51,9 @@ class Report:
         except Missing as exc:
             proof.faults.append(str(exc))
             raise
+        except BaseException as exc:
+            proof.faults.append(f"cut short: {type(exc).__name__}")
+            raise
         finally:
             proof.done = True
             self._print(proof)
