@@ -35,7 +35,7 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     _log_to_stderr(settings.service.log_level)
     try:
         trio.run(app.serve, settings)
-    except* (OSError, StoreError) as group:
+    except* (app.Unable, StoreError) as group:
         _fail(*(str(exc) for exc in _leaves(group)))
 
 

@@ -1,9 +1,16 @@
 """The service, put together: what is opened first is closed last."""
 
+import fcntl
+import logging
+import os
 import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import hypercorn
 import hypercorn.trio
@@ -31,6 +38,10 @@ DATABASE = "branchline.db"
 GRACE_S = 3
 
 
+class Unable(Exception):
+    """The service can't run here as it is told to; the message says why, for people."""
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -39,53 +50,74 @@ async def serve(config: Config) -> None:
     """Until SIGTERM or SIGINT; then calls are hung up and everything is closed in order.
 
     Raises:
-        OSError: the address to listen on can't be had.
+        Unable: the address or the directory can't be had; nothing was touched.
         StoreError: the database can't be used.
     """
-    data_dir = config.service.data_dir
-    recordings = data_dir / "recordings"
-    recordings.mkdir(parents=True, exist_ok=True, mode=0o700)
-    async with (
-        open_store(data_dir / DATABASE, config.webhooks) as store,
-        open_customer(USER_AGENT) as customer,
-        open_media() as media,
-        # Cancelled last: the lines must be there while the calls are hung up.
-        trio.open_nursery() as lines,
-    ):
-        control = Control(
-            store=store,
-            media=media,
-            customer=customer,
-            recordings=recordings if config.service.recordings else None,
-            country=config.sfvopi.default_country,
-            user_agent=USER_AGENT,
-            now=now,
-        )
-        control.trunks += [_trunk(line, control) for line in config.lines]
-        health = Health(media.engine, control.trunks, store.outbox, Notifier())
-        api = make_api(
-            control, store, health, org_id=config.sfvopi.org_id, country=config.sfvopi.default_country, now=now
-        )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
-            nursery.start_soon(
-                partial(
-                    run_courier,
-                    store.outbox,
-                    config.webhooks,
-                    user_agent=USER_AGENT,
-                    allow_loopback=config.lab.allow_loopback,
-                    now=now,
-                )
+    data_dir, recordings = config.service.data_dir, config.service.data_dir / "recordings"
+    country = config.sfvopi.default_country
+    with _alone_in(data_dir, recordings), _bound(config.service.listen) as listener:
+        async with (
+            open_store(data_dir / DATABASE, config.webhooks) as store,
+            open_customer(USER_AGENT) as customer,
+            open_media() as media,
+            # Cancelled last: lines must be there while calls are hung up, and somebody to take the last events.
+            trio.open_nursery() as base,
+        ):
+            control = Control(
+                store=store,
+                media=media,
+                customer=customer,
+                recordings=recordings if config.service.recordings else None,
+                country=country,
+                user_agent=USER_AGENT,
+                now=now,
             )
-            await nursery.start(control.run)
-            for trunk in control.trunks:
-                lines.start_soon(trunk.keep)
-            addresses = await nursery.start(_listen, api, config.service.listen)
-            log.info("ready", listen=addresses, lines=[trunk.name for trunk in control.trunks])
-            nursery.start_soon(health.watch)
-        lines.cancel_scope.cancel()
+            control.trunks += [_trunk(line, control) for line in config.lines]
+            health = Health(media.engine, control.trunks, store.outbox, Notifier())
+            api = make_api(control, store, health, org_id=config.sfvopi.org_id, country=country, now=now)
+            courier = partial(run_courier, user_agent=USER_AGENT, allow_loopback=config.lab.allow_loopback, now=now)
+            base.start_soon(courier, store.outbox, config.webhooks)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+                await nursery.start(control.run)
+                for trunk in control.trunks:
+                    base.start_soon(trunk.keep)
+                addresses = await nursery.start(_answer_http, api, listener)
+                if not await store.has_key():
+                    log.warning("nobody has a key for the API yet: `branchline token create` makes one")
+                log.info("ready", listen=addresses, lines=[trunk.name for trunk in control.trunks])
+                nursery.start_soon(health.watch)
+            base.cancel_scope.cancel()
     log.info("stopped")
+
+
+@contextmanager
+def _alone_in(data_dir: Path, recordings: Path) -> Iterator[None]:
+    """Of two services on one database, each would end the other's calls."""
+    try:
+        recordings.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise Unable(f"service.data_dir: {exc.filename}: {exc.strerror}") from exc
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as exc:
+        raise Unable(f"service.data_dir: {data_dir} is in use by another branchline") from exc
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _bound(address: str) -> Iterator[socket.socket]:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        listener = socket.create_server((host.strip("[]"), int(port)), family=family)
+    except OSError as exc:
+        raise Unable(f"service.listen: {address}: {os.strerror(exc.errno or 0)}") from exc
+    with listener:
+        yield listener
 
 
 def _trunk(line: LineConfig, control: Control) -> Trunk:
@@ -100,11 +132,13 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
-async def _listen(
-    api: FastAPI, address: str, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+async def _answer_http(
+    api: FastAPI, listener: socket.socket, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
 ) -> None:
     settings = hypercorn.Config()
-    settings.bind = [address]
+    settings.bind = [f"fd://{listener.detach()}"]
     settings.graceful_timeout = GRACE_S
     settings.accesslog = None
+    # Given a name only, hypercorn would write to stderr in a form of its own, besides.
+    settings.errorlog = logging.getLogger("hypercorn.error")
     await hypercorn.trio.serve(api, settings, mode="asgi", task_status=task_status)  # type: ignore[arg-type]

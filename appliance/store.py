@@ -104,6 +104,10 @@ class Store:
         query = "SELECT 1 FROM keys WHERE sha256 = ? AND revoked_at IS NULL"
         return bool(await self._rows(query, sha256))
 
+    async def has_key(self) -> bool:
+        """Whether anybody may use the API at all."""
+        return bool(await self._rows("SELECT 1 FROM keys WHERE revoked_at IS NULL LIMIT 1"))
+
     async def revoke_keys(self, name: str, *, at: datetime) -> int:
         """All keys of that name; how many there were."""
         statement = "UPDATE keys SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL"
@@ -184,6 +188,10 @@ class Store:
     async def open_recordings(self) -> list[Path]:
         """Not yet encoded. At the start of the service these are what a crash cut off."""
         return [Path(row[0]) for row in await self._rows("SELECT wav FROM recordings WHERE sha256 IS NULL")]
+
+    async def recording_dropped(self, wav: Path) -> None:
+        """There is nothing in it."""
+        await self._execute(Commit.RECORDING_ENCODED, "DELETE FROM recordings WHERE wav = ?", str(wav))
 
     async def recording_encoded(self, wav: Path, file: Encoded) -> None:
         statement = "UPDATE recordings SET frames = ?, size_bytes = ?, sha256 = ? WHERE wav = ?"
