@@ -15,7 +15,7 @@ class CustomerFailed(Exception):
 
 
 class Customer:
-    """A pool of connections for all calls. Made by `open_customer`."""
+    """For all calls. Made by `open_customer`."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -34,7 +34,8 @@ class Customer:
                     if response.status_code != 200:
                         raise CustomerFailed(f"answered {response.status_code}")
                     answer = bytearray()
-                    async for chunk in response.aiter_bytes():
+                    # Raw: a few bytes of gzip may be a gigabyte.
+                    async for chunk in response.aiter_raw():
                         answer += chunk
                         if len(answer) > limit_bytes:
                             raise CustomerFailed(f"answered more than {limit_bytes} bytes")
@@ -60,8 +61,9 @@ class Customer:
 
 @asynccontextmanager
 async def open_customer(user_agent: str) -> AsyncIterator[Customer]:
-    # httpx's own limits are per step; ours, around the whole, are the contract's.
-    async with httpx.AsyncClient(
-        timeout=None, headers={"User-Agent": user_agent, "Accept": "application/json"}, trust_env=False
-    ) as client:
+    # httpx's own limits are per step; ours, around the whole, are the contract's. A connection for each request: one
+    # that was kept may be closed by the server in the very moment that we use it, and a call would fail for that.
+    headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=None, headers=headers, limits=limits, trust_env=False) as client:
         yield Customer(client)
