@@ -17,7 +17,7 @@ from ulid import ULID
 
 from appliance import events
 from appliance.actions import StreamTo
-from appliance.call import Call, Change, Dialed, Direction, Ended, Reason, State
+from appliance.call import Call, Change, Dialed, Ended, Reason, State
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
 from appliance.contracts.sfvopi_answer import ANSWER_BODY_LIMIT, BadInstructions, instructions
@@ -28,8 +28,8 @@ from appliance.recording import record
 from appliance.store import Store
 from appliance.stream import run_stream
 from appliance.trunk import Lost, Seizure
-from drivers.errors import LineError
-from drivers.line import Alerting, Answered, AudioFlow, Digit, Released
+from drivers.errors import CommandError, LineError, LineLost
+from drivers.line import Alerting, Answered, AudioFlow, Digit, LineState, Released
 from native import PcmPort, Port
 
 log = structlog.get_logger(__name__)
@@ -54,6 +54,8 @@ OUR_CAUSE = {
     Reason.SHUTDOWN: 41,
     Reason.REFUSED: 127,
 }
+# A call that our own line could not even begin: it is busy, or has no network.
+LINE_BUSY, LINE_DOWN = Ended(Reason.NO_LINE, 17), Ended(Reason.NO_LINE, 38)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Conductor:
         self._line = seizure.line
         self._told = seizure.told
         self._means = means
+        # Each change is made of the one before.
+        self._changing = trio.Lock()
         self._answered = trio.Event()
         self._ended = trio.Event()
         self._patience = trio.CancelScope()
@@ -100,6 +104,7 @@ class Conductor:
     # --- the scope of the call --------------------------------------------------------------------------------------
 
     async def _conduct(self, connect: Callable[[], Awaitable[None]]) -> None:
+        self._log.info("call", state=self.call.state.value)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, nursery.cancel_scope)
@@ -109,18 +114,21 @@ class Conductor:
                         await self._talk()
                 except LineError as exc:
                     self._log.warning("line refused", error=str(exc))
-                    self._excuse = Reason.HANGUP if self.call.direction is Direction.INBOUND else Reason.REFUSED
-                await self._hang_up()
+                    self._excuse = Reason.HANGUP
+                with trio.move_on_after(HANG_UP_LIMIT_S):
+                    await self._hang_up()
+                    await self._ended.wait()
                 nursery.cancel_scope.cancel()
         finally:
             # Also when cancelled: a line left off-hook costs money, and a call left open is a lie.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_DUTIES_LIMIT_S):
                 if not self._ended.is_set():
-                    await self._hang_up()
+                    with trio.move_on_after(HANG_UP_LIMIT_S):
+                        await self._hang_up()
                     reason = self._decided or self._excuse
-                    await self._end(Ended(reason, OUR_CAUSE[reason]))
-        if self._route.hangup:
-            self._means.tell(sfvopi.hangup_request(self._route.hangup, self.call), self.call)
+                    await self._change(Ended(reason, OUR_CAUSE[reason]))
+            if self._route.hangup and self.call.end:
+                self._means.tell(sfvopi.hangup_request(self._route.hangup, self.call), self.call)
 
     async def _listen(self, scope: trio.CancelScope) -> None:
         async for told in self._told:
@@ -131,17 +139,18 @@ class Conductor:
                     self._patience.deadline = trio.current_time() + self._route.ring_timeout_s
                     if self._route.ring:
                         self._means.tell(sfvopi.ring_request(self._route.ring, self.call), self.call)
-                case Answered() if not self._answered.is_set():
+                case Answered() if not self._answered.is_set() and self._decided is None:
                     await self._change(told)
                     self._answered.set()
                 case Digit(digit):
                     self._note_digit(digit)
                 case AudioFlow(ready) if self._port is not None:
                     self._port.hold(not ready)
-                case Released(cause):
-                    await self._end(self._released(cause))
+                # Before we have dialed it is the call before ours that ends.
+                case Released(cause) if self.call.state is not State.QUEUED:
+                    await self._change(self._released(cause))
                 case Lost():
-                    await self._end(Ended(Reason.LINE_LOST, OUR_CAUSE[Reason.LINE_LOST]))
+                    await self._change(Ended(Reason.LINE_LOST, OUR_CAUSE[Reason.LINE_LOST]))
             if self._ended.is_set():
                 scope.cancel()
                 return
@@ -149,7 +158,7 @@ class Conductor:
     def _released(self, cause: int) -> Ended:
         if self._decided is not None:
             return Ended(self._decided, OUR_CAUSE[self._decided])
-        refused = self.call.state in (State.QUEUED, State.DIALING, State.ALERTING)
+        refused = self.call.state in (State.DIALING, State.ALERTING)
         return Ended(Reason.REFUSED if refused else Reason.HANGUP, cause)
 
     def _note_digit(self, digit: str) -> None:
@@ -161,27 +170,32 @@ class Conductor:
             pass
 
     async def _change(self, change: Change) -> None:
-        """Commits a change of state, and with it the event that tells it."""
-        now = self._means.now()
-        call = self.call.apply(change, now)
-        news = [events.of_call(call, now)] if events.status(call) != events.status(self.call) else []
-        await self._means.store.save(call, events=news)
-        self.call = call
-        self._log.info("call", state=call.state.value)
-
-    async def _end(self, end: Ended) -> None:
-        await self._change(end)
-        self._ended.set()
-        self._log.info("call ended", reason=end.reason.value, cause=end.cause, duration_s=self.call.duration_s)
+        """Commits a change of state, and with it the event that tells it. A call that has ended stays so."""
+        # Shielded: a commit is there or it is not, and we must know which.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_DUTIES_LIMIT_S):
+            async with self._changing:
+                if self._ended.is_set():
+                    return
+                now = self._means.now()
+                call = self.call.apply(change, now)
+                news = [events.of_call(call, now)] if events.status(call) != events.status(self.call) else []
+                await self._means.store.save(call, events=news)
+                self.call = call
+                if call.end:
+                    self._ended.set()
+        end = {"reason": call.end.reason.value, "cause": call.end.cause} if call.end else {}
+        self._log.info("call", state=call.state.value, **end)
 
     async def _hang_up(self) -> None:
-        """Returns when the line says that the call is over, or does not say it in time."""
-        with trio.move_on_after(HANG_UP_LIMIT_S):
-            try:
-                await self._line.hang_up()
-            except LineError as exc:
-                self._log.warning("hang-up refused", error=str(exc))
-            await self._ended.wait()
+        if self._ended.is_set():
+            return
+        try:
+            await self._line.hang_up()
+        except LineLost:
+            # The call is lost with it, as we shall be told.
+            pass
+        except CommandError as exc:
+            self._log.warning("hang-up refused", error=str(exc))
 
     # --- what the customer wants ------------------------------------------------------------------------------------
 
@@ -193,7 +207,14 @@ class Conductor:
     async def _dial(self) -> None:
         # Before the order goes out, since the line may answer it before `dial` returns.
         await self._change(Dialed())
-        await self._line.dial(self.call.to)
+        try:
+            await self._line.dial(self.call.to)
+        except CommandError as exc:
+            # Nothing is left of it; what rings now is somebody else's call, who was faster (glare).
+            self._log.warning("not dialed", error=str(exc))
+            taken = self._line.state is LineState.IN_USE
+            await self._change(LINE_BUSY if taken else Ended(Reason.REFUSED, OUR_CAUSE[Reason.REFUSED]))
+            return
         self._patience.deadline = min(self._patience.deadline, trio.current_time() + self._route.ring_timeout_s)
         with self._patience:
             await self._answered.wait()

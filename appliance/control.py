@@ -1,8 +1,9 @@
 """All calls: those that come, those that are asked for, and those that a crash left open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import trio
 
 from appliance import events
 from appliance.call import Call, Direction, Ended, Reason, State
-from appliance.conductor import OUR_CAUSE, Conductor, Means
+from appliance.conductor import LINE_BUSY, LINE_DOWN, OUR_CAUSE, Conductor, Means
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
@@ -23,9 +24,6 @@ from appliance.trunk import Seizure, Trunk, TrunkBusy, TrunkDown
 from drivers.line import Incoming
 
 log = structlog.get_logger(__name__)
-
-# Q.850 for a call that our own line could not even begin: 17 it is busy, 38 it has no network.
-LINE_BUSY, LINE_DOWN = Ended(Reason.NO_LINE, 17), Ended(Reason.NO_LINE, 38)
 
 
 class Control:
@@ -128,7 +126,10 @@ class Control:
         for call, route in await self._store.open_calls():
             log.warning("call was cut by a restart", call=call.uuid, line=call.line)
             await self._close(call, Route.from_json(route), Ended(Reason.RESTART, OUR_CAUSE[Reason.RESTART]))
-        for path in await self._store.open_recordings():
+        unfinished = await self._store.open_recordings()
+        if self._means.recordings is not None:
+            await trio.to_thread.run_sync(drop_encoded, self._means.recordings, unfinished)
+        for path in unfinished:
             self._archive(path)
 
     # --- chores: what is done for a call when it is over, or beside it ----------------------------------------------
@@ -153,13 +154,27 @@ class Control:
     def _archive(self, path: Path) -> None:
         self._chores.start_soon(self._encode, path)
 
-    async def _encode(self, path: Path) -> None:
+    async def _encode(self, wav: Path) -> None:
         """The WAV goes only when the MP3 is safe; what a crash interrupts is done again at the next start."""
         async with self._encoder:
             try:
-                await trio.to_thread.run_sync(repair, path)
-                mp3 = await encode_mp3(path, path.with_suffix(".mp3"))
-            except RecordingError as exc:
+                if await trio.to_thread.run_sync(frames_in, wav):
+                    await self._store.recording_encoded(wav, await encode_mp3(wav, wav.with_suffix(".mp3")))
+                else:
+                    await self._store.recording_dropped(wav)
+                await trio.to_thread.run_sync(partial(wav.unlink, missing_ok=True))
+            except (RecordingError, OSError) as exc:
                 log.error("recording not encoded", error=str(exc))
-                return
-            await self._store.recording_encoded(path, mp3)
+
+
+def frames_in(wav: Path) -> int:
+    """0 also where a crash came before there was anything on the disk."""
+    return repair(wav) if wav.exists() and wav.stat().st_size else 0
+
+
+def drop_encoded(recordings: Path, unfinished: Collection[Path]) -> None:
+    """What a crash left: the WAVs whose MP3 was safe already, and the drafts of encoders."""
+    for path in recordings.iterdir():
+        encoded = path.suffix == ".wav" and path.with_suffix(".mp3").exists() and path not in unfinished
+        if encoded or path.suffix == ".part":
+            path.unlink()

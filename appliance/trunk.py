@@ -80,9 +80,9 @@ class Trunk:
 
     def seize(self) -> Seizure:
         """Raises TrunkDown or TrunkBusy."""
-        if self._seizure is not None:
+        if self._seizure is not None or self.state is LineState.IN_USE:
             raise TrunkBusy(self.name)
-        if self.line is None or self.state not in (LineState.IDLE, LineState.IN_USE):
+        if self.line is None or self.state is not LineState.IDLE:
             raise TrunkDown(self.name)
         self._seizure = Seizure(self, self.line)
         return self._seizure
@@ -95,15 +95,17 @@ class Trunk:
 
     async def keep(self) -> None:
         """Never returns; a fault of the line is logged and waited out, any other ends the process."""
-        step = 0
+        step, said = 0, ""
         while True:
             since = trio.current_time()
             try:
                 async with self._open_line() as line:
-                    self.line = line
+                    self.line, said = line, ""
                     await self._listen(line)
             except* LineError as group:
-                log.warning("line lost", line=self.name, error=_first(group))
+                # A modem that is gone for a week is no news every half minute.
+                if said != (said := _first(group)):
+                    log.warning("line lost", line=self.name, error=said)
             finally:
                 self._let_go()
             if trio.current_time() - since > STEADY_S:
@@ -112,8 +114,9 @@ class Trunk:
             step += 1
 
     def _let_go(self) -> None:
-        self.line = None
-        self.losses += 1
+        if self.line is not None:
+            self.line = None
+            self.losses += 1
         self._unserved = None
         if self._seizure is not None:
             self._seizure.tell(Lost())
@@ -122,18 +125,19 @@ class Trunk:
         while True:
             event = await line.next_event()
             match event:
-                case StateChanged(state):
-                    log.info("line state", line=self.name, state=state.value)
+                case StateChanged():
+                    pass
                 case Incoming() if self._seizure is None:
                     self._offer(event)
                 case Incoming():
-                    # Glare: somebody calls while we were about to dial. Served as soon as our own call has given up.
+                    # Glare: somebody calls while our last call is being put away, or our next about to be dialed.
+                    # Served as soon as that has given up the line.
                     self._unserved = event
-                case _:
-                    if isinstance(event, Released):
-                        self._unserved = None
-                    if self._seizure is not None:
-                        self._seizure.tell(event)
+                case Released() if self._unserved is not None:
+                    # A line carries one call: this was theirs.
+                    self._unserved = None
+                case _ if self._seizure is not None:
+                    self._seizure.tell(event)
 
     def _offer(self, incoming: Incoming) -> None:
         self._unserved = None
