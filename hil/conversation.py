@@ -16,14 +16,13 @@ import trio
 from hil.customer import Missing, Told, VoiceServer
 from hil.listening import REACH_SAMPLES, Match, Sound, align, ms, sound
 from hil.subscriber import CallEnded, PhoneCall
+from hil.voice_server import LEAD_MS, SILENCE
 from native import FRAME_SAMPLES, RATE_HZ
 
 # Sound on its way there and back takes less than this.
-ROUND_TRIP_S = 0.6
+ROUND_TRIP_S = 0.6 + LEAD_MS / 1000
 # Enough looks at the phone's clock to meet the moment after a tick of 20 ms; no multiple of it lies between two.
 LOOKS, BETWEEN_LOOKS_S = 20, 0.0071
-# Codes of digital silence: A-law has no zero, 0xD5 is its smallest.
-SILENCE = 0xD5
 
 T = TypeVar("T")
 
@@ -42,7 +41,8 @@ async def within(limit_s: float, what: str, waited: Awaitable[T]) -> T:
 class Exchange:
     """Words that were said: found at the voice server, and found again at the phone, played back.
 
-    `delays_ms` are from the mouth to each message's arrival, counted from its first sample.
+    `delays_ms` are from the mouth to each message's arrival, counted from its first sample. The voice server's lead is
+    no part of `round_trip_ms`.
     """
 
     there: Match
@@ -117,7 +117,7 @@ class Conversation:
         return Exchange(
             there=there,
             back=back,
-            round_trip_ms=ms(back.delay_samples - spoken.delay_samples),
+            round_trip_ms=ms(back.delay_samples - spoken.delay_samples) - LEAD_MS,
             delays_ms=[
                 1000 * (came - mouth) for came, mouth in zip(audio.came_at[max(0, first) :], mouths, strict=False)
             ]
@@ -127,4 +127,4 @@ class Conversation:
     def silent_before(self, there: Match) -> bool:
         """Whether the voice server got digital silence, and nothing else, until the words that it found there."""
         before = self._voice.audio(self.opened).alaw[: max(0, there.delay_samples - REACH_SAMPLES)]
-        return len(before) > 0 and before.count(SILENCE) == len(before)
+        return len(before) > 0 and not before.strip(SILENCE)

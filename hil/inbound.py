@@ -14,6 +14,8 @@ from native import RATE_HZ, alaw_encode
 KEYS = "123#"
 # A key that is told twice is so within this.
 KEY_AGAIN_S = 0.5
+# What of it is still queued then: the voice server's lead.
+ECHO_ENDS_S = 0.3
 # A checkpoint is passed when its audio was mixed: what buffers hold is heard after it, and the messages take time.
 CHECKPOINT_MS = 150
 # What a cleared queue may still be heard: the buffers of box, tty and modem. `./dev bench` measures it finer.
@@ -78,6 +80,7 @@ async def _pressed(scene: Scene, talk: Conversation) -> None:
 async def _cleared(scene: Scene, talk: Conversation) -> None:
     with scene.report.proof(CLEARED) as proof:
         await scene.voice.order(echo=False)
+        await trio.sleep(ECHO_ENDS_S)
         await _checkpoint(scene, proof, talk)
         await _clear(scene, proof, talk)
 

@@ -2,7 +2,7 @@
 
     python -m hil.voice_server PORT DIRECTORY          PORT 0: any that is free
 
-It plays back what it hears until told otherwise, and obeys lines of JSON on its standard input:
+It plays back what it hears, LEAD_MS later, until told otherwise, and obeys lines of JSON on its standard input:
 
     {"echo": false}   {"send": {"event": "checkpoint", "name": "a"}}   {"close": 1000}
 
@@ -23,6 +23,12 @@ import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+# An echo sent just in time has a hole whenever anything is late. So silence goes first, and the echo queues behind it;
+# servers that send whole sentences are ahead of the clock anyway.
+LEAD_MS = 100
+A_LAW_BYTES_PER_MS = 8
+SILENCE = b"\xd5"
+
 # When a message came, and the 20 ms of A-law that it carried.
 RECORD = np.dtype([("at", "<f8"), ("frame", "u1", (160,))])
 
@@ -35,12 +41,13 @@ class VoiceServer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._echo = True
-        self._opened = 0
+        # Whether this connection's echo has its lead.
+        self._led = False
         self._socket: ServerConnection | None = None
 
     async def talk(self, socket: ServerConnection) -> None:
         self._socket = socket
-        self._opened += 1
+        self._led = False
         path = self._directory / f"{time.monotonic_ns()}.frames"
         assert socket.request is not None
         tell("opened", path=socket.request.path, frames=str(path))
@@ -62,6 +69,10 @@ class VoiceServer:
         record["frame"] = np.frombuffer(base64.b64decode(media["payload"], validate=True), np.uint8)
         frames.write(record.tobytes())
         if self._echo:
+            if not self._led:
+                self._led = True
+                lead = base64.b64encode(SILENCE * (LEAD_MS * A_LAW_BYTES_PER_MS)).decode()
+                await socket.send(json.dumps({"event": "playAudio", "media": media | {"payload": lead}}))
             await socket.send(json.dumps({"event": "playAudio", "media": media}))
 
     async def obey(self, order: dict[str, Any]) -> None:
