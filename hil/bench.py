@@ -31,12 +31,10 @@ from hil.faults import Faults
 from hil.modem import Modem
 from hil.network import Call, Network, NetworkError, State
 from hil.sound import Studio
-from hil.subscriber import Behaviour, Subscriber
+from hil.subscriber import PATIENCE_S, Behaviour, Subscriber
 from hil.tty import Pty
 from native.engine import Engine, Pace, PcmPort
 
-# How long the network lets a phone ring.
-PATIENCE_S = 60.0
 # A module that restarts is off the bus for seconds.
 ENUMERATION_S = 2.0
 # EC25: the uplink's backlog that makes it say +QPCMV: 0, and the one that makes it say +QPCMV: 1.
@@ -285,6 +283,8 @@ class Bench:
         return list(self._subscribers.values())
 
     def _lose_patience(self, call: Call, state: State) -> None:
+        """With modems too, which as callees have no patience of their own."""
+
         async def wait() -> None:
             await trio.sleep(PATIENCE_S)
             self.network.give_up(call)

@@ -30,6 +30,8 @@ class Radio(Board):
         self.pin_tries = 3
         self.pin = Pin.READY if profile.pin is None else Pin.PIN
         super().__init__(profile)
+        if self.gnss:
+            self.agenda.at(NMEA_EVERY_S, self._navigate)
 
     def forget(self) -> None:
         super().forget()
@@ -43,9 +45,8 @@ class Radio(Board):
 
     def power_on(self) -> None:
         """EC25 boot: the host sees these lines once the ports are there."""
-        self.pin = Pin.READY if self.profile.pin is None or self.pin_tries == 0 else Pin.PIN
-        if self.pin_tries == 0:
-            self.pin = Pin.PUK
+        if self.profile.pin is not None:
+            self.pin = Pin.PIN if self.pin_tries else Pin.PUK
         self.agenda.clear()
         self.forget()
         self.booting, self._attached, self._told_stat = True, False, 0

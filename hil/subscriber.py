@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # ITU-T Q.24 has receivers take 40 ms on and off; fingers take longer.
 KEY_ON_S = 0.1
 KEY_OFF_S = 0.1
+# How long the network lets a phone ring.
+PATIENCE_S = 60.0
 
 
 class Behaviour(Enum):
@@ -216,6 +218,8 @@ class Subscriber:
 
     async def _be_called(self, phone_call: PhoneCall) -> None:
         if self.behaviour is Behaviour.NO_ANSWER:
+            await trio.sleep(PATIENCE_S)
+            self.network.give_up(phone_call.call)
             return
         await trio.sleep(self.answers_after_s)
         if phone_call.state is not State.ALERTING:

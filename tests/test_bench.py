@@ -19,10 +19,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from hil.bench import PATIENCE_S, Bench, BenchLine, Host
+from hil.bench import Bench, BenchLine, Host
 from hil.board import Profile
 from hil.network import Cause
-from hil.subscriber import CallEnded, PhoneCall
+from hil.subscriber import PATIENCE_S, CallEnded, PhoneCall
 
 OWN, OTHER, ANNA = "+33700000002", "+33700000003", "+33783484044"
 FINALS = ("OK", "ERROR", "NO CARRIER", "BUSY", "+CME ERROR")
@@ -178,6 +178,9 @@ async def test_two_modems_call_one_another(tmp_path: Path, autojump_clock: MockC
             await other.set_up()
             await driver.ask(f"ATD{OTHER};")
             assert await other.until("+CLIP") == f'+CLIP: "{OWN}",145,"",0,"",0'
+            await driver.until("NO ANSWER")
+            await driver.ask(f"ATD{OTHER};")
+            await other.until("RING")
             await other.ask("ATA")
             await driver.until('+QIND: "ccinfo",1,0,0')
             await driver.ask("AT+CHUP")
@@ -355,10 +358,10 @@ async def test_a_stream_that_stops_leaves_the_call_up(tmp_path: Path, autojump_c
 
 async def test_gnss_is_mixed_into_the_call(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with one_line(tmp_path, Profile(number=OWN, gnss=True)) as (bench, host, driver):
-        await driver.ask("AT+QGPSEND;+QGPS=1")
         await answered(bench, driver)
-        await trio.sleep(1.5)
         tape = Tape(host)
+        run(bench, 4, tape)
+        await trio.sleep(1.5)
         run(bench, 4, tape)
         assert b"$GPGGA" in tape.heard
 
