@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import trio
@@ -70,15 +71,17 @@ class Wav:
     """
 
     def __init__(self, path: Path) -> None:
-        """The file is new: a recording never overwrites another."""
         self.frames = 0
-        self._file = path.open("xb", buffering=0)
-        try:
-            self._put(0, _header(0))
-            _sync_directory(path)
-        except BaseException:
-            self._file.close()
-            raise
+        # Set when nobody waits for the thread any more, which is then the one to close the file.
+        self.abandoned = False
+        self._path = path
+        self._file: FileIO | None = None
+
+    def open(self) -> None:
+        """The file is new: a recording never overwrites another."""
+        self._file = self._path.open("xb", buffering=0)
+        self._put(0, _header(0))
+        _sync_directory(self._path)
 
     def append(self, frames: bytes) -> None:
         """Whole frames; they count as recorded when the header says so, and it says so last."""
@@ -88,14 +91,18 @@ class Wav:
             self.frames += len(frames) // FRAME_BYTES
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _put(self, place: int, data: bytes) -> None:
+        assert self._file is not None
         self._file.seek(place)
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
         os.fdatasync(self._file.fileno())
+        if self.abandoned:
+            self.close()
 
 
 async def record(
@@ -105,41 +112,41 @@ async def record(
 
     Never fails: a full disk ends the recording, not the call. The recorder stays the caller's to close.
     """
-    wav: Wav | None = None
+    wav = Wav(path)
     error: str | None = None
-    life = trio.CancelScope(shield=True)
+    life, last = trio.CancelScope(shield=True), trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_limit_the_end, life, ended)
+        nursery.start_soon(_limit_the_end, ended, last, life)
         with life:
             try:
-                wav = await trio.to_thread.run_sync(Wav, path, abandon_on_cancel=True)
+                await trio.to_thread.run_sync(wav.open, abandon_on_cancel=True)
                 over = False
                 while not over:
                     with trio.move_on_after(step_s):
-                        await ended.wait()
-                    over = ended.is_set()
+                        await last.wait()
+                    over = last.is_set()
                     await trio.to_thread.run_sync(wav.append, recorder.read(), abandon_on_cancel=True)
                 wav.close()
             except OSError as exc:
                 error = str(exc)
-                if wav is not None:
-                    wav.close()
+                wav.close()
         if life.cancelled_caught:
-            # The abandoned thread still has the file; with the thread it goes.
+            wav.abandoned = True
             error = f"the disk stood still for {LAST_STEP_LIMIT_S} s"
         nursery.cancel_scope.cancel()
         lost_ms = 1000 * recorder.dropped_frames * FRAME_SAMPLES // RATE_HZ
-        recorded = Recorded(wav.frames if wav else 0, lost_ms, error)
+        recorded = Recorded(wav.frames, lost_ms, error)
         if error or lost_ms:
             log.error("recording incomplete", path=str(path), **vars(recorded))
         return recorded
 
 
-async def _limit_the_end(life: trio.CancelScope, ended: trio.Event) -> None:
+async def _limit_the_end(ended: trio.Event, last: trio.Event, life: trio.CancelScope) -> None:
+    """Turns the call's end, however it comes, into one last step with a deadline."""
     try:
         await ended.wait()
     finally:
-        ended.set()
+        last.set()
         life.deadline = trio.current_time() + LAST_STEP_LIMIT_S
 
 

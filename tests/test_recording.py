@@ -157,12 +157,10 @@ def test_a_recording_never_overwrites_another(tmp_path: Path):
     path = tmp_path / "call.wav"
     path.write_bytes(b"evidence")
     with pytest.raises(FileExistsError):
-        Wav(path)
+        Wav(path).open()
     assert path.read_bytes() == b"evidence"
 
 
-# Its file goes with the thread that never came back, which Python remarks on.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_disk_that_stands_still_is_given_ten_seconds_at_the_end(
     engine: Engine, tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ):
@@ -230,6 +228,7 @@ def test_kill_9_at_a_sync_leaves_all_frames_of_the_steps_before(tmp_path: Path, 
 
 def finished(path: Path, frames: NDArray[np.int16]) -> Path:
     wav = Wav(path)
+    wav.open()
     wav.append(frames.tobytes())
     wav.close()
     return path
