@@ -1,4 +1,4 @@
-"""The box's one SQLite file: its schema, the one thread that may touch it, and what a commit is.
+"""The box's one SQLite file: its schema, the threads that may touch it, and what a commit is.
 
 A commit is on the disk when `write` returns (WAL, synchronous=FULL): only then may anybody be told. Writes that wait
 for the disk at the same moment share one commit, as an SD card syncs some hundred times a second at best.
@@ -12,7 +12,7 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -149,12 +149,14 @@ class _Job(Generic[T]):
 
 
 class Database:
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
+    """Two connections, each with a thread of its own: who reads does not wait for the disk that a commit waits for."""
+
+    def __init__(self, path: Path, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         self._path = path
+        self._writer, self._reader = writer, reader
         self._turn = trio.Lock()
-        # Its own: a commit must not queue behind other work that blocks.
-        self._thread = trio.CapacityLimiter(1)
+        # Limits of our own: a commit must not queue behind other work that blocks.
+        self._writing, self._reading = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
         self._waiting: list[_Job[object]] = []
 
     async def write(self, commit: Commit, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -169,27 +171,27 @@ class Database:
             async with self._turn:
                 if not job.done:
                     jobs, self._waiting = self._waiting, []
-                    await trio.to_thread.run_sync(self._commit, jobs, limiter=self._thread)
+                    await trio.to_thread.run_sync(self._commit, jobs, limiter=self._writing)
         finally:
             if job in self._waiting:
                 self._waiting.remove(job)  # type: ignore[arg-type]
         return job.result()
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        async with self._turn:
-            return await trio.to_thread.run_sync(self._read, query, limiter=self._thread)
+        """Sees all that was written when it is called."""
+        return await trio.to_thread.run_sync(self._read, query, limiter=self._reading)
 
     def _commit(self, jobs: Sequence[_Job[object]]) -> None:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._writer.execute("BEGIN IMMEDIATE")
             for job in jobs:
-                job.run(self._connection)
+                job.run(self._writer)
             for job in jobs:
                 crash_point(f"before.{job.commit}")
-            self._connection.execute("COMMIT")
+            self._writer.execute("COMMIT")
         except sqlite3.Error as exc:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
             for job in jobs:
                 job.error = self._unusable(exc)
         for job in jobs:
@@ -198,7 +200,7 @@ class Database:
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return query(self._connection)
+            return query(self._reader)
         except sqlite3.DatabaseError as exc:
             raise self._unusable(exc) from exc
 
@@ -215,40 +217,43 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
     Raises:
         StoreError: it can't be used.
     """
-    connection = await trio.to_thread.run_sync(_open, path)
-    database = Database(connection, path)
+    writer, reader = await trio.to_thread.run_sync(_open, path)
     try:
-        yield database
+        yield Database(path, writer, reader)
     finally:
+        # Whoever writes or reads has been waited for: a thread is not cancelled.
         with trio.CancelScope(shield=True):
-            await database.read(sqlite3.Connection.close)
+            await trio.to_thread.run_sync(reader.close)
+            await trio.to_thread.run_sync(writer.close)
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        # SQLite gives its -wal and -shm files the same rights: there are telephone numbers in them.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, BUSY_LIMIT_S, isolation_level=None, check_same_thread=False)
-    except (OSError, sqlite3.Error) as exc:
-        raise StoreError(f"{path} can't be opened: {exc}") from exc
-    try:
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            raise StoreError(f"{path}: this file system can't keep a write-ahead log")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if damage != "ok":
-            raise sqlite3.DatabaseError(damage)
-        migrate(connection, path)
-    except sqlite3.DatabaseError as exc:
-        connection.close()
-        what = "can't be used" if isinstance(exc, sqlite3.OperationalError) else "is damaged"
-        raise StoreError(f"{path} {what}: {exc}") from exc
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    with ExitStack() as undo:
+        try:
+            # SQLite gives its -wal and -shm files the same rights: there are telephone numbers in them.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            writer = undo.enter_context(closing(_connect(path)))
+            if writer.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+                raise StoreError(f"{path}: this file system can't keep a write-ahead log")
+            writer.execute("PRAGMA synchronous = FULL")
+            writer.execute("PRAGMA foreign_keys = ON")
+            damage = writer.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if damage != "ok":
+                raise sqlite3.DatabaseError(damage)
+            migrate(writer, path)
+            reader = undo.enter_context(closing(_connect(path)))
+            reader.execute("PRAGMA query_only = ON")
+        except (OSError, sqlite3.OperationalError) as exc:
+            raise StoreError(f"{path} can't be used: {exc}") from exc
+        except sqlite3.DatabaseError as exc:
+            raise StoreError(f"{path} is damaged: {exc}") from exc
+        undo.pop_all()
+        return writer, reader
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Autocommit: transactions are begun and ended by name. Threads come from trio's pool, one at a time.
+    return sqlite3.connect(path, BUSY_LIMIT_S, isolation_level=None, check_same_thread=False)
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

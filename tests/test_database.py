@@ -32,8 +32,21 @@ async def test_a_new_file_is_of_this_programs_version_and_nobody_elses_to_read(t
 async def test_a_commit_waits_for_the_disk_and_links_are_kept_whole(tmp_path):
     async with open_database(tmp_path / "box.db") as database:
         for pragma, expected in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
-            read = await database.read(lambda c, pragma=pragma: c.execute(f"PRAGMA {pragma}").fetchone()[0])
-            assert read == expected
+            query = f"PRAGMA {pragma}"
+            assert await on_writer(database, lambda c, query=query: c.execute(query).fetchone()[0]) == expected
+
+
+async def test_reading_changes_nothing(tmp_path):
+    async with open_database(tmp_path / "box.db") as database:
+        with pytest.raises(StoreError, match="readonly"):
+            await database.read(partial(add, 1))
+
+
+async def test_reading_does_not_wait_for_the_disk_and_sees_all_that_is_written(tmp_path):
+    async with open_database(tmp_path / "box.db") as database:
+        await database.write(Commit.OUTBOX_AGED, partial(add, 7))
+        async with disk_held(database):
+            assert await hours(database) == 7
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
@@ -102,6 +115,10 @@ def add(number: int, connection: sqlite3.Connection) -> int:
     return number
 
 
+async def on_writer(database: Database, work):
+    return await database.write(Commit.OUTBOX_AGED, work)
+
+
 async def hours(database) -> int:
     return await database.read(lambda connection: connection.execute("SELECT hours FROM uptime").fetchone()[0])
 
@@ -126,7 +143,8 @@ async def test_writes_that_wait_together_are_one_commit_and_each_has_its_result(
         async def write(number: int) -> None:
             results[number] = await database.write(Commit.OUTBOX_AGED, partial(add, number))
 
-        await database.read(lambda connection: connection.set_trace_callback(statements.append))
+        await on_writer(database, lambda connection: connection.set_trace_callback(statements.append))
+        statements.clear()
         async with trio.open_nursery() as nursery, disk_held(database):
             for number in range(50):
                 nursery.start_soon(write, number)
@@ -176,7 +194,7 @@ async def test_a_full_disk_fails_the_write_and_leaves_what_was_there(tmp_path):
     async with open_database(path) as database:
         await database.write(Commit.OUTBOX_AGED, partial(add, 1))
         pages = await database.read(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
-        await database.read(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        await on_writer(database, lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone())
 
         def too_big(connection: sqlite3.Connection) -> None:
             add(1000, connection)
