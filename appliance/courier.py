@@ -125,8 +125,10 @@ async def run_courier(
 
 
 async def _count_hours(outbox: Outbox) -> None:
+    full_hour = trio.current_time()
     while True:
-        await trio.sleep(3600)
+        full_hour += 3600
+        await trio.sleep_until(full_hour)
         await outbox.grow_older()
 
 
