@@ -61,7 +61,8 @@ _CALL_ORDER = re.compile(r"AT[DAO]|.*;D")
 _TWO_LINES = ("+CMT:", "+CDS:", "+CBM:", "+CLASS0:")
 # Answered by a bare line, without the command's name (27.007 5.1-5.4, 5.6).
 _BARE = {"I", "+CGMI", "+CGMM", "+CGMR", "+CGSN", "+CIMI", "+GMI", "+GMM", "+GMR", "+GSN"}
-_NAMES = re.compile(r"(?:^AT|;)([+^*#$%]?[A-Z]+)")
+# V.250 5.2.3: an extended command follows a basic one's digit, or a semicolon.
+_NAMES = re.compile(r"(?:^AT|;|\d)([+^*#$%]?[A-Z]+)")
 # An answer to +CREG? has <n> before <stat>; news has <stat>, and a quoted <lac> after it if anything (27.007 7.2).
 _REGISTRATION = re.compile(r"\+C\w*REG: *\d, *\d\d? *(?:,|$)")
 # Huawei glues a meaningless ERROR before +CNUM; others lose the line end between a result and news.
@@ -79,9 +80,14 @@ class Dialogue:
         self._pending: str | None = None
         self._names: frozenset[str] = frozenset()
         self._answered = False
+        self._probing = False
 
-    def send(self, text: str) -> bytes:
-        """Raises: ValueError for a second command, or for a character that would end this one."""
+    def send(self, text: str, *, probe: bool = False) -> bytes:
+        """Of a `probe`, a result counts only after information: one without is of some command before it.
+
+        Raises:
+            ValueError: a second command, or a character that would end this one.
+        """
         if self._pending is not None:
             raise ValueError(f"{text!r} while {self._pending!r} is pending")
         if not text.isascii() or not text.isprintable():
@@ -89,6 +95,7 @@ class Dialogue:
         self._pending = text
         self._names = frozenset(_NAMES.findall(text))
         self._answered = False
+        self._probing = probe
         return text.encode("ascii") + b"\r"
 
     def abandon(self) -> None:
@@ -127,7 +134,9 @@ class Dialogue:
             return []
         if glued := _GLUED.match(text):
             news = text[glued.end() :]
-            return [Info(news)] if self._is_answer(news) else [self._finish(glued[1]), Urc(news)]
+            if not self._is_answer(news):
+                return [self._finish(glued[1]), Urc(news)]
+            text = news
         if text in _FINALS or text.startswith(_ERRORS):
             return [self._finish(text)]
         if text.startswith(_CALL_FINALS) and _CALL_ORDER.match(self._pending):
@@ -137,7 +146,9 @@ class Dialogue:
             return [Info(text)]
         return [Urc(text)]
 
-    def _finish(self, text: str) -> Final:
+    def _finish(self, text: str) -> Final | Urc:
+        if self._probing and not self._answered:
+            return Urc(text)
         self._pending = None
         return Final(text)
 

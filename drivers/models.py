@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Model:
-    """`set_up` and `after_registration` are sent in order; a command that is refused is logged and left out.
+    """`set_up` and `after_registration` are sent in order; a command that is refused is logged and left out. `survey`
+    asks who and how strong the network is, and whether it takes calls.
 
     `audio_on` comes before ATD or ATA, `audio_off` after each call. `{}` in `dtmf` stands for one digit.
     """
@@ -15,6 +16,7 @@ class Model:
     urcs: tuple[str, ...]
     set_up: tuple[str, ...]
     after_registration: tuple[str, ...]
+    survey: tuple[str, ...]
     iccid: str
     audio_on: str
     audio_off: str
@@ -63,8 +65,6 @@ COMMON_LIMITS_S = {
     "AT+CHUP": 15,
     "AT+CHLD": 15,
     "ATD": 30,
-    # The call is over: its cause is worth no long wait.
-    "AT+CEER": 2,
 }
 
 MODELS: Mapping[str, Model] = {
@@ -80,6 +80,8 @@ MODELS: Mapping[str, Model] = {
             "POWERED DOWN",
         ),
         set_up=(
+            # Nobody answers but us, whatever profile was stored.
+            "ATS0=0",
             # The URCs go to one port only, and a reset may forget which.
             'AT+QURCCFG="urcport","usbat"',
             # Numbers and names as text, whoever used UCS2 before us.
@@ -102,6 +104,7 @@ MODELS: Mapping[str, Model] = {
         ),
         # One voice channel: a second caller hears busy instead of muting the first.
         after_registration=("AT+CCWA=0,0,1",),
+        survey=("AT+CREG?", "AT+CEREG?", 'AT+QCFG="ims"', "AT+CSQ", "AT+COPS?"),
         iccid="AT+QCCID",
         audio_on="AT+QPCMV=1,0",
         audio_off="AT+QPCMV=0",

@@ -24,15 +24,15 @@ URC_QUEUE = 1024
 # A list of calls has seven lines at most, a phone book or 40 messages some hundred.
 INFO_LIMIT = 1000
 
-# Leaves a stuck prompt, ends half a line of someone else's, and undoes the modes in which no OK is ever seen (V.250
-# 6.2.4-6.2.6).
-WAKE = b"\x1b\rATE0V1Q0\r"
-# What this brings forth is over when it falls silent; the answer to a wake-up takes some 10 ms on USB.
+# Leaves a stuck prompt, and ends half a line of somebody else's.
+WAKE = b"\x1b\r"
+# What this brings forth is over when it falls silent; it takes some 10 ms on USB.
 SETTLE_S = 0.2
-# Local questions that no module refuses. V.250 answers in order: once the answer of a question is there, those of all
-# before it were there or are lost. Each question is another, so that a late answer to one is not taken for the next's.
-PROBES = ("AT+CMEE?", "AT+CRC?", "AT+CREG?", "AT+CSQ")
-PROBE_LIMIT_S = 2
+# They undo the modes in which no OK is ever seen (V.250 6.2.4-6.2.6), and ask what is local and refused by no module.
+# Answers come in order: when one is there, those of all commands before it were there or are lost. Each asks something
+# else, so that a late answer to one is not taken for the next one's.
+PROBES = ("ATE0V1Q0+CMEE?", "ATE0V1Q0+CRC?", "ATE0V1Q0+CREG?")
+PROBE_LIMIT_S = 3
 
 
 @dataclass
@@ -106,18 +106,17 @@ class Port:
             with trio.move_on_after(SETTLE_S):
                 await self._send(WAKE)
                 await trio.sleep_forever()
-            # Refused or silent, or a late answer's end: the next one will tell.
             with contextlib.suppress(CommandError, CommandTimeout):
-                if await self._ask(probe, PROBE_LIMIT_S):
-                    self._in_step = True
-                    return
+                await self._ask(probe, PROBE_LIMIT_S, probe=True)
+                self._in_step = True
+                return
         raise self.lose("no answer to AT commands")
 
-    async def _ask(self, text: str, limit_s: float) -> list[str]:
+    async def _ask(self, text: str, limit_s: float, *, probe: bool = False) -> list[str]:
         exchange = self._exchange = _Exchange()
         try:
             with trio.move_on_after(limit_s, shield=True):
-                await self._send(self._dialogue.send(text))
+                await self._send(self._dialogue.send(text, probe=probe))
                 await exchange.over.wait()
         finally:
             self._exchange = None

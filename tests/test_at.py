@@ -176,6 +176,17 @@ def test_what_comes_of_an_abandoned_command_is_no_answer_to_the_next() -> None:
     assert dialogue.receive(b"\r\nOK\r\n") == [Urc("OK")]
 
 
+def test_a_probe_is_over_only_after_its_own_information() -> None:
+    dialogue = Dialogue(URCS)
+    dialogue.send("ATE0V1Q0+CMEE?", probe=True)
+    assert dialogue.receive(b"\r\nERROR\r\n\r\nOK\r\n\r\n+CMEE: 1\r\n\r\nOK\r\n") == [
+        Urc("ERROR"),
+        Urc("OK"),
+        Info("+CMEE: 1"),
+        Final("OK"),
+    ]
+
+
 def test_a_second_command_or_one_that_hides_a_second_is_our_bug() -> None:
     dialogue = Dialogue(URCS)
     for text in ("ATD1\rAT+CHUP", "AT\x1a", "ATDé;"):
