@@ -1,0 +1,164 @@
+"""What is asked of a GSM or LTE module, by its model's rules: to come up, who it is, which calls it has."""
+
+import contextlib
+import logging
+
+import trio
+
+from drivers.errors import CommandError, CommandTimeout
+from drivers.line import Identity
+from drivers.models import Model
+from drivers.port import Port, public
+from drivers.replies import CallReport, CallStat, SimId, SimState, Unreadable, bare, parse
+
+log = logging.getLogger(__name__)
+
+# A SIM is busy for some seconds after power-on.
+SIM_WAIT_S = 20
+SIM_RETRY_S = 1
+# The network confirms a release within a second or two; without it the module gives up after 30 s (24.008 T308), which
+# no caller waits for.
+HANG_UP_TRIES = 8
+HANG_UP_RETRY_S = 0.5
+# Each was silent for 5 s and followed by a resynchronisation, or told nothing that makes sense.
+UNLISTED_LIMIT = 3
+
+_PIN_WANTED = "the SIM asks for its PIN: switch the PIN off in a phone"
+_PUK_WANTED = "the SIM is blocked and asks for its PUK: unblock it in a phone"
+# Answers to AT+CPIN? that a person can do something about (27.007 8.3, 9.2.1). Any other may pass.
+_SIM_TROUBLE = {
+    "SIM PIN": _PIN_WANTED,
+    "+CME ERROR: 11": _PIN_WANTED,
+    "SIM PUK": _PUK_WANTED,
+    "+CME ERROR: 12": _PUK_WANTED,
+    "+CME ERROR: 10": "no SIM in the module",
+    "+CME ERROR: 13": "the SIM does not work",
+    "+CME ERROR: 15": "the module does not take this SIM",
+}
+
+
+class Module:
+    """A port and a model. A command that stays silent is asked again, where asking twice does no harm."""
+
+    def __init__(self, name: str, model: Model, port: Port) -> None:
+        self.name = name
+        self.model = model
+        self.port = port
+        self.retries = 0
+        # So many lists of calls in a row did not come, or could not be read.
+        self.unlisted = 0
+
+    async def ask(self, text: str, *, tries: int = 2) -> list[str]:
+        """Raises: CommandError, also for silence; LineLost."""
+        while True:
+            tries -= 1
+            try:
+                return await self.port.command(text, limit_s=self.model.limit_s(text))
+            except CommandTimeout as exc:
+                log.info("%s: %s", self.name, exc)
+                if not tries:
+                    raise CommandError(public(text), "no answer") from exc
+                self.retries += 1
+
+    async def attempt(self, text: str) -> list[str] | None:
+        """None when it was refused: somebody can live without it. Raises: LineLost."""
+        try:
+            return await self.ask(text)
+        except CommandError as exc:
+            log.debug("%s: %s", self.name, exc)
+            return None
+
+    async def calls(self) -> list[CallReport] | None:
+        """All that AT+CLCC lists; None when that cannot be known now. Raises: LineLost."""
+        reports: list[CallReport] = []
+        self.unlisted += 1
+        try:
+            for line in await self.ask("AT+CLCC", tries=1):
+                match parse(line):
+                    case CallReport() as report:
+                        reports.append(report)
+                    case Unreadable(text):
+                        log.info("%s: cannot read %s", self.name, text.partition('"')[0])
+                        return None
+        except CommandError:
+            return None
+        self.unlisted = 0
+        return reports
+
+    async def drop_calls(self, *, ringing: bool) -> None:
+        """Until none is listed; of those that ring, if `ringing` says so.
+
+        Raises:
+            LineLost: the module does not let go, or does not say.
+        """
+        for turn in range(HANG_UP_TRIES):
+            reports = await self.calls()
+            if reports is not None and not any(is_up(report) or (ringing and report.voice) for report in reports):
+                return
+            if self.unlisted >= UNLISTED_LIMIT:
+                break
+            if turn:
+                await trio.sleep(HANG_UP_RETRY_S)
+            await self.attempt(self.model.hang_up)
+        raise self.port.lose("a call could not be hung up")
+
+    async def start(self) -> Identity:
+        """From whatever state it was left in. Raises: LineLost, with a sentence for people."""
+        await self.port.synchronise()
+        # Numbers for errors; and on the air, should it have been put in flight mode.
+        await self.attempt("AT+CMEE=1")
+        await self.attempt("AT+CFUN=1")
+        if any(is_up(report) for report in await self.calls() or ()):
+            # Ours, from before a crash: it costs money, and the PCM cannot be set in a call.
+            log.warning("%s: hanging up a call that nobody has", self.name)
+            await self.drop_calls(ringing=False)
+        await self._need_sim()
+        await self._need_voice()
+        if refused := [command for command in self.model.set_up if await self.attempt(command) is None]:
+            log.info("%s: the module refuses %s", self.name, ", ".join(refused))
+        return await self._identify()
+
+    async def _identify(self) -> Identity:
+        model, firmware, imei = [bare(await self.attempt(f"AT+{what}") or []) for what in ("CGMM", "CGMR", "CGSN")]
+        iccid = [parse(line) for line in await self.attempt(self.model.iccid) or []]
+        return Identity(
+            model=model,
+            firmware=firmware,
+            imei=imei if imei.isdecimal() else "",
+            iccid=next((reply.iccid for reply in iccid if isinstance(reply, SimId)), ""),
+            operator="",
+        )
+
+    async def _need_sim(self) -> None:
+        """Never tries a PIN: three wrong ones block the SIM."""
+        state = "no answer"
+        with trio.move_on_after(SIM_WAIT_S):
+            while state != "READY":
+                state = await self._sim_state()
+                if state in _SIM_TROUBLE:
+                    raise self.port.lose(_SIM_TROUBLE[state])
+                if state != "READY":
+                    await trio.sleep(SIM_RETRY_S)
+        if state != "READY":
+            raise self.port.lose(f"the SIM is not ready: {state}")
+
+    async def _sim_state(self) -> str:
+        try:
+            replies = [parse(line) for line in await self.ask("AT+CPIN?")]
+        except CommandError as exc:
+            return exc.result
+        return next((reply.code for reply in replies if isinstance(reply, SimState)), "no answer")
+
+    async def _need_voice(self) -> None:
+        """Data-only firmware refuses to switch its PCM on and off alike."""
+        if await self.attempt(self.model.audio_off) is None:
+            with contextlib.suppress(CommandError):
+                await self.ask(self.model.audio_on)
+                await self.attempt(self.model.audio_off)
+                return
+            raise self.port.lose("the module's firmware has no voice")
+
+
+def is_up(report: CallReport) -> bool:
+    """A voice call that somebody placed or answered."""
+    return report.voice and report.stat not in (CallStat.INCOMING, CallStat.WAITING)
