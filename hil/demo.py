@@ -7,6 +7,7 @@
 """
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -153,6 +154,10 @@ def main() -> int:
         console.print(report.table())
         verdict = "[green]all held[/]" if report.held else "[bold red]not all held[/]"
         console.print(f"\n{verdict}, {time.monotonic() - began:.0f} s")
+        if not report.held and (load := os.getloadavg()[0]) > (cores := os.cpu_count() or 1):
+            console.print(
+                f"this machine is busy with other work (load {load:.1f} on {cores} cores): sound waits for none"
+            )
         if report.held and not keep:
             shutil.rmtree(directory)
         else:

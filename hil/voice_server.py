@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 
 # An echo sent just in time has a hole whenever anything is late. So silence goes first, and the echo queues behind it;
 # servers that send whole sentences are ahead of the clock anyway.
-LEAD_MS = 100
+LEAD_MS = 200
 A_LAW_BYTES_PER_MS = 8
 SILENCE = b"\xd5"
 
