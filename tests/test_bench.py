@@ -18,16 +18,18 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import MockClock
+from typer.testing import CliRunner
 
 from hil.bench import Bench, BenchLine, Host
 from hil.board import Profile
+from hil.cli import bench as bench_command
 from hil.network import Cause
 from hil.subscriber import PATIENCE_S, CallEnded, PhoneCall
 
 OWN, OTHER, ANNA = "+33700000002", "+33700000003", "+33783484044"
 FINALS = ("OK", "ERROR", "NO CARRIER", "BUSY", "+CME ERROR")
 # Against a test that would hang; nothing is measured with it.
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 def speech(seconds: float, seed: int = 1) -> bytes:
@@ -517,7 +519,7 @@ async def test_a_restart_brings_the_ports_back_under_their_names(tmp_path: Path)
 
 
 class Command:
-    """`branchline bench` as another process has it."""
+    """`branchline bench` as another process has it, and in this one where that makes no difference."""
 
     def __init__(self, tmp_path: Path) -> None:
         self._control = ["--control", str(tmp_path / "bench.sock")]
@@ -531,12 +533,14 @@ class Command:
         assert out, err
         return json.loads(out)
 
+    def invoke(self, *arguments: str) -> Any:
+        return json.loads(CliRunner().invoke(bench_command, [*arguments, *self._control]).stdout)
+
     def fail(self, *arguments: str) -> str:
-        process = self.start(*arguments)
-        _, err = process.communicate(timeout=LIMIT_S)
-        assert process.returncode == 1
-        assert "Traceback" not in err
-        return err
+        result = CliRunner().invoke(bench_command, [*arguments, *self._control])
+        assert result.exit_code == 1
+        assert isinstance(result.exception, SystemExit)
+        return result.stderr
 
 
 def test_the_command_from_up_to_the_end(tmp_path: Path) -> None:
@@ -560,18 +564,19 @@ def test_the_command_from_up_to_the_end(tmp_path: Path) -> None:
             "dial", "--from", "+33600000001", "--to", ANNA, "--dtmf", "1",
             "--hang-up-after", "0.3", "--record", str(heard),
         )  # fmt: skip
-        while not command.run("status")["calls"]:
+        assert command.run("status")["engine"]["ticks"] >= 0
+        while not command.invoke("status")["calls"]:
             pass
-        assert command.run("answer", ANNA) == {"answered": "+33600000001"}
+        assert command.invoke("answer", ANNA) == {"answered": "+33600000001"}
         out, _ = dialing.communicate(timeout=LIMIT_S)
         answer = json.loads(out)
         assert (answer["outcome"], answer["cause"]) == ("answered", 16)
         with wave.open(str(heard)) as file:
             assert file.getframerate() == 8000
-        assert command.run("dial", "--from", ANNA, "--to", "+33999999999")["outcome"] == "unknown number"
+        assert command.invoke("dial", "--from", ANNA, "--to", "+33999999999")["outcome"] == "unknown number"
         assert command.run("hang-up", ANNA) == {"hung_up": 0}
-        assert command.run("unplug", "office")["plugged"] is False
-        assert command.run("plug", "office")["plugged"] is True
+        assert command.invoke("unplug", "office")["plugged"] is False
+        assert command.invoke("plug", "office")["plugged"] is True
         assert "no line" in command.fail("unplug", "attic")
         assert "does not ring" in command.fail("answer", ANNA)
         assert "by ATD" in command.fail("dial", "--from", OWN, "--to", ANNA)
