@@ -1,0 +1,137 @@
+"""The figures: their names, units, peers and bars as docs/design.md, section 7, has them, and the table made of them.
+
+A name keeps its meaning for ever; what exactly is measured stands in the docstring of the module that measures it.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+TRIO_WEBSOCKET = "trio-websocket, json, base64, a task per direction"
+AUDIOOP = "audioop of Python's standard library"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a name is held: `most` and `least` bound its value, `ratio` how many times less than the peer it must be."""
+
+    unit: str
+    peer: str | None = None
+    most: float | None = None
+    least: float | None = None
+    ratio: float | None = None
+
+    @property
+    def bar(self) -> str:
+        bounds = (("<= ", self.most), (">= ", self.least), ("peer / ours >= ", self.ratio))
+        return ", ".join(f"{sign}{bound:g}" for sign, bound in bounds if bound is not None)
+
+
+TERMS = {
+    "stream.call_tick_us.50": Terms("us", TRIO_WEBSOCKET, ratio=7),
+    "stream.call_tick_us.200": Terms("us", TRIO_WEBSOCKET, ratio=7),
+    "stream.call_tick_us.tls.50": Terms("us", TRIO_WEBSOCKET, ratio=5),
+    "path.call_tick_us.30": Terms("us", "plain Python: " + TRIO_WEBSOCKET, most=30, ratio=4),
+    "engine.call_tick_us": Terms("us", most=3),
+    "g711.encode_ns": Terms("ns", AUDIOOP, most=60),
+    "g711.decode_ns": Terms("ns", AUDIOOP, most=60),
+    "outbox.enqueue_ms.p99": Terms("ms", most=5),
+    "outbox.catch_up_per_s": Terms("1/s", least=200),
+    "sqlite.commit_ms": Terms("ms", "sqlite3, synchronous=FULL, in the calling thread"),
+    "start.lines_ready_s.8": Terms("s", most=5),
+    "service.rss_mib.8": Terms("MiB", most=120),
+    "latency.line_to_socket_ms.p50": Terms("ms", most=20),
+    "latency.line_to_socket_ms.p999": Terms("ms", most=40),
+    "latency.socket_to_line_ms.p50": Terms("ms", most=40),
+    "latency.socket_to_line_ms.p999": Terms("ms", most=60),
+    "latency.clear_ms": Terms("ms", most=60),
+    "event.end_to_webhook_ms.p95": Terms("ms", most=1000),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    name: str
+    value: float
+    # None where there is no peer, or none on this machine.
+    peer_value: float | None = None
+
+    @property
+    def terms(self) -> Terms:
+        return TERMS[self.name]
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as much the peer needs."""
+        return None if self.peer_value is None else self.peer_value / self.value
+
+    @property
+    def held(self) -> bool | None:
+        """None: there is no bar, or no peer to be compared with."""
+        terms, verdicts = self.terms, []
+        if terms.most is not None:
+            verdicts.append(self.value <= terms.most)
+        if terms.least is not None:
+            verdicts.append(self.value >= terms.least)
+        if terms.ratio is not None and self.ratio is not None:
+            verdicts.append(self.ratio >= terms.ratio)
+        return all(verdicts) if verdicts else None
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The smallest value that is not exceeded by this share of all."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def against(name: str, ours: Sequence[float], peers: Sequence[float]) -> Figure:
+    """Medians of rounds that were made in turn."""
+    return Figure(name, statistics.median(ours), statistics.median(peers) if peers else None)
+
+
+def table(figures: Iterable[Figure], unmeasured: dict[str, str]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("name", "value", "unit", "bar", "held", "peer value", "ratio", "peer"):
+        table.add_column(title, justify="right" if title in ("value", "peer value", "ratio") else "left")
+    words = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: ""}
+    for figure in figures:
+        table.add_row(
+            figure.name,
+            _digits(figure.value),
+            figure.terms.unit,
+            figure.terms.bar,
+            words[figure.held],
+            _digits(figure.peer_value),
+            _digits(figure.ratio),
+            figure.terms.peer if figure.peer_value is not None else "",
+        )
+    for name, reason in unmeasured.items():
+        table.add_row(name, "-", "", TERMS[name].bar, f"[red]not measured[/]: {reason}")
+    return table
+
+
+def write_json(figures: Iterable[Figure], path: Path, *, options: str) -> None:
+    rows = [
+        {
+            "name": figure.name,
+            "value": figure.value,
+            "unit": figure.terms.unit,
+            "peer": figure.terms.peer if figure.peer_value is not None else None,
+            "peer_value": figure.peer_value,
+            "ratio": figure.ratio,
+            "command": f"./dev bench {figure.name}{options}",
+        }
+        for figure in figures
+    ]
+    path.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def _digits(value: float | None) -> str:
+    """Three that count; nobody's machine is quieter."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

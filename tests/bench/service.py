@@ -1,0 +1,217 @@
+"""The whole service as a process, with 8 simulated EC25s on ptys, webhooks and a voice server on loopback.
+
+`start.lines_ready_s.8`: from the start of `branchline run` on an empty directory until /healthz tells 8 idle lines
+(asked every 50 ms). `service.rss_mib.8`: resident memory of that process with 8 calls up, streamed and recorded.
+
+`latency.*`: with these 8 calls, while the API is asked without pause and a recording is encoded (tests.bench.load).
+What counts is when bytes are written to and read from the modem's end of the PCM pty, and the voice server's end of
+the WebSocket: see tests.bench.delays. A modem writes 40 ms at a time; the last 20 of them can not be sent to the
+customer before 20 ms have passed, and what the customer sends goes to the modem when it asks for it, every 40 ms.
+`latency.clear_ms` is the median.
+
+`event.end_to_webhook_ms.p95`: 24 short calls on the 8 lines, from the caller's hanging up to phone_call.completed at
+the webhook receiver, its signature verified.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import soundfile
+import trio
+
+from hil.box import Box
+from hil.customer import ANSWER, EVENTS, Webhooks, is_signed, open_webhooks
+from hil.subscriber import PhoneCall, Subscriber
+from native import RATE_HZ
+from tests.bench import delays
+from tests.bench.apart import Apart
+from tests.bench.figures import Figure, percentile
+from tests.bench.tap import Exchange, TappedLine, open_exchange
+
+LINES = 8
+SECRET = "whsec_bench-5f0c3a9be17d4826"
+STARTS, QUICK_STARTS = 3, 1
+READY_LIMIT_S = 30
+STREAM_LIMIT_S = 15
+TALK_S, QUICK_TALK_S = 12.0, 3.0
+CLEARS, QUICK_CLEARS = 8, 2
+SETTLE_S = 1.0
+# A second of sound is queued, cleared in the midst, and the silence waited for.
+QUEUED_FRAMES, PLAYED_S, SILENT_S = 50, 0.4, 0.4
+SHORT_CALLS = 3
+SHORT_CALL_S = 1.0
+EVENT_LIMIT_S = 15
+# Long enough never to be done within one look.
+ENCODED_S = 600
+
+
+def measure(names: set[str], directory: Path, *, quick: bool) -> Iterator[Figure]:
+    figures = trio.run(lambda: _measure(names, directory, quick=quick))
+    yield from (figure for figure in figures if figure.name in names)
+
+
+async def _measure(names: set[str], directory: Path, *, quick: bool) -> list[Figure]:
+    figures = []
+    with Apart("tests.bench.voice") as voice:
+        url = f"ws://127.0.0.1:{voice.hear()['port']}/voice"
+        async with (
+            open_exchange(LINES, directory) as exchange,
+            open_webhooks(lambda: {"url": url, "codec": "PCMA", "sample_rate": 8000}) as webhooks,
+        ):
+            starts: list[float] = []
+            rounds = (QUICK_STARTS if quick else STARTS) if "start.lines_ready_s.8" in names else 1
+            for number in range(rounds):
+                home = Path(tempfile.mkdtemp(dir=directory))
+                async with _started(home, exchange, webhooks, starts) as box:
+                    if number == rounds - 1:
+                        figures += await _Rig(box, exchange, webhooks, voice, directory).run(names, quick=quick)
+            figures.append(Figure("start.lines_ready_s.8", statistics.median(starts)))
+    return figures
+
+
+@asynccontextmanager
+async def _started(directory: Path, exchange: Exchange, webhooks: Webhooks, starts: list[float]) -> AsyncIterator[Box]:
+    box = Box(directory, exchange.lines, events_url=webhooks.url + EVENTS, secret=SECRET)
+    try:
+        began = time.monotonic()
+        await box.start()
+        await box.idle(within_s=READY_LIMIT_S)
+        starts.append(time.monotonic() - began)
+        yield box
+        await box.stop()
+    finally:
+        await box.kill()
+
+
+class _Rig:
+    """A box that is up, and everybody around it."""
+
+    def __init__(self, box: Box, exchange: Exchange, webhooks: Webhooks, voice: Apart, directory: Path) -> None:
+        self._box = box
+        self._exchange = exchange
+        self._webhooks = webhooks
+        self._voice = voice
+        self._directory = directory
+
+    async def run(self, names: set[str], *, quick: bool) -> list[Figure]:
+        figures = []
+        if names - {"start.lines_ready_s.8"}:
+            await self._link()
+        if any(name.startswith(("latency.", "service.")) for name in names):
+            figures += await self._long_calls(quick=quick)
+        if "event.end_to_webhook_ms.p95" in names:
+            figures.append(await self._short_calls())
+        return figures
+
+    async def _link(self) -> None:
+        await self._box.create_key()
+        app, _ = await self._box.post("/apps", {"name": "Bench", "answer_url": self._webhooks.url + ANSWER})
+        for line in self._exchange.lines:
+            await self._box.post(f"/apps/{app['app_id']}/numbers", {"voip_number": line.number})
+
+    # --- calls that last --------------------------------------------------------------------------------------------
+
+    async def _long_calls(self, *, quick: bool) -> list[Figure]:
+        calls = [phone.dial(line.number) for line, phone in self._pairs()]
+        for call in calls:
+            await call.answered()
+        with trio.fail_after(STREAM_LIMIT_S):
+            await trio.to_thread.run_sync(self._voice.ask, "await", str(LINES), abandon_on_cancel=True)
+        wav = self._directory / "load.wav"
+        noise = np.random.default_rng(1).integers(-8000, 8000, (ENCODED_S * RATE_HZ, 2), np.int16)
+        await trio.to_thread.run_sync(soundfile.write, wav, noise, RATE_HZ)
+        with Apart("tests.bench.load", str(urlsplit(self._box.url).port), str(wav)):
+            await trio.sleep(SETTLE_S)
+            self._voice.ask("dump")
+            await trio.sleep(QUICK_TALK_S if quick else TALK_S)
+            talked = self._voice.ask("dump")
+            self._voice.ask("pause")
+            await trio.sleep(SILENT_S)
+            for _ in range(QUICK_CLEARS if quick else CLEARS):
+                self._voice.ask("queue", str(QUEUED_FRAMES))
+                await trio.sleep(PLAYED_S)
+                self._voice.ask("clear")
+                await trio.sleep(SILENT_S)
+            cleared = self._voice.ask("dump")
+            self._voice.ask("resume")
+            rss_mib = self._rss_mib()
+        for call in calls:
+            call.hang_up()
+        await self._box.idle(within_s=READY_LIMIT_S)
+        return [*self._latencies(talked, cleared), Figure("service.rss_mib.8", rss_mib)]
+
+    def _latencies(self, talked: list[dict[str, Any]], cleared: list[dict[str, Any]]) -> list[Figure]:
+        takes = [line.takes[-1] for line in self._exchange.lines]
+        up: list[float] = []
+        down: list[float] = []
+        clears: list[float] = []
+        for talk, clear in zip(talked, cleared, strict=True):
+            take = delays.take_of(talk, takes)
+            up += delays.line_to_socket_ms(take, talk)
+            down += delays.socket_to_line_ms(take, talk)
+            clears += delays.clear_ms(take, clear)
+        return [
+            Figure("latency.line_to_socket_ms.p50", percentile(up, 0.5)),
+            Figure("latency.line_to_socket_ms.p999", percentile(up, 0.999)),
+            Figure("latency.socket_to_line_ms.p50", percentile(down, 0.5)),
+            Figure("latency.socket_to_line_ms.p999", percentile(down, 0.999)),
+            Figure("latency.clear_ms", statistics.median(clears)),
+        ]
+
+    def _rss_mib(self) -> float:
+        """Of the process that runs with this box's configuration."""
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                if str(self._box.config).encode() in (directory / "cmdline").read_bytes():
+                    return int((directory / "status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+            except (OSError, IndexError):
+                continue
+        raise RuntimeError("no service")
+
+    # --- calls that end ---------------------------------------------------------------------------------------------
+
+    async def _short_calls(self) -> Figure:
+        waited: list[float] = []
+
+        async def caller(number: int) -> None:
+            line, phone = self._pairs()[number]
+            await trio.sleep(number * SHORT_CALL_S / LINES)
+            for _ in range(SHORT_CALLS):
+                call = phone.dial(line.number)
+                await call.answered()
+                await trio.sleep(SHORT_CALL_S)
+                waited.append(await self._end(call, phone.number))
+                await trio.sleep(SETTLE_S)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(LINES):
+                nursery.start_soon(caller, number)
+        return Figure("event.end_to_webhook_ms.p95", percentile(waited, 0.95))
+
+    async def _end(self, call: PhoneCall, number: str) -> float:
+        """Milliseconds."""
+        before = {post.json["id"] for post in self._webhooks.posts(EVENTS)}
+        ended = time.monotonic()
+        call.hang_up()
+        post = await self._webhooks.post(
+            EVENTS,
+            lambda event: (
+                event["id"] not in before
+                and event["type"] == "phone_call.completed"
+                and event["data"]["from"] == number
+            ),
+            within_s=EVENT_LIMIT_S,
+        )
+        if not await is_signed(post, SECRET):
+            raise RuntimeError(f"a signature that does not verify: {post}")
+        return 1000 * (post.at - ended)
+
+    def _pairs(self) -> list[tuple[TappedLine, Subscriber]]:
+        return list(zip(self._exchange.lines, self._exchange.phones, strict=True))
