@@ -154,7 +154,8 @@ class _Route:
         self._under_way: set[int] = set()
         self._pause_ends = -float("inf")
         self._state = "delivering"
-        self._log = log.bind(webhook=webhook.key)
+        # Customers put keys of their own behind the question mark.
+        self._log = log.bind(webhook=webhook.key.partition("?")[0])
         encrypted = webhook.url.startswith("https:")
         self._connections = httpcore.AsyncConnectionPool(
             ssl_context=tls,
