@@ -93,7 +93,7 @@ class Receiver:
 
 async def until(ask: Callable[[], Awaitable[object]]) -> None:
     while not await ask():
-        pass
+        await trio.testing.wait_all_tasks_blocked(0.002)
 
 
 @dataclass
