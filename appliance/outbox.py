@@ -98,10 +98,12 @@ class Outbox:
     async def next_due(self, webhook: Webhook, now: datetime, *, besides: Collection[int] = ()) -> Delivery | float:
         """The oldest that is due, or in how many seconds one will be; `besides` are under way already."""
 
+        # Made here: `besides` may change while the thread is at work.
+        others = (webhook.key, *besides)
+        waiting = f"""FROM deliveries WHERE state = 'pending' AND webhook = ?
+            AND seq NOT IN ({", ".join("?" * (len(others) - 1))})"""
+
         def query(connection: sqlite3.Connection) -> Delivery | float:
-            waiting = f"""FROM deliveries WHERE state = 'pending' AND webhook = ?
-                AND seq NOT IN ({",".join("?" * len(besides))})"""
-            others = (webhook.key, *besides)
             at = now.timestamp()
             row = connection.execute(
                 f"""SELECT seq, id, type, body, attempts {waiting} AND (due_at <= ? OR due_at > ?)
