@@ -20,7 +20,7 @@ from drivers.errors import CommandError, CommandTimeout, LineLost
 from drivers.evidence import OneCall
 from drivers.line import AudioFlow, Digit, Identity, LineEvent, LineState, PcmAudio, StateChanged
 from drivers.models import Model
-from drivers.module import UNLISTED_LIMIT, Module
+from drivers.module import UNLISTED_LIMIT, AudioPath, Module
 from drivers.port import Port, close_tty, open_tty
 from drivers.replies import CallStat, Reply, parse
 
@@ -61,8 +61,7 @@ class GsmLine:
         self.name = module.name
         self._module = module
         self._port = module.port
-        self._open_pcm = open_pcm
-        self._pcm: int | None = None
+        self._audio = AudioPath(module, open_pcm)
         self._call = OneCall()
         self._identity = Identity("", "", "", "", "")
         self._signal_dbm: int | None = None
@@ -100,7 +99,8 @@ class GsmLine:
 
     @property
     def audio(self) -> PcmAudio | None:
-        return PcmAudio(self._pcm, self._module.model.chunk_bytes) if self._pcm is not None else None
+        fd = self._audio.fd
+        return PcmAudio(fd, self._module.model.chunk_bytes) if fd is not None else None
 
     @property
     def repairs(self) -> int:
@@ -144,7 +144,7 @@ class GsmLine:
         async with self._order:
             self._need(None, "ATD", "the line is in use")
             try:
-                await self._audio_on()
+                await self._audio.on()
                 # Somebody may have rung meanwhile.
                 self._need(None, "ATD", "the line is in use")
                 self._call.dialing()
@@ -160,7 +160,7 @@ class GsmLine:
     async def answer(self) -> None:
         async with self._order:
             self._need(CallStat.INCOMING, "ATA", "nobody is calling")
-            await self._audio_on()
+            await self._audio.on()
             try:
                 await self._module.ask("ATA", tries=1)
             except CommandError as exc:
@@ -168,7 +168,7 @@ class GsmLine:
                 await self._look()
                 # Silence is no refusal: it may have been heard all the same.
                 if not self._talking:
-                    await self._audio_off()
+                    await self._audio.off()
                     raise
             self._hint.set()
 
@@ -204,37 +204,6 @@ class GsmLine:
                 raise
             self._take(reply)
         self._hint.set()
-
-    # --- audio ---
-
-    async def _audio_on(self) -> None:
-        """Refuses rather than have a call without sound. Raises: CommandError, LineLost."""
-        model = self._module.model
-        try:
-            if self._pcm is None:
-                self._pcm = await self._open_pcm()
-            # Also out of the state that a call of ours left in which this could not be sent.
-            await self._module.attempt(model.audio_off)
-            await self._module.ask(model.audio_on)
-        except CommandError:
-            await self._audio_off()
-            raise
-
-    async def _audio_off(self) -> None:
-        self._close_pcm()
-        await self._module.attempt(self._module.model.audio_off)
-
-    def _close_pcm(self) -> None:
-        fd, self._pcm = self._pcm, None
-        if fd is not None:
-            close_tty(fd)
-
-    async def _leave_nothing(self) -> None:
-        had_audio = self._pcm is not None
-        self._close_pcm()
-        await self._module.drop_calls(ringing=False)
-        if had_audio:
-            await self._audio_off()
 
     # --- news ---
 
@@ -278,7 +247,7 @@ class GsmLine:
                 self._hint.set()
             case replies.Tone(digit) if self._talking:
                 self._emit([Digit(digit)])
-            case replies.Flow(ready) if self._pcm is not None:
+            case replies.Flow(ready) if self._audio.fd is not None:
                 self._emit([AudioFlow(ready)])
             case replies.Signal(dbm):
                 self._signal_dbm = dbm
@@ -349,13 +318,13 @@ class GsmLine:
 
     async def _release(self) -> None:
         """The next call finds the audio as this one found it; only then is the line free."""
-        self._close_pcm()
+        self._audio.let_go()
         reported = None
         if self._call.cause is None:
             for line in await self._module.attempt("AT+CEER") or ():
                 if isinstance(reply := parse(line), replies.EndReport):
                     reported = reply.cause
-        await self._audio_off()
+        await self._audio.off()
         self._emit(self._call.released(reported))
 
     async def _drop_strays(self) -> None:
@@ -370,6 +339,9 @@ class GsmLine:
         for question in self._module.model.survey:
             for line in await self._module.attempt(question) or ():
                 self._take(parse(line))
+            if self._call.stat is not None:
+                # Orders are waiting for their turn: the rest after the call.
+                return
         self._survey_due = trio.current_time() + (SURVEY_S if self._registered else SEARCHING_SURVEY_S)
 
     async def _settle(self) -> None:
@@ -379,14 +351,20 @@ class GsmLine:
             return
         self._settled = True
         for command in self._module.model.after_registration:
-            await self._module.attempt(command)
+            await self._module.attempt(command, tries=1)
 
     # --- life ---
 
+    async def _leave_nothing(self) -> None:
+        had_sound = self._audio.fd is not None
+        self._audio.let_go()
+        await self._module.drop_calls(ringing=False)
+        if had_sound:
+            await self._audio.off()
+
     async def _start(self) -> None:
         self._identity = await self._module.start()
-        # The PCM tty is there, is ours, and holds nothing of the last call.
-        close_tty(await self._open_pcm())
+        await self._audio.check()
         # News of before we were there: what still matters is asked for.
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
@@ -402,8 +380,8 @@ class GsmLine:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear)
                 nursery.start_soon(self._watch)
-        except* LineLost as group:
-            log.warning("%s: %s", self.name, self._port.lost or group.exceptions[0])
+        except* LineLost:
+            # Told by whoever takes the events.
             self._tell.close()
 
 

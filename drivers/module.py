@@ -1,14 +1,15 @@
-"""What is asked of a GSM or LTE module, by its model's rules: to come up, who it is, which calls it has."""
+"""What is asked of a GSM or LTE module, by its model's rules: to come up, who it is, which calls it has, its sound."""
 
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 import trio
 
-from drivers.errors import CommandError, CommandTimeout
+from drivers.errors import CommandError, CommandTimeout, LineLost
 from drivers.line import Identity
 from drivers.models import Model
-from drivers.port import Port, public
+from drivers.port import Port, close_tty, public
 from drivers.replies import CallReport, CallStat, SimId, SimState, Unreadable, bare, parse
 
 log = logging.getLogger(__name__)
@@ -55,35 +56,35 @@ class Module:
             try:
                 return await self.port.command(text, limit_s=self.model.limit_s(text))
             except CommandTimeout as exc:
-                log.info("%s: %s", self.name, exc)
+                log.debug("%s: %s", self.name, exc)
                 if not tries:
                     raise CommandError(public(text), "no answer") from exc
                 self.retries += 1
 
-    async def attempt(self, text: str) -> list[str] | None:
-        """None when it was refused: somebody can live without it. Raises: LineLost."""
+    async def attempt(self, text: str, *, tries: int = 2) -> list[str] | None:
+        """None when it was refused: one can live without it. Raises: LineLost."""
         try:
-            return await self.ask(text)
+            return await self.ask(text, tries=tries)
         except CommandError as exc:
             log.debug("%s: %s", self.name, exc)
             return None
 
     async def calls(self) -> list[CallReport] | None:
         """All that AT+CLCC lists; None when that cannot be known now. Raises: LineLost."""
-        reports: list[CallReport] = []
-        self.unlisted += 1
-        try:
-            for line in await self.ask("AT+CLCC", tries=1):
-                match parse(line):
-                    case CallReport() as report:
-                        reports.append(report)
-                    case Unreadable(text):
-                        log.info("%s: cannot read %s", self.name, text.partition('"')[0])
-                        return None
-        except CommandError:
-            return None
-        self.unlisted = 0
+        reports = await self._listed()
+        if reports is not None:
+            self.unlisted = 0
+        else:
+            self.unlisted += 1
+            log.log(logging.INFO if self.unlisted == 1 else logging.DEBUG, "%s: no readable list of calls", self.name)
         return reports
+
+    async def _listed(self) -> list[CallReport] | None:
+        lines = await self.attempt("AT+CLCC", tries=1)
+        replies = [parse(line) for line in lines or ()]
+        if lines is None or any(isinstance(reply, Unreadable) for reply in replies):
+            return None
+        return [reply for reply in replies if isinstance(reply, CallReport)]
 
     async def drop_calls(self, *, ringing: bool) -> None:
         """Until none is listed; of those that ring, if `ringing` says so.
@@ -157,6 +158,50 @@ class Module:
                 await self.attempt(self.model.audio_off)
                 return
             raise self.port.lose("the module's firmware has no voice")
+
+
+class AudioPath:
+    """A call's PCM tty, and the module's switch for it. `fd` is None unless both are on."""
+
+    def __init__(self, module: Module, open_pcm: Callable[[], Awaitable[int]]) -> None:
+        self.fd: int | None = None
+        self._module = module
+        self._open_pcm = open_pcm
+
+    async def check(self) -> None:
+        """The tty is there, and ours, and holds nothing of the last call. Raises: LineLost."""
+        self.fd = await self._open()
+        self.let_go()
+
+    async def on(self) -> None:
+        """Before ATD or ATA. Raises: CommandError, as a call without sound is worse than none; LineLost."""
+        model = self._module.model
+        try:
+            if self.fd is None:
+                self.fd = await self._open()
+            # Also when the switch was left on, by a call that we could not put away: EC25 would keep silent.
+            await self._module.attempt(model.audio_off)
+            await self._module.ask(model.audio_on)
+        except CommandError:
+            await self.off()
+            raise
+
+    async def off(self) -> None:
+        """After the call, or the next one is silent (EC25). Raises: LineLost."""
+        self.let_go()
+        await self._module.attempt(self._module.model.audio_off)
+
+    def let_go(self) -> None:
+        """Of the tty alone."""
+        fd, self.fd = self.fd, None
+        if fd is not None:
+            close_tty(fd)
+
+    async def _open(self) -> int:
+        try:
+            return await self._open_pcm()
+        except LineLost as exc:
+            raise self._module.port.lose(str(exc)) from exc
 
 
 def is_up(report: CallReport) -> bool:

@@ -34,6 +34,8 @@ SETTLE_S = 0.2
 PROBES = ("ATE0V1Q0+CMEE?", "ATE0V1Q0+CRC?", "ATE0V1Q0+CREG?")
 PROBE_LIMIT_S = 3
 
+GONE = "the device is gone"
+
 
 @dataclass
 class Counters:
@@ -77,9 +79,10 @@ class Port:
             while data := await self._stream.receive_some(READ_BYTES):
                 log.debug("< %r", data)
                 self._take(bytes(data))
-            self.lose("the device closed its port")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.lose("unplugged")
+            pass
+        # The end of the stream is what an unplugged tty reads as; others say EIO.
+        self.lose(GONE)
 
     async def command(self, text: str, *, limit_s: float = 5) -> list[str]:
         """The answer's lines. When cancelled, it is heard out first: a command cannot be taken back.
@@ -138,7 +141,7 @@ class Port:
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise self.lose("unplugged") from exc
+            raise self.lose(GONE) from exc
 
     def _take(self, data: bytes) -> None:
         for event in self._dialogue.receive(data):
