@@ -121,33 +121,35 @@ async def test_a_full_disk_ends_the_recording_and_nothing_else(engine: Engine, a
     assert [line["event"] for line in lines] == ["recording incomplete"] * 2
 
 
+# A process that records a ramp for ever. Time goes on by 100 ms whenever the recorder is read, however slow the disk.
+RECORDER = """
+    import trio, structlog
+    from pathlib import Path
+    from appliance.recording import record
+    from native import Engine
+    async def main():
+        with Engine() as engine:
+            recorder = engine.recorder()
+            ramp = b"".join(n.to_bytes(2, "little") for n in range(32000))
+            engine.connect(engine.player(ramp, loop=True), recorder.left)
+            read = recorder.read
+            recorder.read = lambda: (engine.tick(5), read())[1]
+            result = await record(recorder, Path({path!r}), ended=trio.Event(), log=structlog.get_logger(), step_s=0)
+            print(result.frames, result.error)
+    trio.run(main)
+"""
+
+
 @pytest.mark.parametrize("limit_bytes", [100, 44 + 4 * 8000, 44 + 4 * 8000 + 3])
 def test_a_disk_that_fills_up_in_mid_call_leaves_a_whole_file(tmp_path: Path, limit_bytes: int):
     """The limit of a file's size, which a process can lower for itself, stands for the disk's end."""
     script = f"""
-        import resource, signal, trio, structlog
-        from pathlib import Path
-        from appliance.recording import record
-        from native import Engine
+        import resource, signal
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))
-        async def main():
-            with Engine() as engine:
-                recorder = engine.recorder()
-                engine.connect(engine.player(b"\\1\\2" * 8000, loop=True), recorder.left)
-                async with trio.open_nursery() as nursery:
-                    async def tick():
-                        while True:
-                            engine.tick(25)
-                            await trio.sleep(0.001)
-                    nursery.start_soon(tick)
-                    path = Path({str(tmp_path / "call.wav")!r})
-                    result = await record(recorder, path, ended=trio.Event(), log=structlog.get_logger(), step_s=0.001)
-                    print(result.frames, result.error)
-                    nursery.cancel_scope.cancel()
-        trio.run(main)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    script = textwrap.dedent(script) + textwrap.dedent(RECORDER.format(path=str(tmp_path / "call.wav")))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     frames, error = done.stdout.splitlines()[-1].split(" ", 1)
     assert "File too large" in error
     assert len(read_wav(tmp_path / "call.wav")) == int(frames) <= (limit_bytes - 44) // 4
@@ -178,10 +180,7 @@ async def test_a_disk_that_stands_still_is_given_ten_seconds_at_the_end(
 # -- kill -9 ----------------------------------------------------------------------------------------------------------
 
 KILLED = """
-    import os, sys, trio, structlog
-    from pathlib import Path
-    from appliance.recording import record
-    from native import Engine
+    import os
     sync = os.fdatasync
     syncs = 0
     def killing_fdatasync(fd):
@@ -191,26 +190,13 @@ KILLED = """
             os.kill(os.getpid(), 9)
         sync(fd)
     os.fdatasync = killing_fdatasync
-    async def main():
-        with Engine() as engine:
-            recorder = engine.recorder()
-            ramp = b"".join(n.to_bytes(2, "little") for n in range(32000))
-            engine.connect(engine.player(ramp), recorder.left)
-            async with trio.open_nursery() as nursery:
-                async def tick():
-                    while True:
-                        engine.tick(5)
-                        await trio.sleep(0.001)
-                nursery.start_soon(tick)
-                await record(recorder, Path({path!r}), ended=trio.Event(), log=structlog.get_logger(), step_s=0.001)
-    trio.run(main)
 """
 
 
 @pytest.mark.parametrize("at_sync", [2, 3, 8, 9, 16, 17])
 def test_kill_9_at_a_sync_leaves_all_frames_of_the_steps_before(tmp_path: Path, at_sync: int):
     path = tmp_path / "call.wav"
-    script = textwrap.dedent(KILLED.format(at_sync=at_sync, path=str(path)))
+    script = textwrap.dedent(KILLED.format(at_sync=at_sync)) + textwrap.dedent(RECORDER.format(path=str(path)))
     done = subprocess.run([sys.executable, "-c", script], timeout=60)
     assert done.returncode == -signal.SIGKILL
     heard = read_wav(path)
