@@ -1,0 +1,241 @@
+"""What goes on on a line by itself - news, calls, the network - and the events that come of it.
+
+Two tasks: one takes news and never waits for the module, the other asks; for the list of calls above all, which has
+the last word (`drivers/evidence.py`).
+"""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterable
+
+import trio
+
+from drivers import replies
+from drivers.errors import LineLost
+from drivers.evidence import OneCall
+from drivers.line import AudioFlow, Digit, Identity, LineEvent, LineState, StateChanged
+from drivers.module import UNLISTED_LIMIT, AudioPath, Module
+from drivers.replies import CallStat, Reply, parse
+
+log = logging.getLogger(__name__)
+
+# A consumer that is so far behind is not there.
+EVENT_QUEUE = 1000
+# Without a call: finds a ring that nobody told of, and a module that is dead.
+IDLE_LOOK_S = 10
+# When the list did not come, or came in pieces.
+LOOK_AGAIN_S = 0.5
+SURVEY_S = 60
+SEARCHING_SURVEY_S = 10
+
+
+class Watch:
+    """`events` ends when the line is lost. `call` is the call there is, if any."""
+
+    def __init__(self, module: Module, audio: AudioPath) -> None:
+        self.call = OneCall()
+        self.identity = Identity("", "", "", "", "")
+        self.signal_dbm: int | None = None
+        self.strays = 0
+        self._name = module.name
+        self._module = module
+        self._port = module.port
+        self._audio = audio
+        self._networks: dict[str, bool] = {}
+        self._started = False
+        self._settled = False
+        self._survey_due = 0.0
+        self._told_state = LineState.STARTING
+        self._looking = trio.Lock()
+        self._hint = trio.Event()
+        self._tell, self.events = trio.open_memory_channel[LineEvent](EVENT_QUEUE)
+
+    @property
+    def state(self) -> LineState:
+        if self._port.lost is not None:
+            return LineState.DOWN
+        if not self._started:
+            return LineState.STARTING
+        if self.call.told:
+            return LineState.IN_USE
+        return LineState.IDLE if self._registered else LineState.SEARCHING
+
+    @property
+    def _registered(self) -> bool:
+        """Calls are possible: circuit switched, or in LTE with IMS; without IMS, LTE alone carries none."""
+        has = self._networks.get
+        return bool(has("+CREG") or (has("+CEREG") and has("ims")))
+
+    async def start(self) -> None:
+        self.identity = await self._module.start()
+        await self._audio.check()
+        # News of before we were there: what still matters is asked for.
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                self._port.urcs.receive_nowait()
+        await self._survey()
+        self._started = True
+        log.info("%s: %s %s", self._name, self.identity.model, self.identity.firmware)
+        self.emit([])
+        self._hint.set()
+
+    async def run(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hear)
+                nursery.start_soon(self._watch)
+        except* LineLost:
+            # Told by whoever takes the events.
+            self._tell.close()
+
+    def look_soon(self) -> None:
+        self._hint.set()
+
+    # --- news ---
+
+    def emit(self, events: Iterable[LineEvent]) -> None:
+        """Also a change of state, if there is one. Of a lost line nothing is told but that."""
+        if self._port.lost is not None:
+            return
+        for event in events:
+            log.debug("%s: %s", self._name, event)
+            self._send(event)
+        if self.state is not self._told_state:
+            self._told_state = self.state
+            log.info("%s: %s", self._name, self.state.value)
+            self._send(StateChanged(self.state))
+
+    def _send(self, event: LineEvent) -> None:
+        try:
+            self._tell.send_nowait(event)
+        except trio.WouldBlock:
+            raise self._port.lose("nobody takes the line's events") from None
+
+    async def _hear(self) -> None:
+        while True:
+            with trio.move_on_at(self.call.number_due):
+                try:
+                    self.take(parse(await self._port.urcs.receive()))
+                except trio.EndOfChannel:
+                    raise LineLost(self._port.lost or "closed") from None
+                self._hear_queued()
+            self.emit(self.call.tick(trio.current_time()))
+
+    def _hear_queued(self) -> None:
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                self.take(parse(self._port.urcs.receive_nowait()))
+
+    def take(self, reply: Reply) -> None:
+        match reply:
+            case replies.Ring() | replies.CallerId() | replies.CallReport() | replies.CallEnded():
+                self.emit(self.call.hear(reply, trio.current_time()))
+                self._hint.set()
+            case replies.Tone(digit) if self.call.stat is CallStat.ACTIVE:
+                self.emit([Digit(digit)])
+            case replies.Flow(ready) if self._audio.fd is not None:
+                self.emit([AudioFlow(ready)])
+            case replies.Signal(dbm):
+                self.signal_dbm = dbm
+            case replies.Operator(name):
+                self.identity = dataclasses.replace(self.identity, operator=name)
+            case replies.Registration(network):
+                self._note(network, reply.registered)
+            case replies.Ims(registered):
+                self._note("ims", registered)
+            case replies.Restarted():
+                raise self._port.lose("the module restarted")
+            case replies.SimState(code) if code != "READY":
+                raise self._port.lose(f"the SIM is gone: {code}")
+            case replies.Unreadable():
+                # Half of what could have been a call's news.
+                self._hint.set()
+            case _:
+                pass
+
+    def _note(self, network: str, registered: bool) -> None:
+        if self._networks.get(network) is not registered:
+            self._networks[network] = registered
+            self._survey_due = 0
+            self._hint.set()
+            if self._started:
+                self.emit([])
+
+    # --- questions ---
+
+    async def _watch(self) -> None:
+        while True:
+            with trio.move_on_at(self._look_due()):
+                await self._hint.wait()
+            self._hint = trio.Event()
+            self.emit(self.call.tick(trio.current_time()))
+            await self.look()
+            if self.call.stat is None:
+                if trio.current_time() >= self._survey_due:
+                    await self._survey()
+                await self._settle()
+
+    def _look_due(self) -> float:
+        now = trio.current_time()
+        if self._module.unlisted:
+            return now + LOOK_AGAIN_S
+        if self.call.stat is not None:
+            return self.call.look_due(now)
+        return min(now + IDLE_LOOK_S, self._survey_due)
+
+    async def look(self) -> None:
+        """Asks for the calls, and acts on them. Raises: LineLost."""
+        async with self._looking:
+            reports = await self._module.calls()
+            # What was told before the list is older than the list.
+            self._hear_queued()
+            if reports is None:
+                # A call with sound goes on without a list, as long as nothing says that it is over.
+                goes_on = self.call.stat is CallStat.ACTIVE and not self.call.is_ending
+                if self._module.unlisted >= UNLISTED_LIMIT and not goes_on:
+                    raise self._port.lose("the module does not list its calls")
+                return
+            self.emit(self.call.listed(reports, trio.current_time()))
+            if self.call.over:
+                await self._release()
+            elif self.call.strays:
+                self.strays += 1
+                await self._drop_strays()
+
+    async def _release(self) -> None:
+        """The next call finds the audio as this one found it; only then is the line free."""
+        self._audio.let_go()
+        reported = None
+        if self.call.cause is None:
+            for line in await self._module.attempt("AT+CEER") or ():
+                if isinstance(reply := parse(line), replies.EndReport):
+                    reported = reply.cause
+        await self._audio.off()
+        self.emit(self.call.released(reported))
+
+    async def _drop_strays(self) -> None:
+        log.warning("%s: dropping a call that is not ours", self._name)
+        if self.call.stat is None:
+            await self._module.drop_calls(ringing=False)
+        else:
+            # 22.030 6.5.5.1: a waiting caller hears busy, a call on hold is released.
+            await self._module.attempt("AT+CHLD=0")
+
+    async def _survey(self) -> None:
+        for question in self._module.model.survey:
+            for line in await self._module.attempt(question) or ():
+                self.take(parse(line))
+            if self.call.stat is not None:
+                # Orders are waiting for their turn: the rest after the call.
+                return
+        self._survey_due = trio.current_time() + (SURVEY_S if self._registered else SEARCHING_SURVEY_S)
+
+    async def _settle(self) -> None:
+        """What the network is asked for, once in each registration."""
+        if not self._registered or self._settled:
+            self._settled = self._registered
+            return
+        self._settled = True
+        for command in self._module.model.after_registration:
+            await self._module.attempt(command, tries=1)
