@@ -126,5 +126,6 @@ class Conversation:
 
     def silent_before(self, there: Match) -> bool:
         """Whether the voice server got digital silence, and nothing else, until the words that it found there."""
-        before = self._voice.audio(self.opened).alaw[: max(0, there.delay_samples - REACH_SAMPLES)]
+        earliest = there.delay_samples - there.moved_samples - REACH_SAMPLES
+        before = self._voice.audio(self.opened).alaw[: max(0, earliest)]
         return len(before) > 0 and not before.strip(SILENCE)

@@ -1,10 +1,12 @@
 """What was heard, held against what was said: where it is in there, how well it matches, how late it came.
 
 Sound is 16-bit samples at 8000 Hz, one channel. Lines and buffers may slip a few milliseconds now and then, so speech
-is compared in windows of about a second, each of them aligned on its own near the place of the whole.
+is compared in windows of about a second, each of them aligned on its own near the place of the whole. A window with a
+slip in its middle fits nowhere: it is halved, and halved again, so that a slip costs what it touches and no more.
 """
 
 import wave
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,10 @@ from native import RATE_HZ
 Sound = npt.NDArray[np.int16]
 
 WINDOW_SAMPLES = RATE_HZ
+# The shortest piece of a window: some syllables less would fit anywhere.
+PIECE_SAMPLES = RATE_HZ // 8
+# What fits less than this is halved; what fits more tells its delay to the sample.
+FITS = 0.95
 # How far a window may lie from the place of the whole: 60 ms either way, what an elastic buffer gives or takes.
 REACH_SAMPLES = 480
 # A-law has no zero: its silence, 0xD5, decodes to this.
@@ -27,15 +33,16 @@ PAUSE = 0.01
 
 @dataclass(frozen=True)
 class Match:
-    """`correlation` is the windows' mean, each with the weight of its energy; 0 when there is nothing to compare.
+    """`correlation` is the mean of all pieces, each with the weight of its energy; 0 when there is nothing to compare.
 
-    `moved_samples` is what the delay of one window differs from another's: 0 says that nothing between was lost,
-    doubled or slipped. `gain_db` is heard to said.
+    `worst_window` is that of the worst second. `slips` counts how often the delay changed, and `moved_samples` is how
+    far its extremes lie apart: none says that nothing between was lost or doubled. `gain_db` is heard to said.
     """
 
     delay_samples: int
     correlation: float
     worst_window: float
+    slips: int
     moved_samples: int
     gain_db: float
 
@@ -44,11 +51,11 @@ class Match:
         return ms(self.delay_samples)
 
 
-NOTHING = Match(0, 0.0, 0.0, 0, float("-inf"))
+NOTHING = Match(0, 0.0, 0.0, 0, 0, float("-inf"))
 
 
 @dataclass(frozen=True)
-class _Window:
+class _Piece:
     energy: float
     delay_samples: int
     correlation: float
@@ -67,18 +74,28 @@ def align(sent: Sound, heard: Sound) -> Match:
     """Finds all of `sent` in `heard`, which may begin before or after it. A negative delay: heard began later."""
     if not sent.any() or not heard.any():
         return NOTHING
-    delay = _place(sent, heard)
-    windows = [_look(part, start, heard, delay) for start, part in _windows(sent)]
-    energy = sum(window.energy for window in windows)
-    spoken = [window for window in windows if window.energy >= PAUSE * energy / len(windows)]
-    gain = sum(window.energy * window.gain for window in spoken) / energy
+    place = _place(sent, heard)
+    windows = [_look(part, start, heard, place) for start, part in _windows(sent)]
+    pieces = [piece for window in windows for piece in window]
+    energy = _energy(pieces)
+    delays = [piece.delay_samples for piece in pieces if piece.correlation >= FITS] or [place]
+    gain = sum(piece.energy * piece.gain for piece in pieces) / energy
     return Match(
-        delay_samples=max(spoken, key=lambda window: window.energy).delay_samples,
-        correlation=sum(window.energy * window.correlation for window in windows) / energy,
-        worst_window=min(window.correlation for window in spoken),
-        moved_samples=max(w.delay_samples for w in spoken) - min(w.delay_samples for w in spoken),
+        delay_samples=Counter(delays).most_common(1)[0][0],
+        correlation=_mean(pieces),
+        worst_window=min(_mean(window) for window in windows if _energy(window) >= PAUSE * energy / len(windows)),
+        slips=sum(before != after for before, after in pairwise(delays)),
+        moved_samples=max(delays) - min(delays),
         gain_db=float(20 * np.log10(gain)) if gain > 0 else float("-inf"),
     )
+
+
+def _energy(pieces: list[_Piece]) -> float:
+    return sum(piece.energy for piece in pieces)
+
+
+def _mean(pieces: list[_Piece]) -> float:
+    return sum(piece.energy * piece.correlation for piece in pieces) / _energy(pieces)
 
 
 def _place(sent: Sound, heard: Sound) -> int:
@@ -94,10 +111,19 @@ def _windows(sent: Sound) -> list[tuple[int, Sound]]:
     return [(int(start), sent[start:end]) for start, end in pairwise(edges)]
 
 
-def _look(part: Sound, start: int, heard: Sound, delay: int) -> _Window:
-    """The best place of a window within reach of where the whole says it should be."""
+def _look(part: Sound, start: int, heard: Sound, place: int) -> list[_Piece]:
+    """A window in one piece if it fits so, else in as many as it takes."""
+    piece = _fit(part, start, heard, place)
+    half = len(part) // 2
+    if piece.correlation >= FITS or piece.energy == 0 or half < PIECE_SAMPLES:
+        return [piece]
+    return _look(part[:half], start, heard, place) + _look(part[half:], start + half, heard, place)
+
+
+def _fit(part: Sound, start: int, heard: Sound, place: int) -> _Piece:
+    """Where it fits best, within reach of where the whole says it should be."""
     said = part.astype(float)
-    around = _cut(heard, start + delay - REACH_SAMPLES, len(part) + 2 * REACH_SAMPLES)
+    around = _cut(heard, start + place - REACH_SAMPLES, len(part) + 2 * REACH_SAMPLES)
     products = np.correlate(around, said, "valid")
     sums = np.concatenate(([0.0], np.cumsum(around**2)))
     energies = sums[len(said) :] - sums[: -len(said)]
@@ -105,9 +131,9 @@ def _look(part: Sound, start: int, heard: Sound, delay: int) -> _Window:
     scale = np.sqrt(energies * energy)
     correlations = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
     best = int(np.argmax(correlations))
-    return _Window(
+    return _Piece(
         energy=energy,
-        delay_samples=delay + best - REACH_SAMPLES,
+        delay_samples=place + best - REACH_SAMPLES,
         correlation=float(correlations[best]),
         gain=float(products[best]) / energy if energy else 0.0,
     )

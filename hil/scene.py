@@ -91,7 +91,7 @@ class Scene:
 
 
 def likeness(match: Match) -> str:
-    slipped = f", moved by {ms(match.moved_samples):.0f} ms" if match.moved_samples else ""
+    slipped = f", {match.slips} slips within {ms(match.moved_samples):.0f} ms" if match.slips else ""
     return f"{match.correlation:.4f} (worst second {match.worst_window:.4f}{slipped})"
 
 
