@@ -1,0 +1,245 @@
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.evidence import END_DOUBTED_AFTER_S, MISSES, NUMBER_WAIT_S, PROGRESS, OneCall
+from drivers.line import Alerting, Answered, Incoming, LineEvent, Released
+from drivers.replies import CallEnded, CallerId, CallReport, CallStat, Reply, Ring
+
+S = CallStat
+ORDER = (S.DIALING, S.ALERTING, S.ACTIVE)
+
+
+def theirs(stat: CallStat, number: str | None = "+33783484044", index: int = 1) -> CallReport:
+    return CallReport(index, False, stat, True, number)
+
+
+def ours(stat: CallStat) -> CallReport:
+    return CallReport(1, True, stat, True, "+33783484044")
+
+
+def call_in(stat: CallStat, *, outgoing: bool) -> OneCall:
+    call = OneCall()
+    if outgoing:
+        call.dialing()
+        call.hear(ours(stat), 0)
+    else:
+        call.hear(theirs(S.INCOMING), 0)
+        call.hear(theirs(stat), 0)
+    assert call.stat is stat
+    return call
+
+
+@pytest.mark.parametrize(
+    ("first", "known"),
+    [
+        (Ring(voice=True), False),
+        (CallerId("+33783484044"), True),
+        (CallerId(None), True),
+        (theirs(S.INCOMING), True),
+        (theirs(S.INCOMING, None), False),
+    ],
+)
+def test_any_evidence_opens_one_call_at_once_if_the_number_is_known_or_withheld(first: Reply, known: bool) -> None:
+    call = OneCall()
+    told = call.hear(first, 10)
+    assert len(told) == known
+    for more in (Ring(voice=True), CallerId("+33783484044"), theirs(S.INCOMING), theirs(S.INCOMING, None)):
+        told += call.hear(more, 10)
+    told += call.listed([theirs(S.INCOMING)], 10)
+    told += call.tick(11)
+    assert len(told) == 1
+    assert isinstance(told[0], Incoming)
+    assert call.repairs == 0
+
+
+def test_a_number_that_does_not_come_is_waited_for_so_long_and_no_longer() -> None:
+    call = OneCall()
+    assert call.hear(Ring(voice=True), 10) == []
+    assert call.number_due == 10 + NUMBER_WAIT_S
+    assert call.look_due(10) == call.number_due
+    assert call.tick(10.1) == []
+    assert call.tick(call.number_due) == [Incoming(None)]
+    assert call.hear(CallerId("+33783484044"), 11) == []
+
+
+def test_a_number_that_only_the_list_has_is_told() -> None:
+    call = OneCall()
+    call.hear(Ring(voice=True), 10)
+    assert call.listed([theirs(S.INCOMING)], 10.1) == [Incoming("+33783484044")]
+    assert call.repairs == 0
+
+
+def test_a_ring_that_was_over_before_anybody_looked_was_no_call() -> None:
+    call = OneCall()
+    call.hear(Ring(voice=True), 10)
+    assert call.listed([], 10.1) == []
+    assert call.stat is None
+    assert call.tick(20) == []
+
+
+def test_a_call_that_nobody_told_of_is_opened_by_the_list_and_counted() -> None:
+    call = OneCall()
+    assert call.listed([theirs(S.INCOMING)], 0) == [Incoming("+33783484044")]
+    assert call.repairs == 1
+
+
+@pytest.mark.parametrize("stat", PROGRESS)
+@pytest.mark.parametrize("seen", CallStat)
+def test_every_state_seen_as_every_other_tells_what_the_table_says_and_nothing_else(
+    stat: CallStat, seen: CallStat
+) -> None:
+    for outgoing in (True, False):
+        if (outgoing and stat is S.INCOMING) or (not outgoing and stat in (S.DIALING, S.ALERTING)):
+            continue
+        report = ours(seen) if outgoing else theirs(seen)
+        expected = PROGRESS[stat].get(S.ACTIVE if seen is S.HELD else seen)
+        assert call_in(stat, outgoing=outgoing).hear(report, 1) == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("news", [CallEnded(None), CallEnded(17), theirs(S.RELEASED)])
+def test_an_end_is_believed_when_the_list_has_no_call_and_told_once(news: Reply) -> None:
+    call = call_in(S.ACTIVE, outgoing=False)
+    assert call.hear(news, 1) == []
+    assert call.listed([theirs(S.ACTIVE)], 1.1) == []
+    assert not call.over
+    assert call.listed([], 1.4) == []
+    assert call.over
+    assert call.released(None) == [Released(17 if news == CallEnded(17) else 16)]
+    assert call.released(None) == []
+    assert call.repairs == 0
+
+
+def test_an_end_that_the_list_denies_is_forgotten() -> None:
+    call = call_in(S.ALERTING, outgoing=True)
+    call.hear(CallEnded(19), 1)
+    call.listed([ours(S.ALERTING)], 1 + END_DOUBTED_AFTER_S / 2)
+    assert call.is_ending
+    call.listed([ours(S.ALERTING)], 1.1 + END_DOUBTED_AFTER_S)
+    assert not call.is_ending
+    assert call.cause is None
+
+
+def test_a_call_that_vanished_without_news_is_over_after_two_lists_and_counted() -> None:
+    call = call_in(S.ACTIVE, outgoing=True)
+    call.listed([ours(S.ACTIVE)], 0.5)
+    for miss in range(MISSES):
+        assert not call.over
+        call.listed([], 1.0 + miss)
+    assert call.over
+    assert call.repairs == 1
+
+
+@pytest.mark.parametrize(
+    ("stat", "outgoing", "cause"),
+    [(S.INCOMING, False, 21), (S.ACTIVE, False, 16), (S.DIALING, True, 16), (S.ACTIVE, True, 16)],
+)
+def test_what_we_hang_up_has_our_cause(stat: CallStat, outgoing: bool, cause: int) -> None:
+    call = call_in(stat, outgoing=outgoing)
+    call.hanging_up(1)
+    call.hear(CallEnded(None), 1.1)
+    call.listed([], 1.2)
+    assert call.released(31) == [Released(cause)]
+
+
+def test_the_device_s_own_reason_counts_when_news_gave_none() -> None:
+    for stat, reported, cause in [(S.ACTIVE, 41, 41), (S.ACTIVE, None, 16), (S.ALERTING, None, 127)]:
+        call = call_in(stat, outgoing=True)
+        call.hear(CallEnded(None), 1)
+        call.listed([], 1.1)
+        assert call.released(reported) == [Released(cause)]
+
+
+def test_a_new_call_after_one_whose_end_was_lost_is_told_apart() -> None:
+    call = call_in(S.ACTIVE, outgoing=False)
+    assert call.hear(theirs(S.INCOMING, "+33612345678"), 1) == []
+    call.listed([theirs(S.INCOMING, "+33612345678")], 1.1)
+    call.listed([theirs(S.INCOMING, "+33612345678")], 1.4)
+    assert call.over
+    assert call.released(None) == [Released(16)]
+    assert call.listed([theirs(S.INCOMING, "+33612345678")], 1.5) == [Incoming("+33612345678")]
+
+
+def test_second_calls_and_calls_of_others_are_strays_and_data_is_not() -> None:
+    call = call_in(S.ACTIVE, outgoing=False)
+    waiting = theirs(S.WAITING, "+33612345678", 2)
+    data = CallReport(3, True, S.ACTIVE, False, None)
+    call.listed([theirs(S.ACTIVE), waiting, data], 1)
+    assert call.strays == (waiting,)
+    idle = OneCall()
+    idle.listed([ours(S.ALERTING), data], 1)
+    assert idle.strays == (ours(S.ALERTING),)
+    assert idle.stat is None
+    idle.listed([data], 1)
+    assert idle.strays == ()
+
+
+def test_an_order_that_was_refused_leaves_no_call_and_takes_none_away() -> None:
+    call = OneCall()
+    call.dialing()
+    call.withdrawn()
+    assert call.stat is None
+    call.hear(theirs(S.INCOMING), 0)
+    call.withdrawn()
+    assert call.stat is S.INCOMING
+
+
+REPORTS = st.builds(
+    CallReport,
+    st.integers(1, 2),
+    st.booleans(),
+    st.sampled_from(CallStat),
+    st.booleans(),
+    st.sampled_from([None, "+33783484044"]),
+)
+STEPS = st.one_of(
+    st.builds(Ring, st.booleans()),
+    st.builds(CallerId, st.sampled_from([None, "+33783484044"])),
+    REPORTS,
+    st.builds(CallEnded, st.sampled_from([None, 17, 19])),
+    st.lists(REPORTS, max_size=3),
+    st.sampled_from(["dial", "refused", "hang up", "time"]),
+)
+LETTERS = {Incoming: "I", Alerting: "L", Answered: "A", Released: "R"}
+
+
+@settings(max_examples=400)
+@given(st.lists(STEPS, max_size=30))
+def test_whatever_the_evidence_events_make_sense_and_every_call_ends_once(steps: list[object]) -> None:
+    call, now, story = OneCall(), 0.0, ""
+
+    def tell(events: list[LineEvent]) -> None:
+        nonlocal story
+        story += "".join(LETTERS[type(event)] for event in events)
+
+    def listed(reports: list[CallReport]) -> None:
+        tell(call.listed(reports, now))
+        if call.over:
+            tell(call.released(None))
+
+    for step in steps:
+        now += 0.2
+        match step:
+            case "dial" if call.stat is None:
+                call.dialing()
+                story += "D"
+            case "refused" if story.endswith("D"):
+                call.withdrawn()
+                story += "X"
+            case "hang up":
+                call.hanging_up(now)
+            case "time":
+                now += 4
+                tell(call.tick(now))
+            case list():
+                listed(step)
+            case str():
+                pass
+            case _:
+                tell(call.hear(step, now))  # type: ignore[arg-type]
+    for _ in range(MISSES):
+        listed([])
+    assert call.stat is None
+    assert re.fullmatch(r"(IA?R|DL?A?R|DX)*", story), story
