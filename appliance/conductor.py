@@ -52,6 +52,7 @@ OUR_CAUSE = {
     Reason.LINE_LOST: 27,
     Reason.ANSWER_FAILED: 41,
     Reason.SHUTDOWN: 41,
+    Reason.RESTART: 41,
     Reason.REFUSED: 127,
 }
 # A call that our own line could not even begin: it is busy, or has no network.

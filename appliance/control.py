@@ -163,6 +163,7 @@ class Control:
                 else:
                     await self._store.recording_dropped(wav)
                 await trio.to_thread.run_sync(partial(wav.unlink, missing_ok=True))
+                log.info("recorded", call=wav.stem)
             except (RecordingError, OSError) as exc:
                 log.error("recording not encoded", error=str(exc))
 
