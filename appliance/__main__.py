@@ -19,7 +19,13 @@ from appliance.store import open_store
 from drivers.models import MODELS
 from hil.cli import bench
 
-commands = typer.Typer(help="SIM cards as programmable voice lines.", no_args_is_help=True, add_completion=False)
+commands = typer.Typer(
+    help="SIM cards as programmable voice lines.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A plain traceback is for logs, and shows no values: there are keys among them.
+    pretty_exceptions_enable=False,
+)
 tokens = typer.Typer(help="Keys for the API.", no_args_is_help=True)
 commands.add_typer(tokens, name="token")
 commands.add_typer(bench, name="bench")
