@@ -1,0 +1,388 @@
+"""The whole service between a simulated network and a customer, each as its users have it.
+
+    async with open_rig(tmp_path) as rig:
+        await rig.start()
+        call = rig.phone.dial(rig.number)
+        await call.answered()
+        voice = await rig.voice.connection()
+        ...
+
+The bench runs in the test, with sound in real time on ptys; the service is the command in a process of its own, over
+and over where a test wants it; webhooks come to a server of the standard library, streams to one of `websockets`.
+Whatever is waited for is an event of one of them.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from array import array
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from appliance.contracts.sfvopi import App, Link
+from appliance.store import open_store
+from hil.bench import Bench, BenchLine, Line
+from hil.customer import Inbox
+from hil.listening import align, sound
+from hil.subscriber import Subscriber
+from tests.conftest import VoiceServer
+from tests.conftest import _serve_voice as serve_voice
+
+COMMAND = Path(sys.executable).with_name("branchline")
+API = "/superfone/sfvopi"
+SECRET = "whsec_0123456789abcdef0123456789"
+KEY = "sfv_key_of_the_rig"
+PHONE = "+33783484044"
+# Against a test that would hang; nothing is measured with it.
+PATIENCE_S = 30
+BORN = datetime(2026, 2, 2, tzinfo=UTC)
+
+
+def speech(seconds: float, seed: int) -> bytes:
+    """16-bit samples at 8000 Hz: no two parts are alike, none is silent, and most is below 2 kHz, as codecs want it."""
+    chance = random.Random(seed)
+    steps = [chance.randint(-3000, 3000) for _ in range(int(8000 * seconds) + 3)]
+    return array("h", map(sum, zip(steps, steps[1:], steps[2:], steps[3:]))).tobytes()
+
+
+def likeness(said: bytes, heard: bytes) -> float:
+    """1: all that was said is in what was heard."""
+    return align(sound(said), sound(heard)).correlation
+
+
+# --- the customer ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a webhook's receiver answers; nothing at all when `silent`."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class Post:
+    """One webhook, as it came."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Customer:
+    """Receives webhooks: answers each path as `replies` says (asked on another thread), and keeps all that came."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox[Post]()
+        self.replies: dict[str, Reply | Callable[[], Reply]] = {}
+        self.url = ""
+
+    def posts(self, path: str) -> list[Post]:
+        return [post for post in self.inbox.all if post.path == path]
+
+    async def post(self, path: str, wanted: Callable[[Any], bool] = lambda _: True) -> Post:
+        """The first one that came or comes, by its JSON."""
+        return await self.inbox.get(
+            f"a webhook at {path}", lambda post: post.path == path and wanted(post.json), within_s=PATIENCE_S
+        )
+
+    async def event(self, type_: str) -> dict[str, Any]:
+        post = await self.post("/events", lambda event: event["type"] == type_)
+        assert is_signed(post)
+        event: dict[str, Any] = post.json
+        return event
+
+    @property
+    def events(self) -> list[str]:
+        """The types of all that came, each once, in the order of their ids."""
+        return [type_ for _, type_ in sorted({(post.json["id"], post.json["type"]) for post in self.posts("/events")})]
+
+
+def is_signed(post: Post) -> bool:
+    """As a receiver verifies it (PhoneVoice 8)."""
+    t, v1 = (element.partition("=")[2] for element in post.headers["phonevoice-signature"].split(","))
+    return v1 == hmac.new(SECRET.encode(), t.encode() + b"." + post.body, hashlib.sha256).hexdigest()
+
+
+@asynccontextmanager
+async def open_customer() -> AsyncIterator[Customer]:
+    customer = Customer()
+    token = trio.lowlevel.current_trio_token()
+    over = threading.Event()
+
+    class Receiver(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            token.run_sync_soon(customer.inbox.put, Post(self.path, headers, body))
+            reply = customer.replies.get(self.path, Reply())
+            reply = reply if isinstance(reply, Reply) else reply()
+            if reply.silent:
+                over.wait()
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def handle(self) -> None:
+            # The box may go at any moment, and come back.
+            try:
+                super().handle()
+            except OSError:
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.daemon_threads = True
+        customer.url = f"http://127.0.0.1:{server.server_port}"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, server.serve_forever, 0.02)
+            try:
+                yield customer
+            finally:
+                over.set()
+                server.shutdown()
+
+
+# --- the service ----------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """One life of the service's process, by its log."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.log = Inbox[dict[str, Any]]()
+        self.url = ""
+        self.over = trio.Event()
+
+    async def read_log(self) -> None:
+        assert self.process.stderr is not None
+        unread = b""
+        async for data in self.process.stderr:
+            *lines, unread = (unread + data).split(b"\n")
+            for line in lines:
+                self.log.put(_log_line(line))
+        await self.process.wait()
+        self.over.set()
+
+    async def logged(self, event: str, **facts: object) -> dict[str, Any]:
+        """The first such line, whether it came already or comes."""
+        wanted = {"event": event, **facts}
+        return await self.log.get(
+            f"in the log {wanted}", lambda line: wanted.items() <= line.items(), within_s=PATIENCE_S
+        )
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.log.all if line["event"] == event]
+
+    @property
+    def faults(self) -> list[str]:
+        """What it says of its own failing; a traceback in pieces."""
+        return [line["event"] for line in self.log.all if line["level"] in ("error", "critical", "not JSON")]
+
+    async def ended(self) -> int:
+        """Its exit status, once all that it said is read."""
+        with trio.fail_after(PATIENCE_S):
+            await self.over.wait()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def stop(self) -> int:
+        self.send(signal.SIGTERM)
+        return await self.ended()
+
+
+def _log_line(text: bytes) -> dict[str, Any]:
+    try:
+        line: dict[str, Any] = json.loads(text)
+        return line
+    except ValueError:
+        return {"event": text.decode(errors="replace"), "level": "not JSON"}
+
+
+CONFIG = """\
+[service]
+data_dir = "{data}"
+listen = "127.0.0.1:0"
+
+[[webhooks]]
+url = "{events}"
+secret = "{secret}"
+
+[lab]
+allow_loopback = true
+"""
+
+LINE = """
+[[lines]]
+name = "{line.name}"
+model = "{line.model}"
+number = "{line.number}"
+at = "{line.at_path}"
+pcm = "{line.pcm_path}"
+"""
+
+
+class Rig:
+    def __init__(
+        self, directory: Path, bench: Bench, customer: Customer, voice: VoiceServer, nursery: trio.Nursery
+    ) -> None:
+        self.bench = bench
+        self.customer = customer
+        self.voice = voice
+        self.phone: Subscriber = bench.subscriber(PHONE)
+        self.data = directory / "data"
+        self.config = directory / "branchline.toml"
+        text = CONFIG.format(data=self.data, events=customer.url + "/events", secret=SECRET)
+        self.config.write_text(text + "".join(LINE.format(line=line) for line in bench.lines))
+        self._nursery = nursery
+
+    @property
+    def line(self) -> Line:
+        return self.bench.lines[0]
+
+    @property
+    def number(self) -> str:
+        return self.line.number
+
+    def stream(self, **fields: object) -> Reply:
+        """An answer webhook's reply that sends the call to the voice server."""
+        return Reply(body=json.dumps({"stream": {"url": self.voice.url, **fields}}).encode())
+
+    async def furnish(self, *, linked: bool) -> None:
+        """A key, and an app with every line's number if `linked`; the service need not be there."""
+        self.data.mkdir()
+        self.customer.replies["/answer"] = self.stream()
+        url = self.customer.url
+        async with open_store(self.data / "branchline.db") as store:
+            await store.add_key(hashlib.sha256(KEY.encode()).hexdigest(), name="rig", at=BORN)
+            app = App(
+                app_id="sfv_app_000000000001",
+                name="rig",
+                answer_url=f"{url}/answer",
+                answer_method="POST",
+                hangup_url=f"{url}/hangup",
+                hangup_method="POST",
+                fallback_answer_url=None,
+                fallback_answer_method="POST",
+                status="ACTIVE",
+                created_at="2026-02-02T00:00:00.000Z",
+            )
+            await store.save_app(app)
+            for line in self.bench.lines if linked else ():
+                await store.link(Link(app.app_id, line.number, app.created_at))
+
+    async def start(self, **environment: str) -> Run:
+        """Returns when the service listens and its lines are ready for calls."""
+        run = await self.launch(**environment)
+        for line in self.bench.lines:
+            await run.logged(f"{line.name}: idle")
+        return run
+
+    async def launch(self, **environment: str) -> Run:
+        """Returns when the service listens."""
+        process = await trio.lowlevel.open_process(
+            [COMMAND, "run", "--config", self.config],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=os.environ | environment,
+        )
+        run = Run(process)
+        self._nursery.start_soon(self._attend, run)
+        run.url = (await run.logged("ready"))["listen"][0]
+        return run
+
+    async def _attend(self, run: Run) -> None:
+        try:
+            await run.read_log()
+        finally:
+            run.process.kill()
+            with trio.CancelScope(shield=True):
+                await run.process.wait()
+
+    # --- what it did ---
+
+    def rows(self, query: str, *values: object) -> list[Any]:
+        with closing(sqlite3.connect(self.data / "branchline.db")) as connection:
+            return connection.execute(query, values).fetchall()
+
+    @property
+    def recordings(self) -> Sequence[Path]:
+        return sorted((self.data / "recordings").iterdir())
+
+
+class Client:
+    """A customer's program, over HTTP."""
+
+    def __init__(self, run: Run, key: str | None = KEY) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=run.url, headers={"X-API-Key": key} if key else {}, timeout=PATIENCE_S, trust_env=False
+        )
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        response = await self._http.request(method, path, content=content)
+        return response.status_code, response.json()
+
+    async def place(self, rig: Rig, to: str, **fields: object) -> str:
+        """A call from the first line; its request_uuid."""
+        url = rig.customer.url
+        order = {"from": rig.number, "to": to, "answer_url": f"{url}/answer", "hangup_url": f"{url}/hangup", **fields}
+        status, answer = await self.request("POST", f"{API}/calls", order)
+        assert (status, answer["data"]["status"]) == (200, "queued")
+        uuid: str = answer["data"]["request_uuid"]
+        return uuid
+
+
+@asynccontextmanager
+async def open_rig(directory: Path, *, lines: int = 1, linked: bool = True) -> AsyncIterator[Rig]:
+    """Everything but the service, which is the test's to start: a bench with so many lines, a customer, an app."""
+    plans = [BenchLine(f"line{index}", f"+3370000000{index}") for index in range(1, lines + 1)]
+    async with (
+        Bench(plans, directory=directory) as bench,
+        open_customer() as customer,
+        serve_voice() as voice,
+        trio.open_nursery() as nursery,
+    ):
+        rig = Rig(directory, bench, customer, voice, nursery)
+        await rig.furnish(linked=linked)
+        yield rig
+        nursery.cancel_scope.cancel()
