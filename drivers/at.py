@@ -155,7 +155,8 @@ class Dialogue:
     def _is_answer(self, text: str) -> bool:
         name, colon, _ = text.partition(":")
         if not colon or name not in self._names:
-            return bool(self._names & _BARE) and not text.startswith(("+", "^", *self._urcs))
+            plain = text.isascii() and text.isprintable()
+            return plain and bool(self._names & _BARE) and not text.startswith(("+", "^", *self._urcs))
         if not text.startswith(self._urcs) or name == "+CLCC":
             return True
         # Told unasked as well: only a question has it for an answer, and has one line of it.

@@ -153,6 +153,10 @@ class Port:
                     exchange.over.set()
                 case Urc(text), _ if text.startswith(self._prefixes):
                     self._tell(text)
+                case Urc("OK" | "ERROR"), exchange if exchange is None or exchange.final is not None:
+                    # A result too many: one before it was not what it was taken for.
+                    self._in_step = False
+                    self.counters.noise += 1
                 case _:
                     # A prompt too: nothing of ours asks for one, and the command behind it runs into its limit.
                     self.counters.noise += 1

@@ -151,6 +151,15 @@ async def test_a_module_that_stays_silent_is_lost_in_about_ten_seconds(
             await port.command("AT+CSQ")
 
 
+async def test_a_result_too_many_puts_the_port_in_step_before_the_next_command(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with port_to(lambda c: b"\r\nOK\r\n" + ANSWERS[PROBES[2]] if c == "AT+CREG?" else polite(c)) as (port, _):
+        assert await port.command("AT+CREG?") == []
+        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
+        assert port.counters.resyncs == 2
+
+
 async def test_a_cancelled_command_is_heard_out(autojump_clock: trio.testing.MockClock) -> None:
     async with port_to(lambda c: None if c == "AT+SLOW" else polite(c)) as (port, device), trio.open_nursery() as n:
         with trio.move_on_after(1):
