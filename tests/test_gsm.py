@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -23,11 +24,13 @@ from drivers.line import (
     StateChanged,
 )
 from drivers.models import MODELS
+from drivers.port import close_tty, open_tty
 from hil.board import Profile
 from hil.ec25 import Ec25
 from hil.modem import Modem
 from hil.network import Cause, Network
 from hil.subscriber import Subscriber
+from hil.tty import Pty
 
 EC25 = MODELS["ec25"]
 # Hours pass in an instant: nothing here waits for anything but time and itself.
@@ -147,7 +150,8 @@ async def test_a_line_comes_up_and_knows_who_it_is(rig: Rig, autojump_clock: Clo
         assert line.signal_dbm == -65
         assert line.audio is None
         await trio.sleep(1)
-        assert "AT+CCWA=0,0,1" in rig.wire.take()
+        assert {*EC25.set_up, *EC25.survey, *EC25.after_registration} <= set(rig.wire.take())
+        assert rig.modem.ec25.module.pcm_mode is None
         rig.modem.set_signal(10)
         await trio.sleep(0.1)
         assert line.signal_dbm == -93
@@ -742,6 +746,146 @@ async def test_a_module_that_restarts_by_itself_is_lost_as_its_settings_are(rig:
         rig.modem.inject(b"\r\nRDY\r\n")
         with pytest.raises(LineLost, match="restarted"):
             await events(line, 1)
+
+
+async def test_a_line_whose_service_is_cancelled_in_a_call_hangs_up(rig: Rig, autojump_clock: Clock) -> None:
+    rig.phone()
+    with trio.CancelScope() as service:
+        async with rig.idle_line() as line:
+            await line.dial(THEIRS)
+            assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
+            service.cancel()
+            await trio.sleep_forever()
+    assert rig.modem.calls == []
+    assert rig.modem.ec25.module.pcm_mode is None
+
+
+async def test_an_order_while_somebody_rings_is_refused_and_the_caller_goes_on(rig: Rig, autojump_clock: Clock) -> None:
+    async with rig.idle_line() as line:
+        rig.phone().dial(OURS)
+        assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
+        with pytest.raises(CommandError, match="the line is in use"):
+            await line.dial("+33612345678")
+        await line.answer()
+        assert await events(line, 1) == [Answered()]
+
+
+async def test_whoever_calls_at_the_moment_that_we_dial_one_call_wins_and_both_are_told(
+    rig: Rig, autojump_clock: Clock
+) -> None:
+    phone = rig.phone()
+    other = Subscriber("+33612345678", rig.network, rig.nursery, behaviour="answer")
+    for delay_s in (0, 0.05, 0.15, 0.25, 0.35, 0.45):
+        async with rig.idle_line() as line:
+            rig.modem.ec25.faults.delay_s = 0.1
+            async with trio.open_nursery() as nursery:
+
+                async def ring(delay_s: float = delay_s) -> None:
+                    await trio.sleep(delay_s)
+                    phone.dial(OURS)
+
+                nursery.start_soon(ring)
+                with suppress(CommandError):
+                    await line.dial(other.number)
+            await trio.sleep(5)
+            assert len(rig.modem.calls) == 1
+            rig.modem.ec25.faults.delay_s = 0
+            await line.hang_up()
+            told = await events(line, 3)
+            while not isinstance(told[-2], Released):
+                told += await events(line, 1)
+            assert [type(e) for e in told if isinstance(e, Incoming | Answered | Released)] in (
+                [Incoming, Released],
+                [Answered, Released],
+            )
+            assert line.state is LineState.IDLE
+
+
+class Meddler(Wire):
+    """Has the module say something between one command of many and its answer."""
+
+    def __init__(self, wire: Wire, modem: Modem, place: int, news: bytes) -> None:
+        super().__init__(wire)
+        self._modem, self._place, self._news = modem, place, news
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._place == 0:
+            self._modem.ec25.faults.before_answer = self._news
+        self._place -= 1
+        await super().send_all(data)
+
+    @property
+    def done(self) -> bool:
+        return self._place < 0
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        b"\r\nRING\r\n",
+        b"\r\nNO CARRIER\r\n",
+        b'\r\n+CREG: 1,"1A2B","01C3D4E5",7\r\n',
+        b"\r\n+QPCMV: 0\r\n",
+        b"\r\n> ",
+        b"\xff\x00\r\n",
+    ],
+)
+async def test_news_before_any_answer_of_the_bring_up_disturbs_nothing(
+    news: bytes, rig: Rig, autojump_clock: Clock
+) -> None:
+    place, wire = 0, rig.wire
+    while True:
+        rig.wire = meddler = Meddler(wire, rig.modem, place, news)
+        async with rig.line() as line:
+            if not meddler.done:
+                break
+            assert await events(line, 1) == [IDLE]
+            assert line.identity.imei == "867698040000018"
+            await quiet(line, 5)
+        # The same module is opened again on the same port.
+        wire.aclose = trio.lowlevel.checkpoint  # type: ignore[method-assign]
+        place += 1
+    assert place > 25
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["+CMEE", "+CFUN", "+CPIN", "+QURCCFG", "+QINDCFG", "^DSCI", "+CLIP", "+CGMM", "+CGSN", "+QCCID", "+CSQ", "+QCFG"],
+)
+async def test_a_command_of_the_bring_up_that_hangs_costs_time_or_is_told(
+    name: str, rig: Rig, autojump_clock: Clock
+) -> None:
+    rig.modem.ec25.faults.hung.add(name)
+    if name == "+CPIN":
+        assert await why_not(rig) == "the SIM is not ready: no answer"
+        return
+    async with rig.line() as line:
+        assert await events(line, 1) == [IDLE]
+        rig.phone().dial(OURS)
+        assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
+
+
+async def test_a_line_on_real_ttys_rings_answers_and_is_unplugged(tmp_path: Path, nursery: trio.Nursery) -> None:
+    network = Network()
+    modem = Modem(Ec25(Profile(OURS)), network)
+    with Pty(tmp_path / "at") as at, Pty(tmp_path / "pcm") as pcm:
+        nursery.start_soon(modem.serve_at, trio.lowlevel.FdStream(os.dup(at.master)))
+        os.write(pcm.master, b"stale")
+        with trio.fail_after(20):
+            async with open_gsm("office", EC25, at_path=str(at.link), pcm_path=str(pcm.link)) as line:
+                assert await events(line, 1) == [IDLE]
+                Subscriber(THEIRS, network, nursery).dial(OURS)
+                assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
+                await line.answer()
+                assert line.audio is not None
+                with pytest.raises(BlockingIOError):
+                    os.read(line.audio.fd, 100)
+                with pytest.raises(LineLost, match="pcm: in use by another program"):
+                    await open_tty(str(pcm.link))
+                assert await events(line, 1) == [Answered()]
+                await line.hang_up()
+                assert await events(line, 2) == [Released(16), IDLE]
+                close_tty(await open_tty(str(pcm.link)))
 
 
 async def test_a_missing_tty_is_told_in_plain_words(tmp_path: object) -> None:
