@@ -101,8 +101,17 @@ class Box:
         return None, time.monotonic() - began
 
     @property
+    def started(self) -> bool:
+        return self._process is not None
+
+    @property
+    def status(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    @property
     def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self.started and self.status is None
 
     def remains(self) -> bool:
         """Whether any process of its session still runs."""
@@ -129,8 +138,8 @@ class Box:
         states: object = "no answer from /healthz"
         with trio.move_on_after(within_s):
             while True:
-                if self._process is not None and self._process.poll() is not None:
-                    raise Missing(f"the service ended with status {self._process.returncode}: {self.last_words()}")
+                if not self.running:
+                    raise Missing(f"the service ended with status {self.status}; {self.last_words()}")
                 try:
                     lines = (await self.health())["lines"]
                     states = [line["state"] for line in lines]

@@ -165,6 +165,9 @@ class Told:
     kind: str
     what: dict[str, Any]
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.what}"
+
     @property
     def message(self) -> dict[str, Any]:
         """What the box sent; for `received`."""

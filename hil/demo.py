@@ -24,7 +24,7 @@ from rich.console import Console
 from hil import control
 from hil.bench import Bench, BenchLine
 from hil.box import COMMAND, Box
-from hil.customer import ANSWER, EVENTS, VoiceServer, open_webhooks
+from hil.customer import ANSWER, EVENTS, Missing, VoiceServer, open_webhooks
 from hil.listening import Sound, at_peak, read_wav
 from hil.proofs import SECRET, STOPPED, TITLES, prove_all
 from hil.report import Report
@@ -93,12 +93,14 @@ async def demonstrate(report: Report, console: Console, directory: Path, *, keep
                 text = TO_TRY.format(command=COMMAND, answer_url=webhooks.url + ANSWER, **addresses, **numbers)
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
                 await trio.sleep_forever()
-        if box.running:
+        if box.started:
             await _stop(report, bench, box, stack, directory)
 
 
 async def _stop(report: Report, bench: Bench, box: Box, stack: AsyncExitStack, directory: Path) -> None:
     with report.chapter(), report.proof(STOPPED) as proof:
+        if not box.running:
+            raise Missing(f"expected the service to run still; it ended with status {box.status}; {box.last_words()}")
         try:
             media = (await box.health())["media"]
             proof.figure(f"media clock: {media['ticks']} ticks, {media['skipped']} skipped")

@@ -74,7 +74,7 @@ async def _pressed(scene: Scene, talk: Conversation) -> None:
         keys = "".join(str(event.message.get("dtmf", {}).get("digit")) for event in told)
         proof.expect(keys == KEYS, f"{KEYS} in this order, each once", keys or "no dtmf message")
         late_s = [event.at - pressed for event, pressed in zip(told, pressed_at, strict=False)]
-        proof.figure(f"{keys}, told at most {in_ms(max(late_s, default=0))} after the press began")
+        proof.figure(f"{keys or 'none'}, told at most {in_ms(max(late_s, default=0))} after the press began")
 
 
 async def _cleared(scene: Scene, talk: Conversation) -> None:
