@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -53,12 +54,20 @@ def run(names: set[str], console: Console, *, quick: bool) -> tuple[list[Figure]
                 console.print(f"{figure.name}: {figure.value:.3g} {figure.terms.unit}", highlight=False)
         # Whatever hinders one suite, the others have their figures all the same.
         except Exception as exc:
-            console.print_exception()
+            cause = _first(exc)
+            traceback.print_exception(cause)
             done = {figure.name for figure in figures}
-            unmeasured |= {name: f"{type(exc).__name__}: {exc}" for name in TERMS if name in wanted - done}
+            unmeasured |= {name: f"{type(cause).__name__}: {cause}" for name in TERMS if name in wanted - done}
         finally:
             shutil.rmtree(directory, ignore_errors=True)
     return figures, unmeasured
+
+
+def _first(exc: BaseException) -> BaseException:
+    """Trio's nurseries each put a group around it."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
 
 
 def main() -> int:
@@ -77,6 +86,8 @@ def main() -> int:
     console.print()
     # Wider than most terminals, and of use in a log only if no line is broken.
     Console(width=max(console.width, 180)).print(table(figures, unmeasured))
+    for name, reason in unmeasured.items():
+        console.print(f"{name} not measured: {reason}", highlight=False, markup=False, soft_wrap=True)
     missed = sum(figure.held is False for figure in figures)
     console.print(f"{len(figures)} figures, {missed} missed their bar, {time.monotonic() - began:.0f} s; bench.json")
     return 1 if unmeasured else 0

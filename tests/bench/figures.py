@@ -4,6 +4,7 @@ A name keeps its meaning for ever; what exactly is measured stands in the docstr
 """
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class Figure:
 def percentile(values: Iterable[float], share: float) -> float:
     """The smallest value that is not exceeded by this share of all."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def against(name: str, ours: Sequence[float], peers: Sequence[float]) -> Figure:
@@ -93,7 +94,7 @@ def against(name: str, ours: Sequence[float], peers: Sequence[float]) -> Figure:
     return Figure(name, statistics.median(ours), statistics.median(peers) if peers else None)
 
 
-def table(figures: Iterable[Figure], unmeasured: dict[str, str]) -> Table:
+def table(figures: Iterable[Figure], unmeasured: Iterable[str]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("name", "value", "unit", "bar", "held", "peer value", "ratio", "peer"):
         table.add_column(title, justify="right" if title in ("value", "peer value", "ratio") else "left")
@@ -109,8 +110,8 @@ def table(figures: Iterable[Figure], unmeasured: dict[str, str]) -> Table:
             _digits(figure.ratio),
             figure.terms.peer if figure.peer_value is not None else "",
         )
-    for name, reason in unmeasured.items():
-        table.add_row(name, "-", "", TERMS[name].bar, f"[red]not measured[/]: {reason}")
+    for name in unmeasured:
+        table.add_row(name, "-", TERMS[name].unit, TERMS[name].bar, "[red]not measured[/]")
     return table
 
 
@@ -131,7 +132,7 @@ def write_json(figures: Iterable[Figure], path: Path, *, options: str) -> None:
 
 
 def _digits(value: float | None) -> str:
-    """Three that count; nobody's machine is quieter."""
+    """Three that count: no machine is so quiet that a fourth would."""
     if value is None:
         return ""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

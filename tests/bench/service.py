@@ -43,8 +43,8 @@ STREAM_LIMIT_S = 15
 TALK_S, QUICK_TALK_S = 12.0, 3.0
 CLEARS, QUICK_CLEARS = 8, 2
 SETTLE_S = 1.0
-# A second of sound is queued, cleared in the midst, and the silence waited for.
-QUEUED_FRAMES, PLAYED_S, SILENT_S = 50, 0.4, 0.4
+# Sound is queued, cleared in its midst, and the silence waited for.
+QUEUED_FRAMES, PLAYED_S, SILENT_S = 75, 0.5, 0.5
 SHORT_CALLS = 3
 SHORT_CALL_S = 1.0
 EVENT_LIMIT_S = 15
@@ -127,7 +127,7 @@ class _Rig:
         wav = self._directory / "load.wav"
         noise = np.random.default_rng(1).integers(-8000, 8000, (ENCODED_S * RATE_HZ, 2), np.int16)
         await trio.to_thread.run_sync(soundfile.write, wav, noise, RATE_HZ)
-        with Apart("tests.bench.load", str(urlsplit(self._box.url).port), str(wav)):
+        with Apart("tests.bench.load", str(urlsplit(self._box.url).port), str(wav)) as load:
             await trio.sleep(SETTLE_S)
             self._voice.ask("dump")
             await trio.sleep(QUICK_TALK_S if quick else TALK_S)
@@ -142,6 +142,8 @@ class _Rig:
             cleared = self._voice.ask("dump")
             self._voice.ask("resume")
             rss_mib = self._rss_mib()
+            if not load.ask("end")["requests"]:
+                raise RuntimeError("the service answered nobody")
         for call in calls:
             call.hang_up()
         await self._box.idle(within_s=READY_LIMIT_S)
