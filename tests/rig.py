@@ -57,7 +57,7 @@ def speech(seconds: float, seed: int) -> bytes:
     """16-bit samples at 8000 Hz: no two parts are alike, none is silent, and most is below 2 kHz, as codecs want it."""
     chance = random.Random(seed)
     steps = [chance.randint(-3000, 3000) for _ in range(int(8000 * seconds) + 3)]
-    return array("h", map(sum, zip(steps, steps[1:], steps[2:], steps[3:]))).tobytes()
+    return array("h", (sum(steps[at : at + 4]) for at in range(len(steps) - 3))).tobytes()
 
 
 def likeness(said: bytes, heard: bytes) -> float:
@@ -102,14 +102,16 @@ class Customer:
     def posts(self, path: str) -> list[Post]:
         return [post for post in self.inbox.all if post.path == path]
 
-    async def post(self, path: str, wanted: Callable[[Any], bool] = lambda _: True) -> Post:
-        """The first one that came or comes, by its JSON."""
+    async def post(self, path: str, **facts: object) -> Post:
+        """The first one with these facts that came or comes."""
         return await self.inbox.get(
-            f"a webhook at {path}", lambda post: post.path == path and wanted(post.json), within_s=PATIENCE_S
+            f"a webhook at {path} with {facts}",
+            lambda post: post.path == path and facts.items() <= post.json.items(),
+            within_s=PATIENCE_S,
         )
 
     async def event(self, type_: str) -> dict[str, Any]:
-        post = await self.post("/events", lambda event: event["type"] == type_)
+        post = await self.post("/events", type=type_)
         assert is_signed(post)
         event: dict[str, Any] = post.json
         return event

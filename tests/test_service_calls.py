@@ -1,0 +1,276 @@
+"""Calls through the whole service: modem, engine, database, webhooks and stream, each at work."""
+
+import base64
+import hashlib
+from array import array
+
+import pytest
+import soundfile
+import trio
+
+from hil.network import Cause, State
+from native import alaw_decode, alaw_encode
+from tests.conftest import Connection
+from tests.rig import PATIENCE_S, Client, Reply, likeness, open_rig, speech
+
+CALLEE = "+33612345678"
+
+
+async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_path):
+    words, reply = speech(1, seed=1), speech(1, seed=2)
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        await call.answered()
+        voice = await rig.voice.connection()
+
+        asked = (await rig.customer.post("/answer")).json
+        uuid, answered_at = asked["call_uuid"], asked["answered_at"]
+        parties = {"call_uuid": uuid, "from": rig.phone.number, "to": rig.number, "direction": "INBOUND"}
+        assert asked == parties | {"call_status": "IN_PROGRESS", "answered_at": answered_at}
+
+        start = await voice.receive()
+        stream = {"streamId": start["streamId"]}
+        assert start == {"event": "start", "callId": uuid} | stream
+        assert start["streamId"].startswith("SFV_STRM_BI_")
+
+        call.say(words)
+        spoken = base64.b64encode(alaw_encode(reply)).decode()
+        await voice.send({"event": "playAudio", "media": {"payload": spoken}})
+        await voice.send({"event": "checkpoint", "name": "said"})
+        heard = b""
+        while (message := await voice.receive())["event"] == "media":
+            assert message["media"].keys() == {"payload", "contentType", "sampleRate"}
+            heard += base64.b64decode(message["media"]["payload"])
+        assert message == {"event": "playedStream", "name": "said"} | stream
+        assert likeness(words, alaw_decode(heard)) >= 0.95
+
+        await call.press("1#")
+        assert [(await voice.next("dtmf"))["dtmf"] for _ in "1#"] == [{"digit": "1"}, {"digit": "#"}]
+
+        codes = []
+        rig.customer.replies["/hangup"] = lambda: codes.append(voice.close_code) or Reply()
+        call.hang_up()
+        assert likeness(reply, call.heard()) >= 0.95
+        ended = (await rig.customer.post("/hangup")).json
+        assert codes == [1000], "the socket is closed first"
+        times = {name: ended[name] for name in ("started_at", "ended_at", "duration")}
+        assert ended == parties | times | {"call_status": "COMPLETED", "answer_at": answered_at, "hangup_cause": "16"}
+        assert ended["started_at"] <= answered_at < ended["ended_at"]
+
+        completed = await rig.customer.event("phone_call.completed")
+        facts = {"status": "completed", "direction": "inbound", "from": rig.phone.number, "to": rig.number}
+        assert facts.items() <= completed["data"].items()
+        assert completed["data"]["duration"] == ended["duration"]
+        assert rig.customer.events == ["phone_call.started", "phone_call.completed"]
+
+        await run.logged("recorded")
+        (mp3,) = rig.recordings
+        assert mp3.name == f"{uuid}.mp3"
+        samples, rate = soundfile.read(mp3, dtype="int16")
+        assert rate == 8000
+        caller, customer = (samples[:, channel].tobytes() for channel in (0, 1))
+        assert likeness(words, caller) >= 0.9
+        assert likeness(reply, customer) >= 0.9
+        assert likeness(words, customer) < 0.5
+
+        assert rig.rows("SELECT uuid, state, reason, cause, from_, to_ FROM calls") == [
+            (uuid, "ended", "hangup", 16, rig.phone.number, rig.number)
+        ]
+        digest = hashlib.sha256(mp3.read_bytes()).hexdigest()
+        assert rig.rows("SELECT size_bytes, sha256 FROM recordings") == [(mp3.stat().st_size, digest)]
+        assert await run.stop() == 0
+        assert rig.rows("SELECT type, state FROM deliveries ORDER BY seq") == [
+            ("phone_call.started", "delivered"),
+            ("phone_call.completed", "delivered"),
+        ]
+        assert run.faults == []
+
+
+async def test_the_voice_server_ends_a_call_by_closing_its_socket(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        await rig.start()
+        call = rig.phone.dial(rig.number)
+        (await rig.voice.connection()).close(1000)
+        assert await call.ended() == Cause.NORMAL
+        assert (await rig.customer.post("/hangup")).json["call_status"] == "COMPLETED"
+        assert rig.rows("SELECT reason FROM calls") == [("customer",)]
+
+
+async def test_a_call_to_a_number_without_an_app_is_left_to_ring(tmp_path):
+    async with open_rig(tmp_path, linked=False) as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        await run.logged("call not taken: no active app for the number")
+        assert call.state is State.ALERTING
+        call.hang_up()
+        await run.logged(f"{rig.line.name}: idle")
+        assert rig.rows("SELECT * FROM calls") == []
+        assert rig.customer.inbox.all == []
+
+
+async def test_a_caller_who_gives_up_before_the_answer_is_told_as_canceled(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        rig.line.faults.delay_s = 0.2
+        call = rig.phone.dial(rig.number)
+        await run.logged("call", state="incoming")
+        call.hang_up()
+        ended = (await rig.customer.post("/hangup")).json
+        assert (ended["call_status"], ended["duration"]) == ("CANCELED", 0)
+        await rig.customer.event("phone_call.canceled")
+        assert rig.customer.posts("/answer") == []
+
+
+# --- outbound -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_outbound_call_rings_is_answered_and_ends_in_this_order(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        rig.bench.subscriber(CALLEE, answers_after_s=0.2)
+        async with Client(run) as client:
+            request = await client.place(rig, CALLEE, ring_url=f"{rig.customer.url}/ring", call_time_limit=1)
+        voice = await rig.voice.connection()
+        uuid = (await voice.receive())["callId"]
+        ended = (await rig.customer.post("/hangup")).json
+        parties = {"call_uuid": uuid, "request_uuid": request, "from": rig.number, "to": CALLEE}
+        ring, answer = rig.customer.posts("/ring")[0].json, rig.customer.posts("/answer")[0].json
+        common = parties | {"direction": "OUTBOUND"}
+        assert ring == common | {"call_status": "RINGING", "started_at": ended["started_at"]}
+        assert answer == common | {"call_status": "IN_PROGRESS", "answered_at": ended["answer_at"]}
+        # The call's time limit ended it, as ordered.
+        assert ended["call_status"], ended["hangup_cause"] == ("COMPLETED", "16")
+        assert ended["duration"] >= 1
+        assert [post.path for post in rig.customer.inbox.all if post.path != "/events"] == [
+            "/ring",
+            "/answer",
+            "/hangup",
+        ]
+        await rig.customer.event("phone_call.completed")
+        assert rig.customer.events == ["phone_call.started", "phone_call.completed"]
+        assert rig.rows("SELECT reason FROM calls") == [("time_limit",)]
+
+
+UNANSWERED = {
+    "busy": ("BUSY", "17", "busy"),
+    "no-answer": ("NO_ANSWER", "19", "no-answer"),
+    "reject": ("BUSY", "21", "busy"),
+    "nobody has the number": ("FAILED", "1", "failed"),
+}
+
+
+@pytest.mark.parametrize("callee", UNANSWERED)
+async def test_an_outbound_call_that_is_not_answered_has_no_answer_webhook_and_no_socket(tmp_path, callee):
+    status, cause, told = UNANSWERED[callee]
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        if callee in ("busy", "no-answer", "reject"):
+            rig.bench.subscriber(CALLEE, behaviour=callee, answers_after_s=0.1)
+        async with Client(run) as client:
+            request = await client.place(rig, CALLEE, ring_timeout=1)
+        ended = (await rig.customer.post("/hangup")).json
+        assert (ended["request_uuid"], ended["call_status"], ended["hangup_cause"]) == (request, status, cause)
+        assert ended["duration"] == 0
+        assert "answer_at" not in ended
+        await rig.customer.event(f"phone_call.{told}")
+        assert rig.customer.posts("/answer") == rig.customer.posts("/ring") == []
+        assert rig.voice.handshakes == 0
+        assert rig.line.modem.calls == []
+
+
+async def test_a_call_from_a_busy_line_or_one_that_is_down_is_accepted_and_fails_by_webhook(tmp_path):
+    async with open_rig(tmp_path, lines=2) as rig:
+        run = await rig.start()
+        down = rig.bench.lines[1]
+        await down.unplug()
+        await run.logged("line lost")
+        callee = rig.bench.subscriber(CALLEE, behaviour="no-answer")
+        async with Client(run) as client:
+            await client.place(rig, CALLEE)
+            with trio.fail_after(PATIENCE_S):
+                await callee.called()
+            for number, status, cause in ((rig.number, "BUSY", "17"), (down.number, "FAILED", "38")):
+                request = await client.place(rig, CALLEE, **{"from": number})
+                ended = (await rig.customer.post("/hangup", request_uuid=request)).json
+                assert (ended["call_status"], ended["hangup_cause"]) == (status, cause)
+        assert callee.calls[0].state is State.ALERTING, "the first call goes on"
+        assert len(callee.calls) == 1
+
+
+# --- one after another, and at once ---------------------------------------------------------------------------------
+
+
+async def test_calls_on_two_lines_do_not_disturb_each_other(tmp_path):
+    words = [speech(1, seed) for seed in (1, 2)]
+    heard = [b"", b""]
+    async with open_rig(tmp_path, lines=2) as rig:
+        run = await rig.start()
+        phones = [rig.phone, rig.bench.subscriber("+33783484045")]
+        calls = [phone.dial(line.number) for phone, line in zip(phones, rig.bench.lines, strict=True)]
+        uuids = [(await rig.customer.post("/answer", **{"from": phone.number})).json["call_uuid"] for phone in phones]
+
+        async def listen(voice: Connection) -> None:
+            which = uuids.index((await voice.next("start"))["callId"])
+            calls[which].say(words[which])
+            # A second of speech, and half of one for its way.
+            for _ in range(75):
+                heard[which] += base64.b64decode((await voice.next("media"))["media"]["payload"])
+
+        async with trio.open_nursery() as nursery:
+            for _ in calls:
+                nursery.start_soon(listen, await rig.voice.connection())
+        calls[0].hang_up()
+        await rig.customer.post("/hangup", **{"from": phones[0].number})
+        assert calls[1].state is State.ACTIVE
+        likenesses = [[likeness(said, alaw_decode(alaw)) for said in words] for alaw in heard]
+        assert all((likenesses[way][other] >= 0.95) is (way == other) for way in (0, 1) for other in (0, 1)), likenesses
+        assert run.faults == []
+
+
+async def test_a_line_takes_the_next_call_at_once_and_it_has_sound(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        for seed in range(5):
+            call = rig.phone.dial(rig.number)
+            await call.answered()
+            voice = await rig.voice.connection()
+            uuid = (await voice.next("start"))["callId"]
+            call.say(speech(0.1, seed))
+            while is_silence(base64.b64decode((await voice.next("media"))["media"]["payload"])):
+                pass
+            call.hang_up()
+        await rig.customer.post("/hangup", call_uuid=uuid)
+        async with Client(run) as client:
+            rig.bench.subscriber(CALLEE)
+            for _ in range(5):
+                request = await client.place(rig, CALLEE)
+                voice = await rig.voice.connection()
+                await voice.next("media")
+                voice.close()
+                ended = await rig.customer.post("/hangup", request_uuid=request)
+                assert ended.json["call_status"] == "COMPLETED"
+        assert run.lines("line refused") == run.lines("not dialed") == run.lines("line lost") == []
+        assert rig.rows("SELECT count(*) FROM calls WHERE answered_at IS NOT NULL") == [(10,)]
+
+
+def is_silence(alaw: bytes) -> bool:
+    return max(map(abs, array("h", alaw_decode(alaw)))) < 1000
+
+
+async def test_who_calls_while_we_are_about_to_dial_is_answered_and_our_call_is_told_as_busy(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        callee = rig.bench.subscriber(CALLEE)
+        rig.line.faults.delay_s = 0.3
+        async with Client(run) as client:
+            request = await client.place(rig, CALLEE)
+            await run.logged("call", state="dialing")
+            call = rig.phone.dial(rig.number)
+            ended = await rig.customer.post("/hangup", request_uuid=request)
+        assert ended.json["call_status"] == "BUSY"
+        with trio.fail_after(PATIENCE_S):
+            await call.answered()
+        voice = await rig.voice.connection()
+        await voice.next("media")
+        assert callee.calls == []
