@@ -213,6 +213,8 @@ class Watch:
                     reported = reply.cause
         await self._audio.off()
         self.emit(self.call.released(reported))
+        # Who calls the moment that the line is free rang while it was not; the next ring is seconds away.
+        self._hint.set()
 
     async def _drop_strays(self) -> None:
         log.warning("%s: dropping a call that is not ours", self._name)
