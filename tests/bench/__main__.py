@@ -86,8 +86,8 @@ def main() -> int:
     console.print()
     # Wider than most terminals, and of use in a log only if no line is broken.
     Console(width=max(console.width, 180)).print(table(figures, unmeasured))
-    for name, reason in unmeasured.items():
-        console.print(f"{name} not measured: {reason}", highlight=False, markup=False, soft_wrap=True)
+    for reason in dict.fromkeys(unmeasured.values()):
+        console.print(f"not measured: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
     missed = sum(figure.held is False for figure in figures)
     console.print(f"{len(figures)} figures, {missed} missed their bar, {time.monotonic() - began:.0f} s; bench.json")
     return 1 if unmeasured else 0

@@ -53,12 +53,15 @@ ENCODED_S = 600
 
 
 def measure(names: set[str], directory: Path, *, quick: bool) -> Iterator[Figure]:
-    figures = trio.run(lambda: _measure(names, directory, quick=quick))
-    yield from (figure for figure in figures if figure.name in names)
+    figures: list[Figure] = []
+    try:
+        trio.run(lambda: _measure(figures, names, directory, quick=quick))
+    finally:
+        # Whatever failed, what was measured before counts.
+        yield from (figure for figure in figures if figure.name in names)
 
 
-async def _measure(names: set[str], directory: Path, *, quick: bool) -> list[Figure]:
-    figures = []
+async def _measure(figures: list[Figure], names: set[str], directory: Path, *, quick: bool) -> None:
     with Apart("tests.bench.voice") as voice:
         url = f"ws://127.0.0.1:{voice.hear()['port']}/voice"
         async with (
@@ -71,9 +74,8 @@ async def _measure(names: set[str], directory: Path, *, quick: bool) -> list[Fig
                 home = Path(tempfile.mkdtemp(dir=directory))
                 async with _started(home, exchange, webhooks, starts) as box:
                     if number == rounds - 1:
-                        figures += await _Rig(box, exchange, webhooks, voice, directory).run(names, quick=quick)
-            figures.append(Figure("start.lines_ready_s.8", statistics.median(starts)))
-    return figures
+                        figures.append(Figure("start.lines_ready_s.8", statistics.median(starts)))
+                        await _Rig(figures, box, exchange, webhooks, voice, directory).run(names, quick=quick)
 
 
 @asynccontextmanager
@@ -91,24 +93,31 @@ async def _started(directory: Path, exchange: Exchange, webhooks: Webhooks, star
 
 
 class _Rig:
-    """A box that is up, and everybody around it."""
+    """A box that is up, and everybody around it; what is measured comes into `figures`."""
 
-    def __init__(self, box: Box, exchange: Exchange, webhooks: Webhooks, voice: Apart, directory: Path) -> None:
+    def __init__(
+        self,
+        figures: list[Figure],
+        box: Box,
+        exchange: Exchange,
+        webhooks: Webhooks,
+        voice: Apart,
+        directory: Path,
+    ) -> None:
+        self._figures = figures
         self._box = box
         self._exchange = exchange
         self._webhooks = webhooks
         self._voice = voice
         self._directory = directory
 
-    async def run(self, names: set[str], *, quick: bool) -> list[Figure]:
-        figures = []
+    async def run(self, names: set[str], *, quick: bool) -> None:
         if names - {"start.lines_ready_s.8"}:
             await self._link()
         if any(name.startswith(("latency.", "service.")) for name in names):
-            figures += await self._long_calls(quick=quick)
+            await self._long_calls(quick=quick)
         if "event.end_to_webhook_ms.p95" in names:
-            figures.append(await self._short_calls())
-        return figures
+            await self._short_calls()
 
     async def _link(self) -> None:
         await self._box.create_key()
@@ -118,7 +127,7 @@ class _Rig:
 
     # --- calls that last --------------------------------------------------------------------------------------------
 
-    async def _long_calls(self, *, quick: bool) -> list[Figure]:
+    async def _long_calls(self, *, quick: bool) -> None:
         calls = [phone.dial(line.number) for line, phone in self._pairs()]
         for call in calls:
             await call.answered()
@@ -141,15 +150,15 @@ class _Rig:
                 await trio.sleep(SILENT_S)
             cleared = self._voice.ask("dump")
             self._voice.ask("resume")
-            rss_mib = self._rss_mib()
+            self._add("service.rss_mib.8", self._rss_mib())
             if not load.ask("end")["requests"]:
                 raise RuntimeError("the service answered nobody")
         for call in calls:
             call.hang_up()
         await self._box.idle(within_s=READY_LIMIT_S)
-        return [*self._latencies(talked, cleared), Figure("service.rss_mib.8", rss_mib)]
+        self._find_delays(talked, cleared)
 
-    def _latencies(self, talked: list[dict[str, Any]], cleared: list[dict[str, Any]]) -> list[Figure]:
+    def _find_delays(self, talked: list[dict[str, Any]], cleared: list[dict[str, Any]]) -> None:
         takes = [line.takes[-1] for line in self._exchange.lines]
         up: list[float] = []
         down: list[float] = []
@@ -159,13 +168,12 @@ class _Rig:
             up += delays.line_to_socket_ms(take, talk)
             down += delays.socket_to_line_ms(take, talk)
             clears += delays.clear_ms(take, clear)
-        return [
-            Figure("latency.line_to_socket_ms.p50", percentile(up, 0.5)),
-            Figure("latency.line_to_socket_ms.p999", percentile(up, 0.999)),
-            Figure("latency.socket_to_line_ms.p50", percentile(down, 0.5)),
-            Figure("latency.socket_to_line_ms.p999", percentile(down, 0.999)),
-            Figure("latency.clear_ms", statistics.median(clears)),
-        ]
+        for way, ms, what in (("line_to_socket", up, "in"), ("socket_to_line", down, "out")):
+            delays.enough(ms, sum(len(connection[what]) for connection in talked), f"frames {what}")
+            self._add(f"latency.{way}_ms.p50", percentile(ms, 0.5))
+            self._add(f"latency.{way}_ms.p999", percentile(ms, 0.999))
+        delays.enough(clears, sum(len(connection["clear"]) for connection in cleared), "clears")
+        self._add("latency.clear_ms", statistics.median(clears))
 
     def _rss_mib(self) -> float:
         """Of the process that runs with this box's configuration."""
@@ -179,7 +187,7 @@ class _Rig:
 
     # --- calls that end ---------------------------------------------------------------------------------------------
 
-    async def _short_calls(self) -> Figure:
+    async def _short_calls(self) -> None:
         waited: list[float] = []
 
         async def caller(number: int) -> None:
@@ -195,7 +203,7 @@ class _Rig:
         async with trio.open_nursery() as nursery:
             for number in range(LINES):
                 nursery.start_soon(caller, number)
-        return Figure("event.end_to_webhook_ms.p95", percentile(waited, 0.95))
+        self._add("event.end_to_webhook_ms.p95", percentile(waited, 0.95))
 
     async def _end(self, call: PhoneCall, number: str) -> float:
         """Milliseconds."""
@@ -214,6 +222,9 @@ class _Rig:
         if not await is_signed(post, SECRET):
             raise RuntimeError(f"a signature that does not verify: {post}")
         return 1000 * (post.at - ended)
+
+    def _add(self, name: str, value: float) -> None:
+        self._figures.append(Figure(name, value))
 
     def _pairs(self) -> list[tuple[TappedLine, Subscriber]]:
         return list(zip(self._exchange.lines, self._exchange.phones, strict=True))
