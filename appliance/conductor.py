@@ -113,6 +113,9 @@ class Conductor:
                     await connect()
                     if self._answered.is_set():
                         await self._talk()
+                except LineLost:
+                    # As `_listen` is told, too.
+                    self._excuse = Reason.LINE_LOST
                 except LineError as exc:
                     self._log.warning("line refused", error=str(exc))
                     self._excuse = Reason.HANGUP
