@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 from array import array
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +32,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import outcome
+import pytest
 import trio
 
 from appliance.contracts.sfvopi import App, Link
@@ -196,12 +198,15 @@ class Run:
         await self.process.wait()
         self.over.set()
 
-    async def logged(self, event: str, **facts: object) -> dict[str, Any]:
-        """The first such line, whether it came already or comes."""
+    async def logged(self, event: str, *, times: int = 1, **facts: object) -> dict[str, Any]:
+        """Such a line, the so manieth, whether it came already or comes."""
         wanted = {"event": event, **facts}
-        return await self.log.get(
-            f"in the log {wanted}", lambda line: wanted.items() <= line.items(), within_s=PATIENCE_S
-        )
+
+        def is_it(line: dict[str, Any]) -> bool:
+            alike = [each for each in self.log.all if wanted.items() <= each.items()]
+            return len(alike) >= times and line is alike[times - 1]
+
+        return await self.log.get(f"{times} times in the log {wanted}", is_it, within_s=PATIENCE_S)
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.log.all if line["event"] == event]
@@ -329,6 +334,8 @@ class Rig:
     async def _attend(self, run: Run) -> None:
         try:
             await run.read_log()
+            # By SIGKILL, or because it was told to; a death of its own ends the test.
+            assert run.process.returncode in (0, -signal.SIGKILL), [line["event"] for line in run.log.all[-40:]]
         finally:
             run.process.kill()
             with trio.CancelScope(shield=True):
@@ -364,6 +371,9 @@ class Client:
         response = await self._http.request(method, path, content=content)
         return response.status_code, response.json()
 
+    async def health(self) -> Any:
+        return (await self.request("GET", "/healthz"))[1]
+
     async def place(self, rig: Rig, to: str, **fields: object) -> str:
         """A call from the first line; its request_uuid."""
         url = rig.customer.url
@@ -388,3 +398,37 @@ async def open_rig(directory: Path, *, lines: int = 1, linked: bool = True) -> A
         await rig.furnish(linked=linked)
         yield rig
         nursery.cancel_scope.cancel()
+
+
+class Together:
+    """Tests of one module that wait more than they compute: the first one asked for runs all that are wanted, some at
+    a time, each in its directory; then each shows what came of it."""
+
+    def __init__(self, at_once: int = 3) -> None:
+        self._at_once = at_once
+        self._tests: dict[str, Callable[[Path], Awaitable[None]]] = {}
+        self._outcomes: dict[str, outcome.Outcome[None]] = {}
+
+    def __call__(self, test: Callable[[Path], Awaitable[None]]) -> Callable[..., None]:
+        self._tests[test.__name__] = test
+
+        def show(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+            wanted = [item.name for item in request.session.items if item.path == request.path]
+            if not self._outcomes:
+                trio.run(self._run, wanted, tmp_path_factory)
+            self._outcomes[test.__name__].unwrap()
+
+        show.__name__ = test.__name__
+        return show
+
+    async def _run(self, wanted: Sequence[str], directories: pytest.TempPathFactory) -> None:
+        turn = trio.CapacityLimiter(self._at_once)
+
+        async def run(name: str) -> None:
+            async with turn:
+                self._outcomes[name] = await outcome.acapture(self._tests[name], directories.mktemp("rig"))
+
+        async with trio.open_nursery() as nursery:
+            for name in wanted:
+                if name in self._tests:
+                    nursery.start_soon(run, name)

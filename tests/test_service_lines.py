@@ -1,0 +1,123 @@
+"""Lines that go and come back under a running service, and modems that talk nonsense or nothing at all."""
+
+import trio
+
+from hil.network import State
+from tests.rig import Client, Rig, Together, open_rig
+
+together = Together(at_once=5)
+
+# What the project promises: both parties know within this that a modem was pulled out.
+UNPLUG_LIMIT_S = 2
+
+
+async def call_works(rig: Rig, which: int = 0) -> None:
+    call = rig.phone.dial(rig.bench.lines[which].number)
+    await call.answered()
+    voice = await rig.voice.connection()
+    uuid = (await voice.next("start"))["callId"]
+    await voice.next("media")
+    call.hang_up()
+    assert (await rig.customer.post("/hangup", call_uuid=uuid)).json["call_status"] == "COMPLETED"
+
+
+@together
+async def test_a_modem_that_is_pulled_out_ends_its_call_and_is_back_when_plugged_in(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        await call.answered()
+        voice = await rig.voice.connection()
+        uuid = (await voice.next("start"))["callId"]
+        await voice.next("media")
+
+        await rig.line.unplug()
+        with trio.fail_after(UNPLUG_LIMIT_S):
+            await call.ended()
+            ended = (await rig.customer.post("/hangup", call_uuid=uuid)).json
+            error = await rig.customer.event("phone_call.error")
+        assert (ended["call_status"], ended["hangup_cause"]) == ("FAILED", "27")
+        assert error["data"]["ended_reason"] == "line_lost"
+        assert rig.customer.events == ["phone_call.started", "phone_call.error"]
+        async with Client(run) as client:
+            (line,) = (await client.health())["lines"]
+            assert (line["state"], line["losses"]) == ("down", 1)
+
+            await rig.line.plug()
+            await run.logged(f"{rig.line.name}: idle", times=2)
+            (line,) = (await client.health())["lines"]
+            assert (line["name"], line["number"], line["state"]) == ("line1", rig.number, "idle")
+        await call_works(rig)
+        assert run.faults == []
+
+
+@together
+async def test_a_line_that_stays_away_is_logged_once(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        await rig.line.unplug()
+        run = await rig.launch()
+        why = f"{rig.line.at_path}: no such device"
+        await run.logged("line lost", error=why)
+        await rig.line.plug()
+        await run.logged(f"{rig.line.name}: idle")
+        assert [line["error"] for line in run.lines("line lost")] == [why]
+
+
+@together
+async def test_a_modem_that_talks_nonsense_in_a_call_does_not_end_it(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        await call.answered()
+        voice = await rig.voice.connection()
+        for noise in (
+            b"\xff\x00noise\r\n",
+            b'+CLCC: 1,0,"',
+            b"\r\n+CME ERROR: what\r\n",
+            b"OK\r\nOK\r\n",
+            b"\r\nRI",
+        ):
+            rig.line.modem.inject(noise)
+            await voice.next("media")
+        rig.line.modem.inject(b"\r\n")
+        await call.press("5")
+        assert (await voice.next("dtmf"))["digit"] == "5"
+        assert call.state is State.ACTIVE
+        call.hang_up()
+        assert (await rig.customer.post("/hangup")).json["call_status"] == "COMPLETED"
+        assert run.lines("line lost") == run.faults == []
+
+
+@together
+async def test_half_an_answer_does_not_end_a_call(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        await call.answered()
+        voice = await rig.voice.connection()
+        # The next list of calls breaks off; a module that is silent after that is brought in step again.
+        rig.line.faults.cut_at = 5
+        await run.logged(f"{rig.line.name}: no readable list of calls")
+        await call.press("5")
+        assert (await voice.next("dtmf"))["digit"] == "5"
+        call.hang_up()
+        assert (await rig.customer.post("/hangup")).json["call_status"] == "COMPLETED"
+        assert run.lines("line lost") == run.faults == []
+
+
+@together
+async def test_a_modem_that_falls_silent_leaves_other_lines_alone_and_comes_back_by_itself(tmp_path):
+    async with open_rig(tmp_path, lines=2) as rig:
+        run = await rig.start()
+        rig.line.faults.deaf = True
+        async with Client(run) as client:
+            request = await client.place(rig, "+33612345678")
+            await call_works(rig, which=1)
+            ended = (await rig.customer.post("/hangup", request_uuid=request)).json
+            assert ended["call_status"] == "FAILED"
+            await run.logged("line lost", line=rig.line.name)
+            assert [line["state"] for line in (await client.health())["lines"]] == ["down", "idle"]
+            rig.line.faults.deaf = False
+            await run.logged(f"{rig.line.name}: idle", times=2)
+        await call_works(rig)
+        assert run.faults == []
