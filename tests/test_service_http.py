@@ -1,0 +1,170 @@
+"""What the service says to a wrong start and to wrong requests: in words, in the contract's shape, and it goes on."""
+
+import json
+import socket
+import sqlite3
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from tests.rig import API, COMMAND, KEY, Client, Together, open_rig
+
+together = Together()
+
+CALL = {"from": "+33700000001", "to": "+33612345678", "answer_url": "http://127.0.0.1/answer"}
+BAD_CALLS = [
+    *({name: value for name, value in CALL.items() if name != missing} for missing in CALL),
+    *(CALL | {"from": bad} for bad in (None, 33700000001, "", "abc", "+1", "+330000000000000000000")),
+    *(CALL | {"to": bad} for bad in (None, ["+33612345678"], "", "12", "+33 abc", "+3361234567;ATH")),
+    *(CALL | {"answer_url": bad} for bad in (None, 1, "", "bot.example", "ftp://a.example/", "http://", "http://a b/")),
+    *(CALL | {name: "/relative"} for name in ("ring_url", "hangup_url")),
+    *(CALL | {f"{name}_method": bad} for name in ("answer", "ring", "hangup") for bad in ("PUT", "", None, 1)),
+    *(CALL | {"call_time_limit": bad} for bad in (0, 0.5, -1, 86401, "60", True, None, 1e400)),
+    *(CALL | {"ring_timeout": bad} for bad in (0, 0.5, 601, "60", False, None, [])),
+    *(b"", b"{", b"null", b"[]", b'"call"', b"\xff\xfe", b"[" * 100_000, b'{"from": "\\ud800"}'),
+]
+
+
+@together
+async def test_every_bad_field_of_a_call_is_refused_and_nothing_is_dialed(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        refused = (400, {"message": "Invalid request body"})
+        async with Client(run) as client:
+            answers = [(bad, await client.request("POST", f"{API}/calls", bad)) for bad in BAD_CALLS]
+            assert [(bad, answer) for bad, answer in answers if answer != refused] == []
+            unlinked = await client.request("POST", f"{API}/calls", CALL | {"from": "+33700000009"})
+            assert unlinked == (400, {"message": "VoIP number +33700000009 is not linked to any SFVoPI app"})
+        assert rig.rows("SELECT * FROM calls") == []
+        assert run.faults == []
+
+
+@together
+async def test_nothing_is_seen_without_a_key_and_the_rest_is_said_in_the_contract_s_shape(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        paths = [("POST", f"{API}/calls"), ("GET", f"{API}/apps"), ("GET", f"{API}/nothing"), ("PUT", f"{API}/calls")]
+        for key, message in ((None, "Please Provide API Key"), ("sfv_key_wrong", "Please Provide Valid API Key")):
+            async with Client(run, key) as stranger:
+                answers = [await stranger.request(method, path, b"{") for method, path in paths]
+                assert answers == [(401, {"message": f"UnAuthorized, {message}"})] * len(paths)
+                assert (await stranger.health())["status"] == "ok"
+        async with Client(run) as client:
+            assert await client.request("GET", f"{API}/nothing") == (404, {"message": "Not Found"})
+            assert await client.request("GET", "/nothing") == (404, {"message": "Not Found"})
+            assert await client.request("DELETE", f"{API}/calls") == (405, {"message": "Method Not Allowed"})
+            assert await client.request("GET", f"{API}/calls") == (405, {"message": "Method Not Allowed"})
+
+
+@together
+async def test_a_body_that_is_too_long_is_refused_without_being_kept(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        for size in (300_000, 30_000_000):
+            # An answer that comes before all is sent upsets httpx's asynchronous client, but not this one.
+            body = json.dumps(CALL).encode() + b" " * size
+            post = partial(
+                httpx.post, f"{run.url}{API}/calls", content=body, headers={"X-API-Key": KEY}, trust_env=False
+            )
+            answer = await trio.to_thread.run_sync(post)
+            assert (answer.status_code, answer.json()) == (400, {"message": "Invalid request body"})
+        async with Client(run) as client:
+            assert (await client.request("GET", f"{API}/apps"))[0] == 200
+        assert run.faults == []
+
+
+# --- a start that can't be --------------------------------------------------------------------------------------------
+
+CONFIG = """\
+[service]
+data_dir = "{data}"
+listen = "127.0.0.1:{port}"
+"""
+
+
+def start(config: Path) -> tuple[int, str]:
+    """Its exit status, and what it said: nothing to stdout, a line for each problem to stderr."""
+    done = subprocess.run([COMMAND, "run", "--config", config], capture_output=True, text=True, timeout=30)
+    assert done.stdout == ""
+    return done.returncode, done.stderr.replace(str(config.parent), "")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "box.toml"
+    path.write_text(CONFIG.format(data=tmp_path / "data", port=0))
+    return path
+
+
+def test_a_malformed_configuration_is_told_by_its_keys(config):
+    config.write_text(config.read_text() + '\nlog_levle = "info"\n[[lines]]\nname = "A"\nmodel = "sim7700"\n')
+    status, said = start(config)
+    assert status == 1
+    assert said.splitlines() == [
+        'branchline: /box.toml: service.log_levle: unknown key, did you mean "log_level"?',
+        'branchline: /box.toml: lines.1.name: "A" must be 1 to 32 of a-z, 0-9 and -',
+        'branchline: /box.toml: lines.1.model: unknown model "sim7700" (known: ec25)',
+        "branchline: /box.toml: lines.1.number: is missing",
+        "branchline: /box.toml: lines.1.at: is missing",
+        "branchline: /box.toml: lines.1.pcm: is missing",
+    ]
+
+
+def test_a_configuration_that_is_not_there_or_not_text_is_said_in_one_line(config):
+    config.write_bytes(b"\xff\xfe")
+    status, said = start(config)
+    assert (status, said.count("\n")) == (1, 1)
+    config.unlink()
+    assert start(config) == (1, "branchline: /box.toml: No such file or directory\n")
+
+
+def test_an_occupied_port_is_said_in_one_line_and_nothing_is_touched(config, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config.write_text(CONFIG.format(data=tmp_path / "data", port=port))
+        assert start(config) == (1, f"branchline: service.listen: 127.0.0.1:{port}: Address already in use\n")
+    assert not (tmp_path / "data" / "branchline.db").exists()
+
+
+def test_a_data_directory_that_cannot_be_one_is_said_in_one_line(config, tmp_path):
+    (tmp_path / "data").write_text("not a directory")
+    assert start(config) == (1, "branchline: service.data_dir: /data/recordings: Not a directory\n")
+
+
+def test_a_database_of_a_newer_program_is_left_alone(config, tmp_path):
+    (tmp_path / "data").mkdir()
+    with sqlite3.connect(tmp_path / "data" / "branchline.db") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    status, said = start(config)
+    assert (status, said.count("\n")) == (1, 1)
+    assert "/data/branchline.db is of version 99, written by a newer program" in said
+
+
+@together
+async def test_a_second_service_on_the_same_directory_does_not_start_and_the_first_goes_on(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        await rig.start()
+        call = rig.phone.dial(rig.number)
+        await call.answered()
+        voice = await rig.voice.connection()
+        status, said = await trio.to_thread.run_sync(start, rig.config)
+        assert (status, said) == (1, "branchline: service.data_dir: /data is in use by another branchline\n")
+        await voice.next("media")
+        assert rig.rows("SELECT state FROM calls") == [("active",)]
+
+
+@together
+async def test_a_box_without_a_key_says_how_to_make_one(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        (rig.data / "branchline.db").unlink()
+        run = await rig.launch()
+        hint = "nobody has a key for the API yet: `branchline token create` makes one"
+        await run.logged(hint)
+        made = await trio.run_process([COMMAND, "token", "create", "--config", rig.config], capture_stdout=True)
+        async with Client(run, made.stdout.decode().strip()) as client:
+            assert await client.request("GET", f"{API}/apps") == (200, {"data": [], "message": "success"})
