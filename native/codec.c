@@ -2,11 +2,13 @@
  *
  * What it does: turns 16-bit samples into A-law and mu-law bytes and back, bytes into base64 text.
  *
- * How it works: encoding has neither branches nor tables, so that the compiler can do eight samples at once
- * on any CPU with SSE2 or NEON. A segment's code is its slope's line, code(m) = (m >> k) + 16 k in segment k.
- * These lines form a convex curve: the right segment's is the lowest of all of them, and a minimum is one
- * instruction, where a shift by a different count for each lane is many. Decoding is a table of 256, which
- * the preprocessor fills from the formula.
+ * How it works: there are neither branches nor tables, so that the compiler can do eight samples at once on
+ * any CPU with SSE2 or NEON, and sixteen with AVX2. A shift by a different count for each lane would be many
+ * instructions, a minimum or a maximum is one, so the curves are put together from these. Encoding: a
+ * segment's code is its slope's line, code(m) = (m >> k) + 16 k in segment k. These lines form a convex
+ * curve: the right segment's is the lowest of all of them. Decoding: the level over the code's number is a
+ * line with a kink between one segment and the next, where the slope doubles; a kink at k adds max(m, k) - k,
+ * as often as the slope grows there.
  *
  * A sample exactly on a decision value, which G.711 leaves open, falls as in the code of ITU-T G.191: up when
  * positive, towards zero when negative (the magnitude is the one's complement).
@@ -17,13 +19,19 @@
 
 #include <string.h>
 
+#include "vector.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "L16 on the wire is the memory's own byte order");
 
 static inline int16_t lower(int16_t a, int16_t b) {
     return a < b ? a : b;
 }
 
-void alaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count) {
+static inline int16_t upper(int16_t a, int16_t b) {
+    return a > b ? a : b;
+}
+
+WIDE void alaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count) {
     for (size_t i = 0; i < count; i++) {
         int16_t sign = in[i] >> 15;
         int16_t m = (int16_t)(in[i] ^ sign) >> 4; /* 0 ... 2047; segments 0 and 1 have the same slope */
@@ -39,7 +47,7 @@ void alaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count
     }
 }
 
-void ulaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count) {
+WIDE void ulaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count) {
     for (size_t i = 0; i < count; i++) {
         int16_t sign = in[i] >> 15;
         /* 14 bits; 33 moves the segments' ends to powers of two; 8158 and more are the last interval. */
@@ -56,30 +64,39 @@ void ulaw_encode(uint8_t *restrict out, const int16_t *restrict in, size_t count
     }
 }
 
-#define SEGMENT(c) (((c) >> 4) & 7)
-#define STEP(c) ((c)&15)
-#define ALAW_LEVEL(c)                                                                                        \
-    (SEGMENT(c) ? (STEP(c) * 16 + 0x108) << (SEGMENT(c) ? SEGMENT(c) - 1 : 0) : STEP(c) * 16 + 8)
-#define ULAW_LEVEL(c) (((STEP(c) * 8 + 0x84) << SEGMENT(c)) - 0x84)
-#define ALAW(c) ((c)&0x80 ? ALAW_LEVEL((c) ^ 0x55) : -ALAW_LEVEL((c) ^ 0x55))
-#define ULAW(c) ((c)&0x80 ? ULAW_LEVEL((c) ^ 0xFF) : -ULAW_LEVEL((c) ^ 0xFF))
-#define FOUR(f, c) f(c), f((c) + 1), f((c) + 2), f((c) + 3)
-#define SIXTEEN(f, c) FOUR(f, c), FOUR(f, (c) + 4), FOUR(f, (c) + 8), FOUR(f, (c) + 12)
-#define SIXTY_FOUR(f, c) SIXTEEN(f, c), SIXTEEN(f, (c) + 16), SIXTEEN(f, (c) + 32), SIXTEEN(f, (c) + 48)
-#define ALL(f)                                                                                               \
-    { SIXTY_FOUR(f, 0), SIXTY_FOUR(f, 64), SIXTY_FOUR(f, 128), SIXTY_FOUR(f, 192) }
+enum { ALL_KINKS = 63 + 2 * (95 + 2 * (127 + 2 * (159 + 2 * (191 + 2 * 223)))) };
 
-static const int16_t alaw_levels[256] = ALL(ALAW);
-static const int16_t ulaw_levels[256] = ALL(ULAW);
-
-void alaw_decode(int16_t *restrict out, const uint8_t *restrict in, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        out[i] = alaw_levels[in[i]];
+/* Kinks lie halfway between two codes, therefore twice the number; the constant is the sum of all the kinks'
+ * own -k, plus where the line begins. */
+WIDE void alaw_decode(int16_t *restrict out, const uint8_t *restrict in, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint8_t code = in[i] ^ 0xD5;
+        int16_t sign = (int8_t)code >> 7;
+        int16_t m = 2 * (code & 127);
+        uint16_t level = 2 * upper(m, 223);
+        level = 2 * (level + upper(m, 191));
+        level = 2 * (level + upper(m, 159));
+        level = 2 * (level + upper(m, 127));
+        level = 2 * (level + upper(m, 95));
+        level = 8 * (level + upper(m, 63) + m) + 8 - 8 * ALL_KINKS;
+        out[i] = (int16_t)((level ^ sign) - sign);
+    }
 }
 
-void ulaw_decode(int16_t *restrict out, const uint8_t *restrict in, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        out[i] = ulaw_levels[in[i]];
+WIDE void ulaw_decode(int16_t *restrict out, const uint8_t *restrict in, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint8_t code = in[i] ^ 0xFF;
+        int16_t sign = (int8_t)code >> 7;
+        int16_t m = 2 * (code & 127);
+        uint16_t level = 2 * upper(m, 223);
+        level = 2 * (level + upper(m, 191));
+        level = 2 * (level + upper(m, 159));
+        level = 2 * (level + upper(m, 127));
+        level = 2 * (level + upper(m, 95));
+        level = 2 * (level + upper(m, 63));
+        level = 4 * (level + upper(m, 31) + m) - 4 * (31 + 2 * ALL_KINKS);
+        out[i] = (int16_t)((level ^ sign) - sign);
+    }
 }
 
 void codec_encode(int codec, void *out, const int16_t *in, size_t count) {
