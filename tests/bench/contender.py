@@ -7,7 +7,8 @@ Python: trio-websocket, json, base64, audioop, a task per direction and call. Bo
 (tests.bench.voice). Their lines are sound in memory, or with --modems the PCM ptys of tests.bench.modems.
 
 Says {"us": the CPU time of this whole process per call and tick, that is for one frame out and one in, as the voice
-server counted them; "pace": the share of the frames due that it carried, the worse of the two directions}.
+server counted them; "pace": the share of the frames due that it carried, in the worse of the two directions;
+"voice_share": how much of a core the voice server needed, which must be far from all of it}.
 """
 
 import argparse

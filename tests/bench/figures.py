@@ -135,4 +135,4 @@ def _digits(value: float | None) -> str:
     """Three that count: no machine is so quiet that a fourth would."""
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"

@@ -149,7 +149,6 @@ class _Rig:
                 self._voice.ask("clear")
                 await trio.sleep(SILENT_S)
             cleared = self._voice.ask("dump")
-            self._voice.ask("resume")
             self._add("service.rss_mib.8", self._rss_mib())
             if not load.ask("end")["requests"]:
                 raise RuntimeError("the service answered nobody")

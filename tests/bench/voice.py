@@ -7,8 +7,8 @@ so that its place in it says which frame it was. All is written down with times 
 all processes. Words that it obeys, each answered:
 
     await N    answered when there are N connections
-    count      frames in and out, frames that did not go at once, CPU time
-    pause      no more paced audio; resume
+    count      frames in and out, CPU time
+    pause      no more paced audio
     queue N    N frames at once, to each connection
     clear      clearAudio to each connection
     dump       what came and went since the last dump, by connection: {"in": [[at, base64]], "first": which frame of
@@ -69,11 +69,11 @@ class Connection:
         self.went: list[float] = []
         self.clears: list[float] = []
         self.next_frame = 0
-        self.blocked = 0
         self._unread = bytearray()
         self._unsent = b""
 
     def send(self, data: bytes) -> None:
+        """What does not go at once goes with the next."""
         data = self._unsent + data
         try:
             self._unsent = data[self.socket.send(data) :]
@@ -82,7 +82,6 @@ class Connection:
         except OSError:
             # Reset: reading will tell of the end.
             return
-        self.blocked += bool(self._unsent)
 
     def read(self) -> bool:
         """All that is there; False at the end."""
@@ -143,7 +142,6 @@ class Server:
         self._accepted = 0
         self._awaited: int | None = None
         self._paused = False
-        self._gone_in = self._gone_out = 0
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(sys.stdin, selectors.EVENT_READ)
@@ -199,8 +197,6 @@ class Server:
         self._tell_awaited()
 
     def _close(self, connection: Connection) -> None:
-        self._gone_in += len(connection.came)
-        self._gone_out += len(connection.went)
         self._selector.unregister(connection.socket)
         connection.socket.close()
         for phase in self._phases:
@@ -224,8 +220,8 @@ class Server:
                 self._tell_awaited()
             case ["count"]:
                 say(self._count())
-            case ["pause" | "resume" as word]:
-                self._paused = word == "pause"
+            case ["pause"]:
+                self._paused = True
                 say({})
             case ["queue", count]:
                 for connection in self._connections():
@@ -244,11 +240,9 @@ class Server:
         return True
 
     def _count(self) -> dict[str, float]:
-        connections = list(self._connections())
         return {
-            "in": self._gone_in + sum(len(connection.came) for connection in connections),
-            "out": self._gone_out + sum(len(connection.went) for connection in connections),
-            "blocked": sum(connection.blocked for connection in connections),
+            "in": sum(len(connection.came) for connection in self._connections()),
+            "out": sum(len(connection.went) for connection in self._connections()),
             "cpu_s": time.process_time(),
             "at": time.monotonic(),
         }
