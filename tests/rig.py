@@ -106,17 +106,25 @@ class Customer:
 
     async def post(self, path: str, **facts: object) -> Post:
         """The first one with these facts that came or comes."""
-        return await self.inbox.get(
-            f"a webhook at {path} with {facts}",
-            lambda post: post.path == path and facts.items() <= post.json.items(),
-            within_s=PATIENCE_S,
-        )
+        return await self._first(path, lambda post: facts.items() <= post.items(), facts)
 
-    async def event(self, type_: str) -> dict[str, Any]:
-        post = await self.post("/events", type=type_)
+    async def event(self, type_: str, **data: object) -> dict[str, Any]:
+        """The first one of this type, with these facts in its data, that came or comes."""
+
+        def is_it(event: dict[str, Any]) -> bool:
+            return event["type"] == type_ and data.items() <= event["data"].items()
+
+        post = await self._first("/events", is_it, {"type": type_, **data})
         assert is_signed(post)
         event: dict[str, Any] = post.json
         return event
+
+    async def _first(self, path: str, is_it: Callable[[Any], bool], facts: Mapping[str, object]) -> Post:
+        return await self.inbox.get(
+            f"a webhook at {path} with {facts}",
+            lambda post: post.path == path and is_it(post.json),
+            within_s=PATIENCE_S,
+        )
 
     @property
     def events(self) -> list[str]:
