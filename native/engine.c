@@ -6,7 +6,7 @@
  * every port the sum of what is connected to it, and wakes control once if there is news.
  *
  * Commands are a linked list. Control appends; the tick follows, and publishes how far it got. What a command
- * carried, or took out of the matrix - a removed port, its connections, an old detector - stays in the
+ * carried, or took out of the matrix - a removed port, its connections, an old effect - stays in the
  * command: when control finds it passed, nobody else knows these any more, and control frees them. So memory
  * has one owner's thread.
  *
@@ -15,7 +15,6 @@
  *
  * How to use it: see engine.h; a new kind of port needs port.h only. */
 
-#include <spandsp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -29,10 +28,11 @@ enum { MAX_PORTS = 2048, EVENTS = 4096 /* a power of two */ };
 
 typedef struct command {
     _Atomic(struct command *) next;
-    enum { ADD, REMOVE, CONNECT, DISCONNECT, DETECT } action;
+    enum { ADD, REMOVE, CONNECT, DISCONNECT, EFFECT } action;
     port *port, *source;
-    connection *connections;          /* CONNECT: the new one; after the tick: those that it took out */
-    struct dtmf_rx_state_s *detector; /* DETECT: the new one; after the tick: the old one */
+    connection *connections; /* CONNECT: the new one; after the tick: those that it took out */
+    int place;
+    effect *effect; /* EFFECT: the new one; after the tick: the old one */
 } command;
 
 struct engine {
@@ -57,6 +57,11 @@ struct engine {
 
 /* ---- commands: control ---- */
 
+static void destroy_effect(effect *x) {
+    if (x)
+        x->destroy(x);
+}
+
 static void destroy_port(port *p) {
     for (port *one = p; one; one = one->twin) {
         while (one->inputs) {
@@ -64,8 +69,8 @@ static void destroy_port(port *p) {
             one->inputs = c->next;
             free(c);
         }
-        if (one->detector)
-            dtmf_rx_free(one->detector);
+        for (int place = 0; place < EFFECT_PLACES; place++)
+            destroy_effect(one->effects[place]);
     }
     p->kind->destroy(p);
 }
@@ -76,8 +81,7 @@ static void release(engine *e, command *c) {
         free(c->connections);
         c->connections = next;
     }
-    if (c->detector)
-        dtmf_rx_free(c->detector);
+    destroy_effect(c->effect);
     if (c->action == REMOVE) {
         e->port_count -= c->port->twin ? 2 : 1;
         destroy_port(c->port);
@@ -161,15 +165,14 @@ int engine_disconnect(engine *e, port *source, port *sink) {
     return 0;
 }
 
-int port_detect_dtmf(port *p, bool on) {
-    command *c = order(p->engine, DETECT, p);
-    if (!c)
-        return -1;
-    if (on && !(c->detector = dtmf_rx_init(NULL, NULL, NULL))) {
-        free(c);
-        errno = ENOMEM;
+int engine_effect(port *p, int place, effect *x) {
+    command *c = order(p->engine, EFFECT, p);
+    if (!c) {
+        destroy_effect(x);
         return -1;
     }
+    c->place = place;
+    c->effect = x;
     submit(p->engine, c);
     return 0;
 }
@@ -228,10 +231,10 @@ static void apply(engine *e, command *c) {
     case DISCONNECT:
         cut(p, c->source, &c->connections);
         break;
-    case DETECT: {
-        struct dtmf_rx_state_s *old = p->detector;
-        p->detector = c->detector;
-        c->detector = old;
+    case EFFECT: {
+        effect *old = p->effects[c->place];
+        p->effects[c->place] = c->effect;
+        c->effect = old;
         break;
     }
     }
@@ -264,14 +267,6 @@ void engine_wake(engine *e) {
     e->news = true;
 }
 
-static void detect(engine *e, port *p) {
-    char digits[16];
-    dtmf_rx(p->detector, p->frame, FRAME_SAMPLES);
-    size_t found = dtmf_rx_get(p->detector, digits, (int)sizeof digits - 1);
-    for (size_t i = 0; i < found; i++)
-        engine_tell(e, EVENT_DTMF, p, digits[i]);
-}
-
 static void tick(void *owner) {
     engine *e = owner;
     uint64_t number = counted(&e->ticks);
@@ -282,9 +277,10 @@ static void tick(void *owner) {
         if (!p->kind->yield)
             continue;
         p->kind->yield(p);
+        for (int place = 0; place < EFFECT_PLACES; place++)
+            if (p->effects[place])
+                p->effects[place]->yielded(p->effects[place], p);
         meter_note(&p->yielded, p->frame, number);
-        if (p->detector)
-            detect(e, p);
     }
     for (size_t i = 0; i < e->used; i++) {
         port *p = e->ports[i];
@@ -292,6 +288,8 @@ static void tick(void *owner) {
             continue;
         const int16_t *frame = mix(p->inputs, mixed);
         meter_note(&p->given, frame, number);
+        if (p->effects[PLACE_ECHO])
+            p->effects[PLACE_ECHO]->given(p->effects[PLACE_ECHO], frame);
         p->kind->take(p, frame);
     }
     count(&e->ticks, 1);

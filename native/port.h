@@ -41,6 +41,18 @@ typedef struct connection {
     float gain;
 } connection;
 
+/* What works on the sound of one port beside the matrix: finds something in it, or changes it. Control makes
+ * and destroys it, the tick runs it. A file with one begins it with `effect base`. */
+typedef struct effect effect;
+struct effect {
+    void (*yielded)(effect *x, port *p);            /* p->frame is new, and may be changed */
+    void (*given)(effect *x, const int16_t *frame); /* PLACE_ECHO only: what the port is given to take */
+    void (*destroy)(effect *x);
+};
+
+/* A port has at most one in each place; they are run in this order. */
+enum { PLACE_ECHO, PLACE_DTMF, PLACE_PROGRESS, PLACE_CALLER_ID, PLACE_VOICE, PLACE_PROCESS, EFFECT_PLACES };
+
 struct port {
     const port_kind *kind;
     engine *engine;
@@ -48,7 +60,7 @@ struct port {
     uint32_t id;
     /* Below: the tick's own. */
     connection *inputs;
-    struct dtmf_rx_state_s *detector;
+    effect *effects[EFFECT_PLACES];
     meter yielded, given;
     int16_t frame[FRAME_SAMPLES];
 };
@@ -56,6 +68,10 @@ struct port {
 /* Control: sets up the base of a port that is complete otherwise, and hands it to the tick. On failure the
  * port is destroyed; NULL, errno. */
 port *engine_add(engine *e, port *p, const port_kind *kind);
+
+/* Control: puts an effect (NULL: none) in its place, and frees what was there when the tick has let it go. On
+ * failure the effect is destroyed; -1, errno. */
+int engine_effect(port *p, int place, effect *x);
 
 /* Tick: tells an event; wakes the control thread at the end of this tick. */
 void engine_tell(engine *e, uint32_t kind, const port *p, int64_t value);
