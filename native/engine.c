@@ -24,7 +24,10 @@
 #include "frame.h"
 #include "port.h"
 
-enum { MAX_PORTS = 2048, EVENTS = 4096 /* a power of two */ };
+enum { MAX_PORTS = 2048, EVENTS = 4096 /* a power of two */, RAMP_FRAMES = 5 };
+
+/* 6 dB: what changes by more at once is heard as a click. */
+static const float most_step = 1.9953f;
 
 typedef struct command {
     _Atomic(struct command *) next;
@@ -143,6 +146,10 @@ int port_remove(port *p) {
 }
 
 int engine_connect(engine *e, port *source, port *sink, float gain) {
+    if (source->sum && sink->sum) {
+        errno = EINVAL;
+        return -1;
+    }
     command *c = order(e, CONNECT, sink);
     connection *link = malloc(sizeof *link);
     if (!c || !link) {
@@ -150,7 +157,7 @@ int engine_connect(engine *e, port *source, port *sink, float gain) {
         free(link);
         return -1;
     }
-    *link = (connection){.source = source, .gain = gain};
+    *link = (connection){.source = source, .gain = gain, .to = gain};
     c->connections = link;
     submit(e, c);
     return 0;
@@ -193,6 +200,46 @@ static void cut(port *sink, const port *source, connection **out) {
     }
 }
 
+static connection *find(const port *sink, const port *source) {
+    connection *c = sink->inputs;
+    while (c && c->source != source)
+        c = c->next;
+    return c;
+}
+
+/* Sets in the conference's connection to a party which one the party talks by. */
+static void note_own(port *conference, port *party) {
+    connection *heard = find(party, conference);
+    if (heard)
+        heard->own = find(conference, party);
+}
+
+/* After anything was changed between these two. */
+static void note_conference(port *source, port *sink) {
+    if (sink->sum)
+        note_own(sink, source);
+    else if (source->sum)
+        note_own(source, sink);
+}
+
+static bool clicks(float before, float after) {
+    float least = before < after ? before : after, most = before < after ? after : before;
+    return most > most_step * least;
+}
+
+/* Returns the connection that the new one has taken the place of, or NULL. */
+static connection *put(port *sink, connection *link) {
+    connection *old = NULL;
+    cut(sink, link->source, &old);
+    if (old && old->heard && clicks(old->to, link->gain)) {
+        link->to = old->to;
+        link->ramp = RAMP_FRAMES;
+    }
+    link->next = sink->inputs;
+    sink->inputs = link;
+    return old;
+}
+
 static void add_one(engine *e, port *p) {
     e->ports[e->used++] = p;
 }
@@ -223,13 +270,12 @@ static void apply(engine *e, command *c) {
         e->news = true;
         break;
     case CONNECT:
-        c->connections = NULL;
-        cut(p, link->source, &c->connections);
-        link->next = p->inputs;
-        p->inputs = link;
+        c->connections = put(p, link);
+        note_conference(link->source, p);
         break;
     case DISCONNECT:
         cut(p, c->source, &c->connections);
+        note_conference(c->source, p);
         break;
     case EFFECT: {
         effect *old = p->effects[c->place];
@@ -267,6 +313,20 @@ void engine_wake(engine *e) {
     e->news = true;
 }
 
+/* p's frame is new. */
+static void examine(port *p, uint64_t number) {
+    for (int place = 0; place < EFFECT_PLACES; place++)
+        if (p->effects[place])
+            p->effects[place]->yielded(p->effects[place], p);
+    meter_note(&p->yielded, p->frame, number);
+}
+
+static void shut_mouth(port *p) {
+    const int16_t *frame = gate_pass(&p->mouth, p->frame, p->frame);
+    if (frame != p->frame)
+        memcpy(p->frame, frame, sizeof p->frame);
+}
+
 static void tick(void *owner) {
     engine *e = owner;
     uint64_t number = counted(&e->ticks);
@@ -277,16 +337,21 @@ static void tick(void *owner) {
         if (!p->kind->yield)
             continue;
         p->kind->yield(p);
-        for (int place = 0; place < EFFECT_PLACES; place++)
-            if (p->effects[place])
-                p->effects[place]->yielded(p->effects[place], p);
-        meter_note(&p->yielded, p->frame, number);
+        examine(p, number);
+        shut_mouth(p);
+    }
+    for (size_t i = 0; i < e->used; i++) {
+        port *p = e->ports[i];
+        if (!p->sum)
+            continue;
+        mix_conference(p);
+        examine(p, number);
     }
     for (size_t i = 0; i < e->used; i++) {
         port *p = e->ports[i];
         if (!p->kind->take)
             continue;
-        const int16_t *frame = mix(p->inputs, mixed);
+        const int16_t *frame = gate_pass(&p->ears, mix(p->inputs, mixed), mixed);
         meter_note(&p->given, frame, number);
         if (p->effects[PLACE_ECHO])
             p->effects[PLACE_ECHO]->given(p->effects[PLACE_ECHO], frame);
@@ -385,6 +450,23 @@ void engine_read_stats(engine *e, engine_stats *out) {
 
 void port_read_peaks(const port *p, port_peaks *out) {
     *out = (port_peaks){.yielded = meter_peak(&p->yielded), .given = meter_peak(&p->given)};
+}
+
+static int shut(gate *g, const port *p, bool on) {
+    if (p->sum) {
+        errno = EINVAL;
+        return -1;
+    }
+    atomic_store_explicit(&g->shut, on, memory_order_relaxed);
+    return 0;
+}
+
+int port_mute(port *p, bool on) {
+    return shut(&p->mouth, p, on);
+}
+
+int port_deafen(port *p, bool on) {
+    return shut(&p->ears, p, on);
 }
 
 uint32_t port_id(const port *p) {

@@ -74,7 +74,13 @@ int port_remove(port *p);        /* p is not to be used any more, by anything; i
 int port_detect_dtmf(port *p, bool on); /* on what the port yields; one event for each press */
 void port_read_peaks(const port *p, port_peaks *out);
 
-/* Connecting what is connected changes the gain (a factor). */
+/* Both open and close within a frame. Muted: nobody hears what the port yields; its detectors and peaks still
+ * do. Deaf: it is given silence. EINVAL: a conference. */
+int port_mute(port *p, bool on);
+int port_deafen(port *p, bool on);
+
+/* Connecting what is connected changes the gain (a factor): at once, or when the step is above 6 dB, over
+ * five frames. EINVAL: both are conferences. */
 int engine_connect(engine *e, port *source, port *sink, float gain);
 int engine_disconnect(engine *e, port *source, port *sink);
 
@@ -141,6 +147,18 @@ port *recorder_right(port *left);
 size_t recorder_waiting(const port *left);
 size_t recorder_read(port *left, int16_t *out, size_t pairs);
 uint64_t recorder_dropped_frames(const port *left); /* found the ring of ten seconds full */
+
+/* ---- conference (conference.c) ---- */
+
+/* Hears all that are connected to it; each of them that it is connected to hears it without itself. */
+port *conference_create(engine *e);
+
+/* ---- frames port: sound from and to the program (frames.c) ---- */
+
+port *frames_create(engine *e);
+bool frames_push(port *p, const int16_t *samples, size_t count); /* false: a second waits already */
+bool frames_pull(port *p, int16_t *out);                         /* FRAME_SAMPLES; false: none waits */
+uint64_t frames_dropped(const port *p); /* frames that were not pulled within a second */
 
 /* ---- G.711 (codec.c); any thread ---- */
 

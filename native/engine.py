@@ -62,6 +62,16 @@ class Port:
         if self._pointer is not None:
             _check(lib.port_detect_dtmf(self._pointer, on))
 
+    def mute(self, on: bool) -> None:
+        """Nobody hears it, but its keys and peaks are still told. Raises: ValueError: a conference."""
+        if self._pointer is not None:
+            _check(lib.port_mute(self._pointer, on), "a conference is not muted, its parties are")
+
+    def deafen(self, on: bool) -> None:
+        """It hears silence. Raises: ValueError: a conference."""
+        if self._pointer is not None:
+            _check(lib.port_deafen(self._pointer, on), "a conference is not deafened, its parties are")
+
     def stats(self) -> PortStats:
         return PortStats(*self._peaks())
 
@@ -153,6 +163,42 @@ class Player(Port):
     """Plays a block of samples, once or for ever."""
 
     takes = False
+
+
+class Conference(Port):
+    """Connect a party to it to let it talk, it to a party to let that hear all the others, without itself.
+
+    Each party's contribution is whole samples of 16 bits, after its gain; what is heard saturates after the sum.
+    """
+
+
+class FramesPort(Port):
+    """Sound from and to this program, by the frame of 20 ms; nothing evens out its jitter."""
+
+    def push(self, samples: bytes) -> bool:
+        """16-bit samples at 8000 Hz. False: refused whole, because about a second would wait.
+
+        Raises:
+            ValueError: not whole samples.
+        """
+        if len(samples) % 2:
+            raise ValueError(f"{len(samples)} bytes are not whole samples")
+        if self._pointer is None:
+            return False
+        block = ffi.from_buffer("int16_t[]", samples)
+        return bool(lib.frames_push(self._pointer, block, len(block)))
+
+    def pull(self) -> bytes | None:
+        """The next frame that it was given. About a second is kept, what finds that full is lost."""
+        frame = bytearray(2 * FRAME_SAMPLES)
+        if self._pointer is None or not lib.frames_pull(self._pointer, ffi.from_buffer("int16_t[]", frame)):
+            return None
+        return bytes(frame)
+
+    @property
+    def dropped_frames(self) -> int:
+        """Lost because nobody pulled."""
+        return 0 if self._pointer is None else int(lib.frames_dropped(self._pointer))
 
 
 class Channel(Port):
@@ -330,17 +376,25 @@ class Engine:
     def recorder(self) -> Recorder:
         return Recorder(self, _made(lib.recorder_create(self._pointer)))
 
+    def conference(self) -> Conference:
+        return Conference(self, _made(lib.conference_create(self._pointer)))
+
+    def frames(self) -> FramesPort:
+        return FramesPort(self, _made(lib.frames_create(self._pointer)))
+
     def connect(self, source: Port, sink: Port, *, gain_db: float = 0.0) -> None:
-        """Connecting again changes the gain.
+        """Connecting again changes the gain; a step above 6 dB is spread over five frames, as it clicks.
 
         Raises:
-            ValueError: the source makes no sound, the sink hears none, or one is another engine's.
+            ValueError: the source makes no sound, the sink hears none, one is another engine's, or both are
+                conferences.
         """
         if not (source.yields and sink.takes and source._engine is sink._engine is self):
             raise ValueError("not a source and a sink of this engine")
         if source._pointer is not None and sink._pointer is not None:
             gain = 10 ** (gain_db / 20)
-            _check(lib.engine_connect(self._pointer, source._pointer, sink._pointer, gain))
+            linked = lib.engine_connect(self._pointer, source._pointer, sink._pointer, gain)
+            _check(linked, "a conference is not connected to another")
 
     def disconnect(self, source: Port, sink: Port) -> None:
         if source._pointer is not None and sink._pointer is not None:
@@ -377,9 +431,9 @@ def _made(pointer: Any, fault: str = "") -> Any:
     return pointer
 
 
-def _check(result: int) -> None:
+def _check(result: int, fault: str = "") -> None:
     if result < 0:
-        raise _error()
+        raise _error(fault)
 
 
 def _error(fault: str = "") -> Exception:

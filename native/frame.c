@@ -6,27 +6,122 @@
  * 512 samples exactly, so at unity gain the result is exact, too. One source at unity gain, the usual case,
  * is not even copied.
  *
+ * A conference is summed once a tick, and each of its parties hears that sum without its own contribution.
+ * For this to be exact a contribution is a whole number, of 16 bits after its gain: it can be computed again
+ * when it is to be taken out. So 250 parties cost 250 sums, not 250 times 249.
+ *
  * How to use it: see frame.h. */
 
 #include "frame.h"
 
-const int16_t *mix(const connection *inputs, int16_t *out) {
-    static const int16_t silence[FRAME_SAMPLES];
+#include <string.h>
+
+static const int16_t silence[FRAME_SAMPLES];
+
+/* SSE2 has no vector lrintf: adding 1.5 * 2^23 leaves no room for a fraction, which rounds. */
+static inline int16_t rounded(float s) {
+    const float integers_only = 12582912.0f;
+    s = s > 32767.0f ? 32767.0f : s;
+    s = s < -32768.0f ? -32768.0f : s;
+    return (int16_t)(s + integers_only - integers_only);
+}
+
+static inline int16_t saturated(int32_t s) {
+    s = s > INT16_MAX ? INT16_MAX : s;
+    return (int16_t)(s < INT16_MIN ? INT16_MIN : s);
+}
+
+static bool unity(const connection *c) {
+    return c->from == 1.0f && c->to == 1.0f;
+}
+
+/* The gain within this tick's frame. */
+static void advance(connection *c) {
+    c->heard = true;
+    c->from = c->to;
+    if (c->ramp)
+        c->to = --c->ramp ? c->to + (c->gain - c->to) / (float)(c->ramp + 1) : c->gain;
+}
+
+/* What a party contributes to a conference; either in out or in the party's own frame. */
+static const int16_t *contribution(const connection *c, int16_t *out) {
+    const int16_t *frame = c->source->frame;
+    if (unity(c))
+        return frame;
+    float step = (c->to - c->from) / FRAME_SAMPLES;
+    for (int i = 0; i < FRAME_SAMPLES; i++)
+        out[i] = rounded((c->from + step * (float)(i + 1)) * frame[i]);
+    return out;
+}
+
+void mix_conference(port *conference) {
+    int32_t *sum = conference->sum;
+    memset(sum, 0, FRAME_SAMPLES * sizeof *sum);
+    for (connection *c = conference->inputs; c; c = c->next) {
+        int16_t scaled[FRAME_SAMPLES];
+        advance(c);
+        const int16_t *said = contribution(c, scaled);
+        for (int i = 0; i < FRAME_SAMPLES; i++)
+            sum[i] += said[i];
+    }
+    for (int i = 0; i < FRAME_SAMPLES; i++)
+        conference->frame[i] = saturated(sum[i]);
+}
+
+/* What the others say. */
+static void others(const connection *c, int32_t *out) {
+    int16_t scaled[FRAME_SAMPLES];
+    const int16_t *own = c->own ? contribution(c->own, scaled) : silence;
+    for (int i = 0; i < FRAME_SAMPLES; i++)
+        out[i] = c->source->sum[i] - own[i];
+}
+
+static void add(const connection *c, float *sum) {
+    const int16_t *frame = c->source->frame;
+    float step = (c->to - c->from) / FRAME_SAMPLES;
+    if (c->source->sum) {
+        int32_t heard[FRAME_SAMPLES];
+        others(c, heard);
+        for (int i = 0; i < FRAME_SAMPLES; i++)
+            sum[i] += (c->from + step * (float)(i + 1)) * (float)heard[i];
+    } else {
+        for (int i = 0; i < FRAME_SAMPLES; i++)
+            sum[i] += (c->from + step * (float)(i + 1)) * frame[i];
+    }
+}
+
+const int16_t *mix(connection *inputs, int16_t *out) {
     if (!inputs)
         return silence;
-    if (!inputs->next && inputs->gain == 1.0f)
+    for (connection *c = inputs; c; c = c->next)
+        advance(c);
+    bool alone = !inputs->next && unity(inputs);
+    if (alone && !inputs->own)
         return inputs->source->frame;
+    if (alone) {
+        int32_t heard[FRAME_SAMPLES];
+        others(inputs, heard);
+        for (int i = 0; i < FRAME_SAMPLES; i++)
+            out[i] = saturated(heard[i]);
+        return out;
+    }
     float sum[FRAME_SAMPLES] = {0};
     for (const connection *c = inputs; c; c = c->next)
-        for (int i = 0; i < FRAME_SAMPLES; i++)
-            sum[i] += c->gain * c->source->frame[i];
-    /* 1.5 * 2^23: adding it leaves no room for a fraction, which rounds. SSE2 has no vector lrintf. */
-    const float integers_only = 12582912.0f;
-    for (int i = 0; i < FRAME_SAMPLES; i++) {
-        float s = sum[i] > 32767.0f ? 32767.0f : sum[i];
-        s = s < -32768.0f ? -32768.0f : s;
-        out[i] = (int16_t)(s + integers_only - integers_only);
-    }
+        add(c, sum);
+    for (int i = 0; i < FRAME_SAMPLES; i++)
+        out[i] = rounded(sum[i]);
+    return out;
+}
+
+const int16_t *gate_pass(gate *g, const int16_t *frame, int16_t *out) {
+    bool shut = atomic_load_explicit(&g->shut, memory_order_relaxed), was_shut = g->was_shut;
+    g->was_shut = shut;
+    if (shut && was_shut)
+        return silence;
+    if (shut == was_shut)
+        return frame;
+    for (int i = 0; i < FRAME_SAMPLES; i++)
+        out[i] = (int16_t)(frame[i] * (shut ? FRAME_SAMPLES - 1 - i : i + 1) / FRAME_SAMPLES);
     return out;
 }
 

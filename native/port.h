@@ -1,5 +1,5 @@
-/* What the engine knows of a port, and what a port may ask of the engine. A port is one of the kinds that
- * pcm.c, stream.c and memory.c make; each begins with `port base`. */
+/* What the engine knows of a port, and what a port may ask of the engine. Each kind of port has a file of its
+ * own, and begins with `port base`. */
 #pragma once
 
 #include <errno.h>
@@ -38,7 +38,12 @@ typedef struct {
 typedef struct connection {
     struct connection *next;
     port *source;
-    float gain;
+    float gain;     /* where it is, or is going */
+    float from, to; /* in this tick's frame */
+    uint32_t ramp;  /* frames until it is there */
+    bool heard;
+    /* The source is a conference: what the sink says in it itself. NULL: nothing. */
+    const struct connection *own;
 } connection;
 
 /* What works on the sound of one port beside the matrix: finds something in it, or changes it. Control makes
@@ -53,6 +58,12 @@ struct effect {
 /* A port has at most one in each place; they are run in this order. */
 enum { PLACE_ECHO, PLACE_DTMF, PLACE_PROGRESS, PLACE_CALLER_ID, PLACE_VOICE, PLACE_PROCESS, EFFECT_PLACES };
 
+/* Lets a frame through, or not; opens and closes within one frame. */
+typedef struct {
+    atomic_bool shut; /* written by control */
+    bool was_shut;
+} gate;
+
 struct port {
     const port_kind *kind;
     engine *engine;
@@ -62,6 +73,8 @@ struct port {
     connection *inputs;
     effect *effects[EFFECT_PLACES];
     meter yielded, given;
+    gate mouth, ears;
+    int32_t *sum; /* a conference's: of what all its parties say; NULL for every other kind */
     int16_t frame[FRAME_SAMPLES];
 };
 
