@@ -166,3 +166,19 @@ void alaw_encode(uint8_t *out, const int16_t *in, size_t count);
 void alaw_decode(int16_t *out, const uint8_t *in, size_t count);
 void ulaw_encode(uint8_t *out, const int16_t *in, size_t count);
 void ulaw_decode(int16_t *out, const uint8_t *in, size_t count);
+
+/* ---- resampling (resample.c); one thread at a time for each ---- */
+
+typedef struct resampler resampler;
+
+/* 16-bit samples of one rate to another. EINVAL: a ratio of two numbers above 640. */
+resampler *resampler_create(uint32_t from_hz, uint32_t to_hz);
+void resampler_destroy(resampler *r); /* NULL is allowed */
+void resampler_clear(resampler *r);   /* forgets what it holds */
+
+/* Samples that come out before the first one that went in does: what it holds when the input ends. */
+uint32_t resampler_delay(const resampler *r);
+
+/* Writes at most room samples, and returns how many; reads no more of in than they need, and sets count, of
+ * the samples there are, to how many it has read. 20 ms give 20 ms, every time. */
+uint32_t resampler_run(resampler *r, int16_t *out, uint32_t room, const int16_t *in, uint32_t *count);

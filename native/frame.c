@@ -16,15 +16,9 @@
 
 #include <string.h>
 
-static const int16_t silence[FRAME_SAMPLES];
+#include "vector.h"
 
-/* SSE2 has no vector lrintf: adding 1.5 * 2^23 leaves no room for a fraction, which rounds. */
-static inline int16_t rounded(float s) {
-    const float integers_only = 12582912.0f;
-    s = s > 32767.0f ? 32767.0f : s;
-    s = s < -32768.0f ? -32768.0f : s;
-    return (int16_t)(s + integers_only - integers_only);
-}
+static const int16_t silence[FRAME_SAMPLES];
 
 static inline int16_t saturated(int32_t s) {
     s = s > INT16_MAX ? INT16_MAX : s;

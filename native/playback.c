@@ -18,7 +18,6 @@
 
 #include "playback.h"
 
-#include <speex/speex_resampler.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +29,7 @@ struct item {
     enum { START, AUDIO, CHECKPOINT, CLEAR } kind;
     int codec;
     uint32_t rate_hz;
-    SpeexResamplerState *resampler; /* NULL at 8000 Hz */
+    resampler *resampler; /* NULL at 8000 Hz */
     int64_t mark;
     uint64_t begin_ns;
     size_t size;
@@ -39,9 +38,6 @@ struct item {
 
 static const uint32_t carried_rates[CARRIED_RATES] = {8000, 16000, 24000, 32000, 44100, 48000};
 static const uint64_t limit_ns = 600 * UINT64_C(1000000000);
-
-/* libspeexdsp's 0 to 10. 5 is the first to keep 3.4 kHz when going down; it delays by 5 ms. */
-enum { DOWN_QUALITY = 5 };
 
 int playback_rate_index(uint32_t rate_hz) {
     for (int i = 0; i < CARRIED_RATES; i++)
@@ -89,17 +85,16 @@ void playback_free(playback *q) {
         q->oldest = next;
     }
     for (int i = 0; i < CARRIED_RATES; i++)
-        if (q->resamplers[i])
-            speex_resampler_destroy(q->resamplers[i]);
+        resampler_destroy(q->resamplers[i]);
 }
 
 static uint64_t duration_ns(const item *i, size_t bytes) {
     return bytes / codec_sample_bytes(i->codec) * UINT64_C(1000000000) / i->rate_hz;
 }
 
-static SpeexResamplerState *resampler_for(playback *q, int rate) {
+static resampler *resampler_for(playback *q, int rate) {
     if (!q->resamplers[rate])
-        q->resamplers[rate] = speex_resampler_init(1, carried_rates[rate], RATE_HZ, DOWN_QUALITY, NULL);
+        q->resamplers[rate] = resampler_create(carried_rates[rate], RATE_HZ);
     return q->resamplers[rate];
 }
 
@@ -187,11 +182,11 @@ static void obey_clears(playback *q, port *p) {
 /* Plays on in the current item; returns how many samples that gave, at most room. */
 static uint32_t play_on(playback *q, const item *i, int16_t *out, uint32_t room) {
     size_t sample_bytes = codec_sample_bytes(i->codec), left = (i->size - q->at) / sample_bytes;
-    uint32_t taken = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX, given = room;
+    uint32_t taken = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX, given;
     const uint8_t *audio = i->audio + q->at;
     if (i->resampler) {
-        speex_resampler_process_int(i->resampler, 0, (const int16_t *)audio, &taken, out, &given);
-        q->tail = (uint32_t)speex_resampler_get_output_latency(i->resampler);
+        given = resampler_run(i->resampler, out, room, (const int16_t *)audio, &taken);
+        q->tail = resampler_delay(i->resampler);
     } else {
         taken = given = taken < room ? taken : room;
         codec_decode(i->codec, out, audio, given);
@@ -203,8 +198,8 @@ static uint32_t play_on(playback *q, const item *i, int16_t *out, uint32_t room)
 /* Pushes out what the resampler holds back; returns as play_on. */
 static uint32_t play_tail(playback *q, int16_t *out, uint32_t room) {
     static const int16_t silence[FRAME_SAMPLES];
-    uint32_t taken = FRAME_SAMPLES, given = q->tail < room ? q->tail : room;
-    speex_resampler_process_int(q->active, 0, silence, &taken, out, &given);
+    uint32_t count = FRAME_SAMPLES;
+    uint32_t given = resampler_run(q->active, out, q->tail < room ? q->tail : room, silence, &count);
     q->tail -= given;
     return given;
 }
@@ -216,7 +211,7 @@ static void enter(playback *q, item *i, port *p) {
     if (i->kind == AUDIO && i->resampler != q->active) {
         q->active = i->resampler;
         if (q->active)
-            speex_resampler_reset_mem(q->active);
+            resampler_clear(q->active);
     }
     make_current(q, i);
 }

@@ -15,15 +15,15 @@ typedef struct {
     /* Control's own. */
     item *oldest, *newest;
     uint64_t end_ns; /* of all that was ever queued */
-    struct SpeexResamplerState_ *resamplers[CARRIED_RATES];
+    resampler *resamplers[CARRIED_RATES];
     /* Shared. */
     _Atomic(item *) current; /* what is being played, or was last; written by the tick */
     _Atomic(item *) clears;  /* not yet obeyed, the newest first */
     _Atomic uint64_t played_ns;
     /* The tick's own. */
-    size_t at;                           /* bytes of current that were played */
-    struct SpeexResamplerState_ *active; /* the resampler of the audio played last, if it had one */
-    uint32_t tail;                       /* samples that are still within it */
+    size_t at;         /* bytes of current that were played */
+    resampler *active; /* the resampler of the audio played last, if it had one */
+    uint32_t tail;     /* samples that are still within it */
 } playback;
 
 int playback_init(playback *q);

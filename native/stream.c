@@ -14,7 +14,6 @@
  *
  * How to use it: see engine.h. */
 
-#include <speex/speex_resampler.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,8 +27,6 @@ enum {
     MOST_SAMPLES = 960, /* 48000 Hz */
     WORD = sizeof(uint64_t),
     MOST_WORDS = 2 * MOST_SAMPLES / WORD,
-    /* libspeexdsp's 0 to 10: images of the line's sound below -80 dB, 3 ms. */
-    UP_QUALITY = 3,
 };
 
 typedef struct {
@@ -38,7 +35,7 @@ typedef struct {
     bool uplink;
     playback queue;
 
-    SpeexResamplerState *up; /* NULL at 8000 Hz */
+    resampler *up; /* NULL at 8000 Hz */
     uint32_t frame_samples;
     size_t frame_bytes, frame_words;
     _Atomic uint64_t written; /* frames since the beginning */
@@ -67,8 +64,8 @@ static void stream_hear(port *base, const int16_t *frame) {
     int16_t resampled[MOST_SAMPLES];
     uint64_t words[MOST_WORDS];
     if (s->up) {
-        uint32_t taken = FRAME_SAMPLES, given = s->frame_samples;
-        speex_resampler_process_int(s->up, 0, frame, &taken, resampled, &given);
+        uint32_t count = FRAME_SAMPLES;
+        resampler_run(s->up, resampled, s->frame_samples, frame, &count);
         frame = resampled;
     }
     words[s->frame_words - 1] = 0; /* 44100 Hz ends within a word */
@@ -139,8 +136,7 @@ void stream_read_stats(port *base, stream_stats *out) {
 static void stream_destroy(port *base) {
     stream *s = (stream *)base;
     playback_free(&s->queue);
-    if (s->up)
-        speex_resampler_destroy(s->up);
+    resampler_destroy(s->up);
     free(s->ring);
     free(s->prefix);
     free(s);
@@ -165,7 +161,7 @@ static bool prepare_uplink(stream *s, uint32_t rate_hz) {
     s->frame_words = (s->frame_bytes + WORD - 1) / WORD;
     s->ring = calloc(RING_FRAMES * s->frame_words, sizeof *s->ring);
     if (rate_hz != RATE_HZ)
-        s->up = speex_resampler_init(1, RATE_HZ, rate_hz, UP_QUALITY, NULL);
+        s->up = resampler_create(RATE_HZ, rate_hz);
     return s->ring && (s->up || rate_hz == RATE_HZ);
 }
 

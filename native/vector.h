@@ -5,9 +5,19 @@
  * choice, it is an ordinary function; arm64's NEON needs no choice. */
 #pragma once
 
+#include <stdint.h>
+
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&    \
     !defined(__SANITIZE_THREAD__)
 #define WIDE __attribute__((target_clones("default", "avx2")))
 #else
 #define WIDE
 #endif
+
+/* And saturated. SSE2 has no vector lrintf: adding 1.5 * 2^23 leaves no room for a fraction, which rounds. */
+static inline int16_t rounded(float value) {
+    const float integers_only = 12582912.0f;
+    value = value > 32767.0f ? 32767.0f : value;
+    value = value < -32768.0f ? -32768.0f : value;
+    return (int16_t)(value + integers_only - integers_only);
+}

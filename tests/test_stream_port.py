@@ -297,8 +297,8 @@ def test_resampled_pieces_join_without_a_seam(engine: Engine, rate_hz: int, piec
     assert engine.events() == [Played(stream, 1)]
     samples = numpy.frombuffer(heard(recorder), "<i2")
     spoken = numpy.nonzero(abs(samples) > 50)[0]
-    # The filter's delay is 5 ms at most, and what it holds at the end is played, too.
-    assert spoken[0] <= 8 * 5
+    # The filter's delay is 4 ms at most, and what it holds at the end is played, too.
+    assert spoken[0] <= 8 * 4
     assert abs(int(spoken[-1]) - int(spoken[0]) - 16000) < 20
     assert likeness(samples[spoken[0] + 80 : spoken[-1] - 80].tobytes(), 800, 8000) > 0.9999
 
@@ -325,9 +325,9 @@ def test_pieces_of_any_rate_follow_one_another(engine: Engine) -> None:
     engine.tick(200)
     assert engine.events() == [Played(stream, mark) for mark in range(len(kinds))]
     samples = numpy.frombuffer(heard(recorder), "<i2")
-    # Five rates end with a filter's 5 ms.
+    # Five rates end with a filter's 4 ms.
     length = int(numpy.nonzero(abs(samples) > 50)[0][-1])
-    assert abs(length - 8 * (200 * len(kinds) + 5 * 5)) < 20
+    assert abs(length - 8 * (200 * len(kinds) + 5 * 4)) < 20
     for i in range(len(kinds)):
         middle = samples[round(8 * (204 * i + 60)) :][: 8 * 100]
         assert likeness(middle.tobytes(), 800, 8000) > 0.999
