@@ -17,7 +17,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from tests.bench import facts, service, sound, streams
+from tests.bench import facts, samples, service, sound, streams
 from tests.bench.figures import TERMS, Figure, table, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,8 @@ class Measure(Protocol):
 
 
 SUITES: dict[Measure, tuple[str, ...]] = {
-    sound.measure: ("engine.", "g711."),
+    sound.measure: ("engine.",),
+    samples.measure: ("g711.", "resample."),
     facts.measure: ("outbox.", "sqlite."),
     streams.measure: ("stream.", "path."),
     service.measure: ("start.", "service.", "latency.", "event."),

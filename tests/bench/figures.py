@@ -14,6 +14,8 @@ from rich.table import Table
 
 TRIO_WEBSOCKET = "trio-websocket, json, base64, a task per direction"
 AUDIOOP = "audioop of Python's standard library"
+SPEEX = "libspeexdsp, quality 5"
+RESAMPLED_HZ = (16000, 24000, 32000, 44100, 48000)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ TERMS = {
     "engine.call_tick_us": Terms("us", most=3),
     "g711.encode_ns": Terms("ns", AUDIOOP, most=60),
     "g711.decode_ns": Terms("ns", AUDIOOP, most=60),
+    "g711.ulaw_encode_ns": Terms("ns", AUDIOOP, most=60),
+    "g711.ulaw_decode_ns": Terms("ns", AUDIOOP, most=60),
+    "g711.encode_ns.memcpy": Terms("ns", "memcpy of the samples"),
+    "g711.encode_ns.sox": Terms("ns", "SoX", ratio=8),
+    "g711.encode_ns.ffmpeg": Terms("ns", "FFmpeg", ratio=30),
+    **{f"resample.{way}_us.{hz}": Terms("us", SPEEX, most=6) for hz in RESAMPLED_HZ for way in ("up", "down")},
     "outbox.enqueue_ms.p99": Terms("ms", most=5),
     "outbox.catch_up_per_s": Terms("1/s", least=200),
     "sqlite.commit_ms": Terms("ms", "sqlite3, synchronous=FULL, in the calling thread"),
@@ -108,7 +116,7 @@ def table(figures: Iterable[Figure], unmeasured: Iterable[str]) -> Table:
             words[figure.held],
             _digits(figure.peer_value),
             _digits(figure.ratio),
-            figure.terms.peer if figure.peer_value is not None else "",
+            _peer(figure),
         )
     for name in unmeasured:
         table.add_row(name, "-", TERMS[name].unit, TERMS[name].bar, "[red]not measured[/]")
@@ -129,6 +137,11 @@ def write_json(figures: Iterable[Figure], path: Path, *, options: str) -> None:
         for figure in figures
     ]
     path.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def _peer(figure: Figure) -> str:
+    peer = figure.terms.peer
+    return peer if peer and figure.peer_value is not None else f"[red]not here: {peer}[/]" if peer else ""
 
 
 def _digits(value: float | None) -> str:
