@@ -16,7 +16,7 @@ import hypercorn
 import hypercorn.trio
 import structlog
 import trio
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from appliance.api import make_api
 from appliance.config import Config, LineConfig
@@ -133,7 +133,7 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
 
 
 async def _answer_http(
-    api: FastAPI, listener: socket.socket, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    api: ASGIApp, listener: socket.socket, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
 ) -> None:
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
