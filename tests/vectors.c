@@ -1,0 +1,67 @@
+/* What codec.c and resample.c make, as a number for each function: the same number is the same bits.
+ *
+ * How to use it: `./dev check --arm64` compiles and runs it as scalar code, as this machine's vector code,
+ * and as arm64's under qemu, and compares. That the numbers stand for the right samples is shown by
+ * test_codec.py and test_resample.py. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "engine.h"
+
+/* FNV-1a. */
+static void print_digest(const char *name, const void *bytes, size_t size) {
+    const uint8_t *p = bytes;
+    uint64_t digest = 0xcbf29ce484222325;
+    for (size_t i = 0; i < size; i++)
+        digest = (digest ^ p[i]) * 0x100000001b3;
+    printf("%s %016llx\n", name, (unsigned long long)digest);
+}
+
+static void print_codec(void) {
+    /* Blocks of every length up to two vectors and more, so that the rest of each is met, too. */
+    enum { SAMPLES = 65536, MOST = 67 };
+    static int16_t samples[SAMPLES], levels[SAMPLES];
+    static uint8_t alaw[SAMPLES], ulaw[SAMPLES];
+    for (int i = 0; i < SAMPLES; i++)
+        samples[i] = (int16_t)(i - 32768);
+    for (size_t at = 0, count = 1; at < SAMPLES; at += count, count = count % MOST + 1) {
+        count = count < SAMPLES - at ? count : SAMPLES - at;
+        alaw_encode(alaw + at, samples + at, count);
+        ulaw_encode(ulaw + at, samples + at, count);
+    }
+    print_digest("alaw_encode", alaw, sizeof alaw);
+    print_digest("ulaw_encode", ulaw, sizeof ulaw);
+    alaw_decode(levels, alaw, SAMPLES);
+    print_digest("alaw_decode", levels, sizeof levels);
+    ulaw_decode(levels, ulaw, SAMPLES);
+    print_digest("ulaw_decode", levels, sizeof levels);
+}
+
+static void print_resampled(uint32_t from_hz, uint32_t to_hz) {
+    enum { MOST = 48000 };
+    static int16_t noise[MOST], made[MOST];
+    char name[64];
+    uint32_t chance = 1, count = from_hz;
+    for (int i = 0; i < MOST; i++) {
+        chance = chance * 1664525 + 1013904223;
+        noise[i] = (int16_t)(chance >> 16);
+    }
+    resampler *r = resampler_create(from_hz, to_hz);
+    uint32_t n = r ? resampler_run(r, made, to_hz, noise, &count) : 0;
+    resampler_destroy(r);
+    snprintf(name, sizeof name, "%u to %u Hz: %u from %u", from_hz, to_hz, n, count);
+    print_digest(name, made, n * sizeof *made);
+}
+
+int main(void) {
+    static const uint32_t rates[] = {16000, 24000, 32000, 44100, 48000};
+    print_codec();
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        print_resampled(RATE_HZ, rates[i]);
+        print_resampled(rates[i], RATE_HZ);
+    }
+    return 0;
+}
