@@ -20,9 +20,14 @@ from native.engine import (
     Port,
     PortFailed,
     Recorder,
+    StreamEnded,
     StreamPort,
+    VoiceCode,
+    VoiceFormat,
+    VoicePort,
+    VoiceReport,
 )
-from native.stats import EngineStats, PcmStats, PortStats, StreamStats
+from native.stats import EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
 
 __all__ = [
     "FRAME_SAMPLES",
@@ -46,8 +51,14 @@ __all__ = [
     "PortFailed",
     "PortStats",
     "Recorder",
+    "StreamEnded",
     "StreamPort",
     "StreamStats",
+    "VoiceCode",
+    "VoiceFormat",
+    "VoicePort",
+    "VoiceReport",
+    "VoiceStats",
     "alaw_decode",
     "alaw_encode",
     "dtmf",

@@ -49,6 +49,10 @@ enum event_kind {
     EVENT_CLEARED,  /* value: the mark of stream_clear */
     EVENT_FINISHED, /* a player reached its end */
     EVENT_FAILED,   /* value: errno, 0 for end of file; the port is silent from now on */
+    EVENT_CODE,     /* a voice modem's: value: the character after <DLE> */
+    EVENT_TEXT,     /* value: a character of the report between <DLE>X and <DLE>. */
+    EVENT_REPORT,   /* its end */
+    EVENT_ENDED,    /* a voice modem's stream; the port is silent from now on, and its tty the caller's */
 };
 
 typedef struct {
@@ -91,20 +95,59 @@ enum pace {
     PACE_CLOCK,  /* we are the device: chunk_bytes are sent whenever our ticks have made so many */
 };
 
+/* What comes from a device, on its way from the device's clock to the tick's (inlet.c). */
+typedef struct {
+    uint64_t underruns;     /* times it ran out */
+    uint64_t concealed;     /* frames of silence put in its place */
+    uint64_t overruns;      /* times the buffer was full and its oldest samples were lost */
+    uint64_t slips;         /* times surplus delay was cut out */
+    uint64_t dropped;       /* samples lost to overruns and slips */
+    uint32_t depth_samples; /* received, not yet yielded */
+} inlet_stats;
+
 typedef struct {
     uint64_t received_bytes, sent_bytes; /* stale bytes thrown away at the start are not counted */
-    uint64_t underruns;                  /* times the other side's audio ran out */
-    uint64_t concealed;                  /* frames of silence put in its place */
-    uint64_t overruns;                   /* times the buffer was full and its oldest samples were lost */
-    uint64_t slips;                      /* times surplus delay was cut out */
-    uint64_t dropped_downlink;           /* samples lost to overruns and slips */
     uint64_t dropped_uplink;             /* samples that the device did not take in time */
-    uint32_t depth_samples;              /* received, not yet yielded */
+    inlet_stats downlink;
 } pcm_stats;
 
 port *pcm_create(engine *e, int fd, int pace, uint32_t chunk_bytes); /* fd: non-blocking, duplicated */
 void pcm_hold(port *p, bool on); /* on: reads on, sends nothing, what it is given meanwhile is dropped */
 void pcm_read_stats(const port *p, pcm_stats *out);
+
+/* ---- voice port: a voice modem's tty in ITU-T V.253's duplex stream, or the modem's end of one (voice.c)
+ * ---- */
+
+enum voice_format {
+    VOICE_U8, /* linear, unsigned */
+    VOICE_L16,
+    VOICE_PCMU,
+    VOICE_PCMA,
+};
+
+enum {
+    VOICE_CODES_BYTES = 16,    /* sent at once */
+    VOICE_BEYOND_BYTES = 4096, /* read at once, and so beyond the end at most */
+};
+
+typedef struct {
+    uint64_t received_bytes, sent_bytes; /* audio, unshielded */
+    uint64_t dropped_uplink;             /* samples that the modem did not take in time */
+    uint64_t modem_underruns;            /* <DLE>u: it ran dry */
+    uint64_t modem_overruns;             /* <DLE>o: it was not read in time */
+    inlet_stats downlink;
+} voice_stats;
+
+/* fd: non-blocking, duplicated; early: what was read of the stream already, at most VOICE_BEYOND_BYTES. */
+port *voice_create(engine *e, int fd, int format, int pace, const uint8_t *early, size_t size);
+
+/* Sends codes as they are between two samples; last: and nothing after them. EBUSY: the ones before were not
+ * sent yet. */
+int voice_send(port *p, const uint8_t *codes, size_t size, bool last);
+/* What was read beyond the end of the stream; returns how much of VOICE_BEYOND_BYTES. Nothing before
+ * EVENT_ENDED. */
+size_t voice_beyond(const port *p, uint8_t *out);
+void voice_read_stats(const port *p, voice_stats *out);
 
 /* ---- stream port: a customer's media stream (stream.c, playback.c) ---- */
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from native._engine import ffi, lib
-from native.stats import EngineStats, PcmStats, PortStats, StreamStats
+from native.stats import EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
 
 FRAME_SAMPLES: int = lib.FRAME_SAMPLES
 RATE_HZ: int = lib.RATE_HZ
@@ -37,6 +37,15 @@ class Pace(Enum):
 
     FOLLOW = lib.PACE_FOLLOW
     CLOCK = lib.PACE_CLOCK
+
+
+class VoiceFormat(Enum):
+    """What `+VSM` has chosen, at 8000 Hz. U8 is linear around 128, L16 is little-endian."""
+
+    U8 = lib.VOICE_U8
+    L16 = lib.VOICE_L16
+    PCMU = lib.VOICE_PCMU
+    PCMA = lib.VOICE_PCMA
 
 
 class Port:
@@ -100,14 +109,72 @@ class PcmPort(Port):
             *self._peaks(),
             received_bytes=c.received_bytes,
             sent_bytes=c.sent_bytes,
-            depth_ms=1000 * c.depth_samples / RATE_HZ,
-            underruns=c.underruns,
-            concealed=c.concealed,
-            overruns=c.overruns,
-            slips=c.slips,
-            dropped_downlink=c.dropped_downlink,
             dropped_uplink=c.dropped_uplink,
+            **_inlet(c.downlink),
         )
+
+
+class VoicePort(Port):
+    """A voice modem's tty in ITU-T V.253's duplex stream (+VTR), or with Pace.CLOCK the modem's end of one.
+
+    Keys that the modem hears are told as Dtmf, once for each press; other codes as VoiceCode, but for those which
+    `stats` counts. With StreamEnded the tty is the AT dialogue's again: the port touches it no more.
+    """
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        super().__init__(engine, pointer)
+        self._report = ""
+
+    def send(self, codes: bytes) -> None:
+        r"""As they are, between two samples: `u` makes it louder. At most 16 bytes.
+
+        Raises:
+            ValueError: too many.
+            OSError: EBUSY: those before were not sent yet.
+        """
+        self._send(codes, last=False)
+
+    def leave(self, sequence: bytes) -> None:
+        r"""The last that is sent: `^` or `!` or ``. Another may follow, should the modem not obey.
+
+        A modem answers with its own ``: StreamEnded. Raises: as `send`.
+        """
+        self._send(sequence, last=True)
+
+    def beyond(self) -> bytes:
+        """After StreamEnded: what was read together with the end, and is the AT dialogue's."""
+        if self._pointer is None:
+            return b""
+        out = bytearray(lib.VOICE_BEYOND_BYTES)
+        size = lib.voice_beyond(self._pointer, ffi.from_buffer("uint8_t[]", out))
+        return bytes(out[:size])
+
+    def stats(self) -> VoiceStats:
+        if self._pointer is None:
+            return VoiceStats()
+        c = ffi.new("voice_stats *")
+        lib.voice_read_stats(self._pointer, c)
+        return VoiceStats(
+            *self._peaks(),
+            received_bytes=c.received_bytes,
+            sent_bytes=c.sent_bytes,
+            dropped_uplink=c.dropped_uplink,
+            modem_underruns=c.modem_underruns,
+            modem_overruns=c.modem_overruns,
+            **_inlet(c.downlink),
+        )
+
+    def _send(self, codes: bytes, *, last: bool) -> None:
+        if self._pointer is not None:
+            sent = lib.voice_send(self._pointer, ffi.from_buffer("uint8_t[]", codes), len(codes), last)
+            _check(sent, f"{len(codes)} bytes are more than {lib.VOICE_CODES_BYTES}")
+
+    def _read(self, character: str) -> None:
+        self._report += character
+
+    def _end_report(self) -> str:
+        report, self._report = self._report, ""
+        return report
 
 
 class StreamPort(Port):
@@ -280,7 +347,30 @@ class PortFailed:
     errno: int
 
 
-Event = Dtmf | Played | Cleared | Finished | PortFailed
+@dataclass(frozen=True)
+class VoiceCode:
+    """A voice modem said `<DLE>code`: `b` busy, `d` dial tone, `l` the line's current was interrupted, and more."""
+
+    port: Port
+    code: str
+
+
+@dataclass(frozen=True)
+class VoiceReport:
+    """Lines of text that a voice modem sent between `<DLE>X` and `<DLE>.`: a caller's number, a cadence."""
+
+    port: Port
+    text: str
+
+
+@dataclass(frozen=True)
+class StreamEnded:
+    """A voice modem's stream is over: the port is silent, `beyond` and the tty belong to the AT dialogue."""
+
+    port: Port
+
+
+Event = Dtmf | Played | Cleared | Finished | PortFailed | VoiceCode | VoiceReport | StreamEnded
 
 
 class Engine:
@@ -336,7 +426,11 @@ class Engine:
             count = lib.engine_events(self._pointer, self._found, EVENTS_AT_ONCE)
             for found in self._found[0:count]:
                 port = self._ports.get(found.port)
-                if port is not None:
+                if port is None:
+                    continue
+                if isinstance(port, VoicePort) and found.kind == lib.EVENT_TEXT:
+                    port._read(chr(found.value))
+                else:
                     events.append(_event(port, found.kind, found.value))
         return events
 
@@ -354,6 +448,17 @@ class Engine:
         """
         pointer = lib.pcm_create(self._pointer, fd, pace.value, chunk_bytes)
         return PcmPort(self, _made(pointer, f"fd {fd} blocks, or chunks of {chunk_bytes} bytes"))
+
+    def voice(self, fd: int, format: VoiceFormat, *, pace: Pace = Pace.FOLLOW, early: bytes = b"") -> VoicePort:
+        """Made when the modem has said CONNECT; `early` is what was read after that. A duplicate of `fd` is kept.
+
+        Raises:
+            ValueError: it blocks, or more than 4096 bytes are early.
+            OSError: not a file descriptor.
+        """
+        read = ffi.from_buffer("uint8_t[]", early)
+        pointer = lib.voice_create(self._pointer, fd, format.value, pace.value, read, len(early))
+        return VoicePort(self, _made(pointer, f"fd {fd} blocks, or {len(early)} bytes are too many"))
 
     def stream(self, codec: Codec, rate_hz: int, *, prefix: bytes, suffix: bytes, uplink: bool = True) -> StreamPort:
         """`uplink` False: the customer is sent nothing.
@@ -421,8 +526,25 @@ def _event(port: Port, kind: int, value: int) -> Event:
             return Cleared(port, value)
         case lib.EVENT_FINISHED:
             return Finished(port)
+        case lib.EVENT_CODE:
+            return VoiceCode(port, chr(value))
+        case lib.EVENT_REPORT if isinstance(port, VoicePort):
+            return VoiceReport(port, port._end_report())
+        case lib.EVENT_ENDED:
+            return StreamEnded(port)
         case _:
             return PortFailed(port, value)
+
+
+def _inlet(c: Any) -> dict[str, Any]:
+    return {
+        "depth_ms": 1000 * c.depth_samples / RATE_HZ,
+        "underruns": c.underruns,
+        "concealed": c.concealed,
+        "overruns": c.overruns,
+        "slips": c.slips,
+        "dropped_downlink": c.dropped,
+    }
 
 
 def _made(pointer: Any, fault: str = "") -> Any:

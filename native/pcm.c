@@ -20,15 +20,12 @@
  *
  * How to use it: see engine.h. */
 
-#define _POSIX_C_SOURCE 200809L
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "elastic.h"
+#include "inlet.h"
 #include "port.h"
+#include "tty.h"
 
 enum {
     FRAME_BYTES = 2 * FRAME_SAMPLES,
@@ -42,18 +39,15 @@ enum {
 
 typedef struct {
     port base;
-    int fd;
-    bool is_tty;
+    tty tty;
     int pace;
     uint32_t chunk_bytes;
     atomic_bool held;
 
     bool fresh; /* nothing was read yet: what comes first is stale */
-    bool heard; /* the device has sent something since */
-    bool dry;   /* what it sent has run out */
     bool failed;
 
-    elastic in;
+    inlet in;
     bool in_is_odd;
     uint8_t in_half; /* the first byte of a sample whose other one has not come */
 
@@ -63,12 +57,12 @@ typedef struct {
     uint32_t leave;   /* bytes that may be sent */
     uint32_t made;    /* CLOCK: bytes of the chunk that is being made */
 
-    counter received, sent, underruns, concealed, overruns, slips, dropped_in, dropped_out;
-    _Atomic uint32_t depth;
+    counter received, sent, dropped_out;
 } pcm;
 
 static void fail(pcm *p, int error) {
     p->failed = true;
+    p->in.live = false;
     engine_tell(p->base.engine, EVENT_FAILED, &p->base, error);
 }
 
@@ -77,24 +71,14 @@ static void grant(pcm *p, size_t bytes) {
     p->leave = p->leave + bytes < most ? p->leave + (uint32_t)bytes : most;
 }
 
-/* A tty set to VMIN 0 answers "nothing yet" like the end of a file; only poll tells a hang-up from it. */
-static bool ended(const pcm *p) {
-    struct pollfd state = {.fd = p->fd, .events = POLLIN};
-    return !p->is_tty || (poll(&state, 1, 0) == 1 && state.revents & (POLLHUP | POLLERR | POLLNVAL));
-}
-
-/* Returns how many samples found the buffer full. */
-static uint32_t receive(pcm *p) {
-    uint32_t lost = 0;
+static void receive(pcm *p) {
     for (int i = 0; i < MOST_READS; i++) {
         int16_t samples[READ_BYTES / 2 + 1];
         uint8_t *bytes = (uint8_t *)samples;
         bytes[0] = p->in_half;
-        ssize_t got = read(p->fd, bytes + p->in_is_odd, READ_BYTES);
-        if (got < 0 && errno != EAGAIN && errno != EINTR)
+        ptrdiff_t got = tty_read(&p->tty, bytes + p->in_is_odd, READ_BYTES);
+        if (got < 0)
             fail(p, errno);
-        else if (got == 0 && ended(p))
-            fail(p, 0);
         if (got <= 0)
             break;
         size_t size = (size_t)got + p->in_is_odd;
@@ -102,49 +86,19 @@ static uint32_t receive(pcm *p) {
         p->in_half = bytes[size - 1];
         if (p->fresh)
             continue;
-        p->heard = true;
         count(&p->received, (uint64_t)got);
         if (p->pace == PACE_FOLLOW)
             grant(p, (size_t)got);
-        lost += elastic_put(&p->in, samples, (uint32_t)size / 2);
+        inlet_put(&p->in, samples, (uint32_t)size / 2);
     }
-    return lost;
-}
-
-static void conceal(pcm *p) {
-    memset(p->base.frame, 0, sizeof p->base.frame);
-    if (!p->heard || p->failed)
-        return;
-    if (!p->dry) {
-        count(&p->underruns, 1);
-        elastic_ran_out(&p->in);
-    }
-    p->dry = true;
-    count(&p->concealed, 1);
 }
 
 static void pcm_yield(port *base) {
     pcm *p = (pcm *)base;
-    uint32_t lost = p->failed ? 0 : receive(p);
+    if (!p->failed)
+        receive(p);
     p->fresh = false;
-    if (lost) {
-        count(&p->overruns, 1);
-        count(&p->dropped_in, lost);
-    }
-    if (elastic_depth(&p->in) >= FRAME_SAMPLES) {
-        elastic_peek(&p->in, base->frame, FRAME_SAMPLES);
-        elastic_skip(&p->in, FRAME_SAMPLES);
-        p->dry = false;
-    } else {
-        conceal(p);
-    }
-    bool flows = p->heard && !p->dry && p->pace == PACE_FOLLOW;
-    uint32_t slipped = flows ? elastic_settle(&p->in) : 0;
-    if (slipped) {
-        count(&p->slips, 1);
-        count(&p->dropped_in, slipped);
-    }
-    atomic_store_explicit(&p->depth, elastic_depth(&p->in), memory_order_relaxed);
+    inlet_yield(&p->in, base->frame);
 }
 
 /* Sends what waits and has leave. A short write may end within a sample: its second byte goes first next
@@ -161,8 +115,8 @@ static void transmit(pcm *p) {
     size_t size = 2 * n + p->out_is_odd;
     if (size == 0)
         return;
-    ssize_t done = write(p->fd, second_bytes + !p->out_is_odd, size);
-    if (done < 0 && errno != EAGAIN && errno != EINTR)
+    ptrdiff_t done = tty_write(&p->tty, second_bytes + !p->out_is_odd, size);
+    if (done < 0)
         fail(p, errno);
     if (done <= 0)
         return;
@@ -177,7 +131,7 @@ static void transmit(pcm *p) {
 
 static void pcm_take(port *base, const int16_t *frame) {
     pcm *p = (pcm *)base;
-    if (p->failed || (p->pace == PACE_FOLLOW && !p->heard))
+    if (p->failed || (p->pace == PACE_FOLLOW && !p->in.live))
         return;
     if (atomic_load_explicit(&p->held, memory_order_relaxed)) {
         count(&p->dropped_out, elastic_depth(&p->out) + FRAME_SAMPLES);
@@ -197,35 +151,29 @@ static void pcm_take(port *base, const int16_t *frame) {
 
 static void pcm_destroy(port *base) {
     pcm *p = (pcm *)base;
-    elastic_free(&p->in);
+    inlet_free(&p->in);
     elastic_free(&p->out);
-    if (p->fd >= 0)
-        close(p->fd);
+    tty_close(&p->tty);
     free(p);
 }
 
 port *pcm_create(engine *e, int fd, int pace, uint32_t chunk_bytes) {
     static const port_kind kind = {.yield = pcm_yield, .take = pcm_take, .destroy = pcm_destroy};
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0)
-        return NULL;
-    if (!(flags & O_NONBLOCK) || chunk_bytes % 2 || chunk_bytes < 2 || chunk_bytes > MOST_CHUNK_BYTES) {
+    if (chunk_bytes % 2 || chunk_bytes < 2 || chunk_bytes > MOST_CHUNK_BYTES) {
         errno = EINVAL;
         return NULL;
     }
     pcm *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
-    p->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    p->is_tty = isatty(fd);
     p->pace = pace;
     p->chunk_bytes = chunk_bytes;
     p->fresh = true;
-    bool ready = elastic_init(&p->in, pace == PACE_FOLLOW ? FOLLOW_LIMIT : CLOCK_LIMIT);
+    bool follow = pace == PACE_FOLLOW, ready = tty_open(&p->tty, fd);
+    ready = ready && inlet_init(&p->in, follow ? FOLLOW_LIMIT : CLOCK_LIMIT, follow);
     /* A chunk being made and one that could not be sent yet. */
     uint32_t send_limit = pace == PACE_CLOCK && chunk_bytes > SEND_LIMIT ? chunk_bytes : SEND_LIMIT;
-    ready = elastic_init(&p->out, send_limit) && ready;
-    if (!ready || p->fd < 0) {
+    if (!ready || !elastic_init(&p->out, send_limit)) {
         int error = errno;
         pcm_destroy(&p->base);
         errno = error;
@@ -243,12 +191,7 @@ void pcm_read_stats(const port *base, pcm_stats *out) {
     *out = (pcm_stats){
         .received_bytes = counted(&p->received),
         .sent_bytes = counted(&p->sent),
-        .underruns = counted(&p->underruns),
-        .concealed = counted(&p->concealed),
-        .overruns = counted(&p->overruns),
-        .slips = counted(&p->slips),
-        .dropped_downlink = counted(&p->dropped_in),
         .dropped_uplink = counted(&p->dropped_out),
-        .depth_samples = atomic_load_explicit(&p->depth, memory_order_relaxed),
     };
+    inlet_read_stats(&p->in, &out->downlink);
 }

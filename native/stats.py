@@ -43,6 +43,14 @@ class PcmStats(PortStats):
 
 
 @dataclass(frozen=True)
+class VoiceStats(PcmStats):
+    """Bytes are audio, unshielded. The modem's own complaints: its playing ran dry; it was not read in time."""
+
+    modem_underruns: int = 0
+    modem_overruns: int = 0
+
+
+@dataclass(frozen=True)
 class StreamStats(PortStats):
     """`dropped_frames` were not taken within two seconds; `refused_bytes` found the playback queue full."""
 
