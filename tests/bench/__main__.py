@@ -7,6 +7,7 @@ the exit status is 0 when everything could be measured.
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -80,8 +81,17 @@ def main() -> int:
     if unknown := [text for text in options.names if not any(name.startswith(text) for name in TERMS)]:
         parser.error(f"no figure begins with {', '.join(unknown)}; there are {', '.join(TERMS)}")
     console = Console()
+    # Whoever ends us ends what we started, too; Trio knows how to be ended by SIGINT, wherever it is.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began = time.monotonic()
-    figures, unmeasured = run(names, console, quick=options.quick)
+    measured: tuple[list[Figure], dict[str, str]] | None = None
+    try:
+        measured = run(names, console, quick=options.quick)
+    except* KeyboardInterrupt:
+        console.print("interrupted")
+    if measured is None:
+        return 130
+    figures, unmeasured = measured
     figures.sort(key=lambda figure: list(TERMS).index(figure.name))
     write_json(figures, ROOT / "bench.json", options=" --quick" if options.quick else "")
     console.print()

@@ -147,7 +147,7 @@ async def open_exchange(count: int, directory: Path) -> AsyncIterator[Exchange]:
         studio = Studio(engine)
         lines = [TappedLine(number, network, studio, directory, clock) for number in range(count)]
         network.observers += [line.call_moved for line in lines]
-        thread = threading.Thread(target=clock.run)
+        thread = threading.Thread(target=clock.run, daemon=True)
         async with trio.open_nursery() as nursery:
             thread.start()
             try:
