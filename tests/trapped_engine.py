@@ -11,7 +11,7 @@ import sys
 import threading
 
 import native
-from native import FRAME_SAMPLES, Codec, Engine, Pace, StreamPort
+from native import FRAME_SAMPLES, Codec, Engine, Pace, Port, StreamPort, VoiceFormat, VoicePort
 
 TICKS = 50
 # Against an engine that does not tick; nothing is measured with it.
@@ -21,19 +21,36 @@ KEY = native.dtmf("5")
 FORMATS = [(Codec.PCMA, 8000), (Codec.PCMU, 8000), (Codec.L16, 8000), (Codec.L16, 44100), (Codec.L16, 48000)]
 
 
-def populate(engine: Engine, far: Engine) -> list[StreamPort]:
-    """A hall in which all hear all; far plays the devices."""
-    hall = engine.conference()
+# What the engine tells when all has been tried.
+ALL_TOLD = {native.Dtmf, native.Played, native.Cleared, native.Finished, native.StreamEnded}
+
+
+def cable() -> tuple[int, int]:
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    return ends[0].detach(), ends[1].detach()
+
+
+def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoicePort]]:
+    """A hall in which all hear all; far plays the devices. Returns our streams and its modems."""
+    hall, sound = engine.conference(), far.player(KEY, loop=True)
     streams = [engine.stream(codec, rate, prefix=b"<", suffix=b">") for codec, rate in FORMATS]
+    lines: list[Port] = []
+    modems = []
     for pace in Pace:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        line = engine.pcm(ours.detach(), pace=pace)
+        ours, theirs = cable()
+        lines.append(engine.pcm(ours, pace=pace))
+        far.connect(sound, far.pcm(theirs, pace=Pace.CLOCK))
+    for format in VoiceFormat:
+        ours, theirs = cable()
+        lines.append(engine.voice(ours, format))
+        modems.append(far.voice(theirs, format, pace=Pace.CLOCK))
+        far.connect(sound, modems[-1])
+    for line in lines:
         line.detect_dtmf(True)
         engine.connect(line, hall)
         engine.connect(hall, line, gain_db=-6)
-        far.connect(far.player(KEY, loop=True), far.pcm(theirs.detach(), pace=Pace.CLOCK))
     frames, recorder = engine.frames(), engine.recorder()
     frames.push(NOISE)
     for source in (*streams, frames, engine.player(NOISE), engine.player(KEY, loop=True)):
@@ -41,23 +58,27 @@ def populate(engine: Engine, far: Engine) -> list[StreamPort]:
         engine.connect(source, recorder.left, gain_db=-3)
     for sink in (*streams, frames, recorder.right):
         engine.connect(hall, sink)
-    return streams
+    return streams, modems
 
 
 def run() -> None:
     with Engine() as engine, Engine() as far, selectors.DefaultSelector() as selector:
-        streams = populate(engine, far)
+        streams, modems = populate(engine, far)
         kinds = {type(port) for port in engine._ports.values()}
         assert kinds == set(native.Port.__subclasses__()), "a kind of port that is not tried here"
         selector.register(engine.fd, selectors.EVENT_READ)
         engine.start()
         told: set[type] = set()
         tick = 0
-        while tick < TICKS or not told >= {native.Dtmf, native.Played, native.Cleared, native.Finished}:
+        while tick < TICKS or not told >= ALL_TOLD:
             assert selector.select(LIMIT_S), "the engine told nothing"
             told |= {type(event) for event in engine.events()}
             tick = engine.stats().ticks
             far.tick()
+            if tick >= TICKS:
+                for modem in modems:
+                    modem.leave(b"\x10\x03")
+                modems.clear()
             for stream, (codec, rate) in zip(streams, FORMATS, strict=True):
                 while stream.take() is not None:
                     pass
