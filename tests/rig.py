@@ -409,34 +409,36 @@ async def open_rig(directory: Path, *, lines: int = 1, linked: bool = True) -> A
 
 
 class Together:
-    """Tests of one module that wait more than they compute: the first one asked for runs all that are wanted, some at
-    a time, each in its directory; then each shows what came of it."""
+    """Tests that wait more than they compute: the first one asked for runs all that are wanted, of all modules, some at
+    a time and each in its directory; then each shows what came of it.
+    """
 
-    def __init__(self, at_once: int = 3) -> None:
+    def __init__(self, *, at_once: int) -> None:
         self._at_once = at_once
-        self._tests: dict[str, Callable[[Path], Awaitable[None]]] = {}
-        self._outcomes: dict[str, outcome.Outcome[None]] = {}
+        self._tests: dict[object, Callable[[Path], Awaitable[None]]] = {}
+        self._outcomes: dict[object, outcome.Outcome[None]] = {}
 
     def __call__(self, test: Callable[[Path], Awaitable[None]]) -> Callable[..., None]:
-        self._tests[test.__name__] = test
-
         def show(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
-            wanted = [item.name for item in request.session.items if item.path == request.path]
-            if not self._outcomes:
-                trio.run(self._run, wanted, tmp_path_factory)
-            self._outcomes[test.__name__].unwrap()
+            if show not in self._outcomes:
+                wanted = [getattr(item, "function", None) for item in request.session.items]
+                trio.run(self._run, [each for each in wanted if each in self._tests], tmp_path_factory)
+            self._outcomes[show].unwrap()
 
+        self._tests[show] = test
         show.__name__ = test.__name__
         return show
 
-    async def _run(self, wanted: Sequence[str], directories: pytest.TempPathFactory) -> None:
+    async def _run(self, wanted: Sequence[object], directories: pytest.TempPathFactory) -> None:
         turn = trio.CapacityLimiter(self._at_once)
 
-        async def run(name: str) -> None:
+        async def run(shown: object) -> None:
             async with turn:
-                self._outcomes[name] = await outcome.acapture(self._tests[name], directories.mktemp("rig"))
+                self._outcomes[shown] = await outcome.acapture(self._tests[shown], directories.mktemp("rig"))
 
         async with trio.open_nursery() as nursery:
-            for name in wanted:
-                if name in self._tests:
-                    nursery.start_soon(run, name)
+            for shown in wanted:
+                nursery.start_soon(run, shown)
+
+
+together = Together(at_once=4)

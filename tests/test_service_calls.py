@@ -4,18 +4,18 @@ import base64
 import hashlib
 from array import array
 
-import pytest
 import soundfile
 import trio
 
 from hil.network import Cause, State
 from native import alaw_decode, alaw_encode
 from tests.conftest import Connection
-from tests.rig import PATIENCE_S, Client, Reply, likeness, open_rig, speech
+from tests.rig import PATIENCE_S, Client, Reply, likeness, open_rig, speech, together
 
 CALLEE = "+33612345678"
 
 
+@together
 async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_path):
     words, reply = speech(1, seed=1), speech(1, seed=2)
     async with open_rig(tmp_path) as rig:
@@ -87,6 +87,7 @@ async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_p
         assert run.faults == []
 
 
+@together
 async def test_the_voice_server_ends_a_call_by_closing_its_socket(tmp_path):
     async with open_rig(tmp_path) as rig:
         await rig.start()
@@ -97,6 +98,7 @@ async def test_the_voice_server_ends_a_call_by_closing_its_socket(tmp_path):
         assert rig.rows("SELECT reason FROM calls") == [("customer",)]
 
 
+@together
 async def test_a_call_to_a_number_without_an_app_is_left_to_ring(tmp_path):
     async with open_rig(tmp_path, linked=False) as rig:
         run = await rig.start()
@@ -109,6 +111,7 @@ async def test_a_call_to_a_number_without_an_app_is_left_to_ring(tmp_path):
         assert rig.customer.inbox.all == []
 
 
+@together
 async def test_a_caller_who_gives_up_before_the_answer_is_told_as_canceled(tmp_path):
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
@@ -125,6 +128,7 @@ async def test_a_caller_who_gives_up_before_the_answer_is_told_as_canceled(tmp_p
 # --- outbound -------------------------------------------------------------------------------------------------------
 
 
+@together
 async def test_an_outbound_call_rings_is_answered_and_ends_in_this_order(tmp_path):
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
@@ -152,6 +156,7 @@ async def test_an_outbound_call_rings_is_answered_and_ends_in_this_order(tmp_pat
         assert rig.rows("SELECT reason FROM calls") == [("time_limit",)]
 
 
+# What a phone does: how it is told by webhook, by which Q.850 cause, and by which event.
 UNANSWERED = {
     "busy": ("BUSY", "17", "busy"),
     "no-answer": ("NO_ANSWER", "19", "no-answer"),
@@ -160,25 +165,27 @@ UNANSWERED = {
 }
 
 
-@pytest.mark.parametrize("callee", UNANSWERED)
-async def test_an_outbound_call_that_is_not_answered_has_no_answer_webhook_and_no_socket(tmp_path, callee):
-    status, cause, told = UNANSWERED[callee]
+@together
+async def test_an_outbound_call_that_is_not_answered_has_no_answer_webhook_and_no_socket(tmp_path):
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
-        if callee in ("busy", "no-answer", "reject"):
-            rig.bench.subscriber(CALLEE, behaviour=callee, answers_after_s=0.1)
         async with Client(run) as client:
-            request = await client.place(rig, CALLEE, ring_timeout=1)
-        ended = (await rig.customer.post("/hangup")).json
-        assert (ended["request_uuid"], ended["call_status"], ended["hangup_cause"]) == (request, status, cause)
-        assert ended["duration"] == 0
-        assert "answer_at" not in ended
-        await rig.customer.event(f"phone_call.{told}")
+            for digit, (behaviour, (status, cause, event)) in enumerate(UNANSWERED.items()):
+                number = f"+3361234567{digit}"
+                if behaviour != "nobody has the number":
+                    rig.bench.subscriber(number, behaviour=behaviour, answers_after_s=0.1)
+                request = await client.place(rig, number, ring_timeout=1)
+                ended = (await rig.customer.post("/hangup", request_uuid=request)).json
+                assert (ended["call_status"], ended["hangup_cause"]) == (status, cause), behaviour
+                assert ended["duration"] == 0
+                assert "answer_at" not in ended
+                await rig.customer.event(f"phone_call.{event}", to=number)
         assert rig.customer.posts("/answer") == rig.customer.posts("/ring") == []
         assert rig.voice.handshakes == 0
         assert rig.line.modem.calls == []
 
 
+@together
 async def test_a_call_from_a_busy_line_or_one_that_is_down_is_accepted_and_fails_by_webhook(tmp_path):
     async with open_rig(tmp_path, lines=2) as rig:
         run = await rig.start()
@@ -201,6 +208,7 @@ async def test_a_call_from_a_busy_line_or_one_that_is_down_is_accepted_and_fails
 # --- one after another, and at once ---------------------------------------------------------------------------------
 
 
+@together
 async def test_calls_on_two_lines_do_not_disturb_each_other(tmp_path):
     words = [speech(1, seed) for seed in (1, 2)]
     heard = [b"", b""]
@@ -228,6 +236,7 @@ async def test_calls_on_two_lines_do_not_disturb_each_other(tmp_path):
         assert run.faults == []
 
 
+@together
 async def test_a_line_takes_the_next_call_at_once_and_it_has_sound(tmp_path):
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
@@ -258,6 +267,7 @@ def is_silence(alaw: bytes) -> bool:
     return max(map(abs, array("h", alaw_decode(alaw)))) < 1000
 
 
+@together
 async def test_who_calls_while_we_are_about_to_dial_is_answered_and_our_call_is_told_as_busy(tmp_path):
     async with open_rig(tmp_path) as rig:
         run = await rig.start()

@@ -4,9 +4,7 @@ import base64
 import json
 
 from hil.network import Cause, State
-from tests.rig import API, Client, Reply, Rig, Run, Together, open_rig
-
-together = Together(at_once=4)
+from tests.rig import API, Client, Reply, Rig, Run, open_rig, together
 
 CALLEE = "+33612345678"
 # Nobody listens there.

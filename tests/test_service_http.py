@@ -10,9 +10,7 @@ import httpx
 import pytest
 import trio
 
-from tests.rig import API, COMMAND, KEY, PATIENCE_S, Client, Run, Together, open_rig
-
-together = Together()
+from tests.rig import API, COMMAND, KEY, PATIENCE_S, Client, Run, open_rig, together
 
 CALL = {"from": "+33700000001", "to": "+33612345678", "answer_url": "http://127.0.0.1/answer"}
 BAD_CALLS = [

@@ -3,9 +3,7 @@
 import trio
 
 from hil.network import State
-from tests.rig import Client, Rig, Together, open_rig
-
-together = Together(at_once=5)
+from tests.rig import Client, Rig, open_rig, together
 
 # What the project promises: both parties know within this that a modem was pulled out.
 UNPLUG_LIMIT_S = 2

@@ -9,9 +9,7 @@ from pathlib import Path
 import trio
 
 from hil.network import Cause
-from tests.rig import PATIENCE_S, Client, Together, open_rig
-
-together = Together()
+from tests.rig import PATIENCE_S, Client, open_rig, together
 
 
 class Systemd:
