@@ -90,6 +90,7 @@ class Conductor:
         self._ended = trio.Event()
         self._patience = trio.CancelScope()
         self._port: PcmPort | None = None
+        self._keys_lost = 0
         self._press, self._digits = trio.open_memory_channel[str](DIGITS_LIMIT)
         # Why we hang up, once we have decided to; and what to write down when the line never says how it ended.
         self._decided: Reason | None = None
@@ -169,14 +170,16 @@ class Conductor:
         try:
             self._press.send_nowait(digit)
         except trio.WouldBlock:
-            self._log.warning("key press lost: the customer reads none")
+            if not self._keys_lost:
+                self._log.warning("keys are lost: nobody reads them")
+            self._keys_lost += 1
         except trio.BrokenResourceError:
             pass
 
     async def _change(self, change: Change) -> None:
         """Commits a change of state, and with it the event that tells it. A call that has ended stays so."""
-        # Shielded: a commit is there or it is not, and we must know which.
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_DUTIES_LIMIT_S):
+        # A commit is there or it is not, and we must know which. No deadline: nothing calls back a thread at the disk.
+        with trio.CancelScope(shield=True):
             async with self._changing:
                 if self._ended.is_set():
                     return

@@ -8,14 +8,15 @@ import structlog
 import trio
 
 from drivers.errors import LineError
-from drivers.line import Incoming, Line, LineEvent, LineState, Released, StateChanged
+from drivers.line import AudioFlow, Digit, Incoming, Line, LineEvent, LineState, Released, StateChanged
 
 # Seconds before a line that failed is opened again; the last one repeats.
 BACKOFF_S = (1, 2, 5, 10, 30)
 # A line that held this long begins again at the first step.
 STEADY_S = 60
-# A call tells a handful of events and a key press now and then; more than this unread is a fault of ours.
-TOLD_LIMIT = 256
+# Keys and the like that may wait while a call's news is written down; and the room behind them for its few turns.
+KEYS_LIMIT = 256
+TURNS_ROOM = 16
 
 log = structlog.get_logger(__name__)
 
@@ -39,9 +40,12 @@ class Seizure:
     def __init__(self, trunk: "Trunk", line: Line) -> None:
         self.trunk = trunk
         self.line = line
-        self._send, self.told = trio.open_memory_channel[LineEvent | Lost](TOLD_LIMIT)
+        self._send, self.told = trio.open_memory_channel[LineEvent | Lost](KEYS_LIMIT + TURNS_ROOM)
 
     def tell(self, event: LineEvent | Lost) -> None:
+        # A modem that goes mad may send keys without end; it must not take the service with it.
+        if isinstance(event, Digit | AudioFlow) and self._send.statistics().current_buffer_used >= KEYS_LIMIT:
+            return
         self._send.send_nowait(event)
 
     async def over(self) -> None:
