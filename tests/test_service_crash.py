@@ -79,7 +79,9 @@ async def hang_up_in_stream(rig: Rig, call: PhoneCall) -> None:
     voice = await rig.voice.connection()
     # More than the half second after which what was recorded is on the disk.
     for _ in range(40):
-        await voice.next("media")
+        if await voice.receive() is None:
+            # The box died.
+            return
     call.hang_up()
 
 
