@@ -76,12 +76,14 @@ static table *make_table(uint32_t up, uint32_t down) {
         return NULL;
     *t = (table){.up = up, .down = down, .taps = taps};
     for (uint32_t phase = 0; phase < up; phase++) {
-        float *place = t->rows + (phase + 1) * taps;
+        float *row = t->rows + phase * taps, *place = row + taps;
         double sum = 0;
-        for (uint32_t tap = phase; tap < all; tap += up)
-            sum += low_pass(tap, all, widest);
-        for (uint32_t tap = phase; tap < all; tap += up)
-            *--place = (float)(low_pass(tap, all, widest) / sum);
+        for (uint32_t tap = phase; tap < all; tap += up) {
+            *--place = (float)low_pass(tap, all, widest);
+            sum += *place;
+        }
+        for (uint32_t i = 0; i < taps; i++)
+            row[i] /= (float)sum;
     }
     return t;
 }
