@@ -22,17 +22,22 @@ from native.engine import (
     Recorder,
     StreamEnded,
     StreamPort,
+    Tone,
     VoiceCode,
     VoiceFormat,
     VoicePort,
     VoiceReport,
 )
 from native.stats import EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.tones import BEEP, COUNTRIES, Cadence, Step, ToneKind, keys, tones
 
 __all__ = [
+    "BEEP",
+    "COUNTRIES",
     "FRAME_SAMPLES",
     "RATE_HZ",
     "TICK_S",
+    "Cadence",
     "Cleared",
     "Codec",
     "Conference",
@@ -51,9 +56,12 @@ __all__ = [
     "PortFailed",
     "PortStats",
     "Recorder",
+    "Step",
     "StreamEnded",
     "StreamPort",
     "StreamStats",
+    "Tone",
+    "ToneKind",
     "VoiceCode",
     "VoiceFormat",
     "VoicePort",
@@ -62,6 +70,8 @@ __all__ = [
     "alaw_decode",
     "alaw_encode",
     "dtmf",
+    "keys",
+    "tones",
     "ulaw_decode",
     "ulaw_encode",
 ]

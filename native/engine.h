@@ -47,12 +47,13 @@ enum event_kind {
     EVENT_DTMF,     /* value: the digit's character */
     EVENT_PLAYED,   /* value: the mark of stream_checkpoint */
     EVENT_CLEARED,  /* value: the mark of stream_clear */
-    EVENT_FINISHED, /* a player reached its end */
+    EVENT_FINISHED, /* a player or a tone reached its end */
     EVENT_FAILED,   /* value: errno, 0 for end of file; the port is silent from now on */
     EVENT_CODE,     /* a voice modem's: value: the character after <DLE> */
     EVENT_TEXT,     /* value: a character of the report between <DLE>X and <DLE>. */
     EVENT_REPORT,   /* its end */
     EVENT_ENDED,    /* a voice modem's stream; the port is silent from now on, and its tty the caller's */
+    EVENT_TONE,     /* value: the kind of the tone_pattern that was found */
 };
 
 typedef struct {
@@ -202,6 +203,30 @@ port *frames_create(engine *e);
 bool frames_push(port *p, const int16_t *samples, size_t count); /* false: a second waits already */
 bool frames_pull(port *p, int16_t *out);                         /* FRAME_SAMPLES; false: none waits */
 uint64_t frames_dropped(const port *p); /* frames that were not pulled within a second */
+
+/* ---- tones: made (tone.c), and found in what a port yields (progress.c) ---- */
+
+enum { TONE_MOST_STEPS = 8, TONE_MOST_PATTERNS = 8 };
+
+typedef struct {
+    float hz, second_hz; /* 0: none; both: silence */
+    float modulated_hz;  /* of the first one's amplitude; 0: steady */
+    uint32_t ms;         /* 0: for ever */
+} tone_step;
+
+/* The level is each frequency's own. The steps are copied. EINVAL: none, or frequencies above 4000 Hz. */
+port *tone_create(engine *e, const tone_step *steps, size_t count, bool loop, float level_dbm0);
+
+typedef struct {
+    uint32_t kind;   /* what EVENT_TONE tells */
+    uint32_t cycles; /* that must have been heard */
+    uint32_t steps;  /* a sound and a pause in turn, of the first one's frequencies; 1: a sound without end */
+    tone_step step[TONE_MOST_STEPS];
+} tone_pattern;
+
+/* None of them: off. EINVAL: more than eight frequencies, sidebands included, or sixteen steps in all cycles.
+ */
+int port_detect_tones(port *p, const tone_pattern *patterns, size_t count);
 
 /* ---- G.711 (codec.c); any thread ---- */
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from native._engine import ffi, lib
 from native.stats import EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.tones import Cadence, Step, ToneKind, cycles, tones
 
 FRAME_SAMPLES: int = lib.FRAME_SAMPLES
 RATE_HZ: int = lib.RATE_HZ
@@ -80,6 +81,21 @@ class Port:
         """It hears silence. Raises: ValueError: a conference."""
         if self._pointer is not None:
             _check(lib.port_deafen(self._pointer, on), "a conference is not deafened, its parties are")
+
+    def detect_tones(self, country: str | None) -> None:
+        """The call-progress tones of a country (`native.COUNTRIES`) in what the port yields; None: not any more.
+
+        Raises:
+            ValueError: a country whose tones are not known.
+        """
+        found = tones(country) if country is not None else {}
+        patterns = ffi.new("tone_pattern[]", len(found))
+        for pattern, (kind, cadence) in zip(patterns, found.items(), strict=True):
+            pattern.kind, pattern.cycles, pattern.steps = kind.value, cycles(country or "", kind), len(cadence)
+            for at, step in enumerate(cadence):
+                pattern.step[at] = _tone_step(step)
+        if self._pointer is not None:
+            _check(lib.port_detect_tones(self._pointer, patterns, len(patterns)))
 
     def stats(self) -> PortStats:
         return PortStats(*self._peaks())
@@ -227,7 +243,7 @@ class StreamPort(Port):
 
 
 class Player(Port):
-    """Plays a block of samples, once or for ever."""
+    """Plays a block of samples or tones, once or for ever."""
 
     takes = False
 
@@ -321,6 +337,14 @@ class Dtmf:
 
 
 @dataclass(frozen=True)
+class Tone:
+    """A network's tone: told when it is certain, and again only after it has ended."""
+
+    port: Port
+    kind: ToneKind
+
+
+@dataclass(frozen=True)
 class Played:
     port: Port
     mark: int
@@ -370,7 +394,7 @@ class StreamEnded:
     port: Port
 
 
-Event = Dtmf | Played | Cleared | Finished | PortFailed | VoiceCode | VoiceReport | StreamEnded
+Event = Dtmf | Tone | Played | Cleared | Finished | PortFailed | VoiceCode | VoiceReport | StreamEnded
 
 
 class Engine:
@@ -478,6 +502,16 @@ class Engine:
         block = ffi.from_buffer("int16_t[]", samples)
         return Player(self, _made(lib.player_create(self._pointer, block, len(block), loop)))
 
+    def tone(self, cadence: Cadence, *, loop: bool = False, level_dbm0: float = -10.0) -> Player:
+        """The level is that of each frequency: ITU-T E.180 recommends -10 dBm0 for what a network sends.
+
+        Raises:
+            ValueError: no steps, more than two frequencies at once, or one above 4000 Hz.
+        """
+        steps = ffi.new("tone_step[]", [_tone_step(step) for step in cadence])
+        pointer = lib.tone_create(self._pointer, steps, len(steps), loop, level_dbm0)
+        return Player(self, _made(pointer, f"no tone can be made of {cadence}"))
+
     def recorder(self) -> Recorder:
         return Recorder(self, _made(lib.recorder_create(self._pointer)))
 
@@ -520,6 +554,8 @@ def _event(port: Port, kind: int, value: int) -> Event:
     match kind:
         case lib.EVENT_DTMF:
             return Dtmf(port, chr(value))
+        case lib.EVENT_TONE:
+            return Tone(port, ToneKind(value))
         case lib.EVENT_PLAYED:
             return Played(port, value)
         case lib.EVENT_CLEARED:
@@ -545,6 +581,11 @@ def _inlet(c: Any) -> dict[str, Any]:
         "slips": c.slips,
         "dropped_downlink": c.dropped,
     }
+
+
+def _tone_step(step: Step) -> tuple[float, float, float, int]:
+    first, second = (*step.hz, 0.0, 0.0)[:2] if len(step.hz) < 3 else (-1.0, -1.0)
+    return first, second, step.modulated_hz, step.ms
 
 
 def _made(pointer: Any, fault: str = "") -> Any:
