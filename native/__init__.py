@@ -8,6 +8,8 @@ from native.engine import (
     Cleared,
     Codec,
     Conference,
+    DevicePort,
+    DeviceStream,
     Dtmf,
     Engine,
     Event,
@@ -28,7 +30,7 @@ from native.engine import (
     VoicePort,
     VoiceReport,
 )
-from native.stats import EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.stats import BufferStats, DeviceStats, EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import BEEP, COUNTRIES, Cadence, Step, ToneKind, keys, tones
 
 __all__ = [
@@ -37,10 +39,14 @@ __all__ = [
     "FRAME_SAMPLES",
     "RATE_HZ",
     "TICK_S",
+    "BufferStats",
     "Cadence",
     "Cleared",
     "Codec",
     "Conference",
+    "DevicePort",
+    "DeviceStats",
+    "DeviceStream",
     "Dtmf",
     "Engine",
     "EngineStats",

@@ -96,14 +96,14 @@ enum pace {
     PACE_CLOCK,  /* we are the device: chunk_bytes are sent whenever our ticks have made so many */
 };
 
-/* What comes from a device, on its way from the device's clock to the tick's (inlet.c). */
+/* Sound on its way from one clock to another (inlet.c). */
 typedef struct {
     uint64_t underruns;     /* times it ran out */
     uint64_t concealed;     /* frames of silence put in its place */
     uint64_t overruns;      /* times the buffer was full and its oldest samples were lost */
     uint64_t slips;         /* times surplus delay was cut out */
     uint64_t dropped;       /* samples lost to overruns and slips */
-    uint32_t depth_samples; /* received, not yet yielded */
+    uint32_t depth_samples; /* there, not yet taken */
 } inlet_stats;
 
 typedef struct {
@@ -149,6 +149,30 @@ int voice_send(port *p, const uint8_t *codes, size_t size, bool last);
  * EVENT_ENDED. */
 size_t voice_beyond(const port *p, uint8_t *out);
 void voice_read_stats(const port *p, voice_stats *out);
+
+/* ---- device port: a sound card through PortAudio, one channel of 16 bits (device.c) ---- */
+
+/* Addresses for Pa_OpenStream and Pa_SetStreamFinishedCallback. */
+typedef struct {
+    uintptr_t callback, finished, userdata;
+} device_stream;
+
+typedef struct {
+    uint64_t callbacks;
+    uint64_t input_xruns, output_xruns; /* as PortAudio tells them */
+    uint64_t dropped_downlink,
+        dropped_uplink; /* samples that the other thread did not fetch within a second */
+    inlet_stats downlink, uplink;
+} device_stats;
+
+port *device_create(engine *e, uint32_t rate_hz); /* EINVAL: a rate that is not resampled */
+/* One stream at a time, and one only: what `out` names stays there, the port removed or not, until
+ * device_closed. A stream that ends before the port is removed is EVENT_FAILED with ENODEV. */
+void device_open(port *p, device_stream *out);
+void device_closed(uintptr_t userdata); /* any thread, when PortAudio has closed the stream */
+/* What PortAudio does, by hand; in and out may be NULL. 0: goes on. */
+int device_call(uintptr_t userdata, const int16_t *in, int16_t *out, uint32_t n, uint32_t flags);
+void device_read_stats(const port *p, device_stats *out);
 
 /* ---- stream port: a customer's media stream (stream.c, playback.c) ---- */
 

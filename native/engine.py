@@ -8,13 +8,13 @@ thread, except `Recorder.read`, which may be called on another.
 import errno
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any, Self
 
 from native._engine import ffi, lib
-from native.stats import EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.stats import BufferStats, DeviceStats, EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import Cadence, Step, ToneKind, cycles, tones
 
 FRAME_SAMPLES: int = lib.FRAME_SAMPLES
@@ -191,6 +191,54 @@ class VoicePort(Port):
     def _end_report(self) -> str:
         report, self._report = self._report, ""
         return report
+
+
+@dataclass(frozen=True)
+class DeviceStream:
+    """Addresses: of a PaStreamCallback for one channel of int16, of a PaStreamFinishedCallback, and their userdata."""
+
+    callback: int
+    finished: int
+    userdata: int
+
+
+class DevicePort(Port):
+    """A sound card; its own clock, and its rate, are evened out. `drivers/sound.py` opens one."""
+
+    def open_stream(self) -> DeviceStream:
+        """For one stream of PortAudio, which may use these until `close_stream`, even when the port is closed.
+
+        A stream that ends before the port is closed is told as PortFailed, ENODEV.
+
+        Raises:
+            ValueError: the port is closed.
+        """
+        if self._pointer is None:
+            raise ValueError("the port is closed")
+        c = ffi.new("device_stream *")
+        lib.device_open(self._pointer, c)
+        return DeviceStream(c.callback, c.finished, c.userdata)
+
+    @staticmethod
+    def close_stream(stream: DeviceStream) -> None:
+        """When PortAudio has closed it; on any thread, once."""
+        lib.device_closed(stream.userdata)
+
+    def stats(self) -> DeviceStats:
+        if self._pointer is None:
+            return DeviceStats()
+        c = ffi.new("device_stats *")
+        lib.device_read_stats(self._pointer, c)
+        return DeviceStats(
+            *self._peaks(),
+            callbacks=c.callbacks,
+            input_xruns=c.input_xruns,
+            output_xruns=c.output_xruns,
+            dropped_downlink=c.dropped_downlink,
+            dropped_uplink=c.dropped_uplink,
+            downlink=_buffer(c.downlink),
+            uplink=_buffer(c.uplink),
+        )
 
 
 class StreamPort(Port):
@@ -484,6 +532,10 @@ class Engine:
         pointer = lib.voice_create(self._pointer, fd, format.value, pace.value, read, len(early))
         return VoicePort(self, _made(pointer, f"fd {fd} blocks, or {len(early)} bytes are too many"))
 
+    def device(self, rate_hz: int) -> DevicePort:
+        """Raises: ValueError: no rate of a sound card; 8000, 16000, 32000, 44100, 48000, 96000 are, among others."""
+        return DevicePort(self, _made(lib.device_create(self._pointer, rate_hz), f"{rate_hz} Hz is not resampled"))
+
     def stream(self, codec: Codec, rate_hz: int, *, prefix: bytes, suffix: bytes, uplink: bool = True) -> StreamPort:
         """`uplink` False: the customer is sent nothing.
 
@@ -572,15 +624,14 @@ def _event(port: Port, kind: int, value: int) -> Event:
             return PortFailed(port, value)
 
 
+def _buffer(c: Any) -> BufferStats:
+    depth_ms = 1000 * c.depth_samples / RATE_HZ
+    return BufferStats(depth_ms, c.underruns, c.concealed, c.overruns, c.slips, c.dropped)
+
+
 def _inlet(c: Any) -> dict[str, Any]:
-    return {
-        "depth_ms": 1000 * c.depth_samples / RATE_HZ,
-        "underruns": c.underruns,
-        "concealed": c.concealed,
-        "overruns": c.overruns,
-        "slips": c.slips,
-        "dropped_downlink": c.dropped,
-    }
+    buffer = asdict(_buffer(c))
+    return {"dropped_downlink": buffer.pop("dropped"), **buffer}
 
 
 def _tone_step(step: Step) -> tuple[float, float, float, int]:

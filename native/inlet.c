@@ -1,10 +1,10 @@
-/* What it does: keeps what a device has sent in an elastic buffer (elastic.c), gives a frame of it each tick,
- * and counts what happened to it.
+/* What it does: keeps what came from another clock in an elastic buffer (elastic.c), gives a frame of it
+ * every 20 ms, and counts what happened to it.
  *
- * How it works: while there is no whole frame, it gives silence. A device that has not begun, or has ended,
- * is silent without being counted.
+ * How it works: while there is no whole frame, it gives silence. What has not begun, or has ended, is silent
+ * without being counted.
  *
- * How to use it: inlet_put what came, as often as it comes; inlet_yield once a tick, after. */
+ * How to use it: inlet_put what came, as often as it comes; then inlet_yield, once every 20 ms. */
 
 #include "inlet.h"
 

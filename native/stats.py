@@ -23,6 +23,22 @@ class PortStats:
 
 
 @dataclass(frozen=True)
+class BufferStats:
+    """Of sound on its way from one clock to another.
+
+    `depth_ms` waits. `underruns`: times it ran out; `concealed`: frames of silence in its place. `overruns`: times the
+    buffer was full; `slips`: times surplus delay was cut out; `dropped`: samples lost to both.
+    """
+
+    depth_ms: float = 0.0
+    underruns: int = 0
+    concealed: int = 0
+    overruns: int = 0
+    slips: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
 class PcmStats(PortStats):
     """`depth_ms` is audio received and not yet yielded.
 
@@ -48,6 +64,21 @@ class VoiceStats(PcmStats):
 
     modem_underruns: int = 0
     modem_overruns: int = 0
+
+
+@dataclass(frozen=True)
+class DeviceStats(PortStats):
+    """`downlink` comes from the device. Xruns are what PortAudio tells of, `callbacks` its calls; `dropped_downlink`
+    and `dropped_uplink` are samples of 8000 Hz that the other thread did not fetch within a second.
+    """
+
+    callbacks: int = 0
+    input_xruns: int = 0
+    output_xruns: int = 0
+    dropped_downlink: int = 0
+    dropped_uplink: int = 0
+    downlink: BufferStats = BufferStats()
+    uplink: BufferStats = BufferStats()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,227 @@
+/* A sound card, or what plays one: through PortAudio, whose thread calls a C function of ours.
+ *
+ * What it does: one channel of 16 bits at any rate, both ways, at the device's own pace.
+ *
+ * How it works: the callback resamples to and from 8000 Hz, so that between it and the tick there are plain
+ * rings of our samples. Each side's clock is its own: who reads a ring puts what is there into an elastic
+ * buffer (inlet.c) and takes a frame from that whenever it needs one - the tick every 20 ms, the callback
+ * whenever it has played the last.
+ *
+ * The stream of PortAudio may outlive the port, when objects are dropped in an unlucky order, so what the
+ * callback touches is a block of its own, the line, which both hold. A line whose port is gone plays silence
+ * and ends its stream.
+ *
+ * How to use it: see engine.h. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "inlet.h"
+#include "port.h"
+#include "ring.h"
+
+enum {
+    RING_SAMPLES = 8192, /* a power of two, a second: for a thread that was kept from running */
+    LIMIT = RATE_HZ / 5,
+    /* PortAudio's own numbers. */
+    CONTINUE = 0,
+    ABORT = 2,
+    INPUT_XRUN = 1 | 2, /* under- and overflow */
+    OUTPUT_XRUN = 4 | 8,
+};
+
+typedef struct {
+    atomic_int holders;
+    atomic_bool opened, finished, abandoned;
+    ring captured, said;
+    counter callbacks, input_xruns, output_xruns, dropped;
+    /* The callback's own. */
+    resampler *down, *up; /* NULL at 8000 Hz */
+    inlet out;
+    int16_t frame[FRAME_SAMPLES];
+    uint32_t at; /* in the frame: what was played */
+} line;
+
+typedef struct {
+    port base;
+    line *line;
+    bool failed;
+    inlet in;
+    counter dropped;
+} device;
+
+static void release(line *l) {
+    if (atomic_fetch_sub(&l->holders, 1) > 1)
+        return;
+    ring_free(&l->captured);
+    ring_free(&l->said);
+    resampler_destroy(l->down);
+    resampler_destroy(l->up);
+    inlet_free(&l->out);
+    free(l);
+}
+
+/* ---- PortAudio's thread ---- */
+
+static void keep(line *l, const int16_t *samples, uint32_t n) {
+    if (!ring_put(&l->captured, samples, n))
+        count(&l->dropped, n);
+}
+
+static void hear(line *l, const int16_t *in, uint32_t n) {
+    if (!l->down) {
+        keep(l, in, n);
+        return;
+    }
+    int16_t frame[FRAME_SAMPLES];
+    uint32_t taken = 0, made = FRAME_SAMPLES;
+    while (taken < n || made == FRAME_SAMPLES) {
+        uint32_t some = n - taken;
+        made = resampler_run(l->down, frame, FRAME_SAMPLES, in + taken, &some);
+        taken += some;
+        keep(l, frame, made);
+    }
+}
+
+static void next_frame(line *l) {
+    while (ring_take(&l->said, l->frame, FRAME_SAMPLES))
+        inlet_put(&l->out, l->frame, FRAME_SAMPLES);
+    inlet_yield(&l->out, l->frame);
+    l->at = 0;
+}
+
+static void say(line *l, int16_t *out, uint32_t n) {
+    for (uint32_t made = 0; made < n;) {
+        if (l->at == FRAME_SAMPLES)
+            next_frame(l);
+        uint32_t some = FRAME_SAMPLES - l->at, room = n - made;
+        if (l->up) {
+            made += resampler_run(l->up, out + made, room, l->frame + l->at, &some);
+        } else {
+            some = some < room ? some : room;
+            memcpy(out + made, l->frame + l->at, some * sizeof *out);
+            made += some;
+        }
+        l->at += some;
+    }
+}
+
+/* A PaStreamCallback. */
+static int callback(const void *in, void *out, unsigned long n, const void *time, unsigned long flags,
+                    void *userdata) {
+    line *l = userdata;
+    (void)time;
+    if (atomic_load_explicit(&l->abandoned, memory_order_relaxed)) {
+        if (out)
+            memset(out, 0, n * sizeof(int16_t));
+        return ABORT;
+    }
+    count(&l->callbacks, 1);
+    count(&l->input_xruns, (flags & INPUT_XRUN) != 0);
+    count(&l->output_xruns, (flags & OUTPUT_XRUN) != 0);
+    if (in)
+        hear(l, in, (uint32_t)n);
+    if (out)
+        say(l, out, (uint32_t)n);
+    return CONTINUE;
+}
+
+/* A PaStreamFinishedCallback. */
+static void finished(void *userdata) {
+    atomic_store_explicit(&((line *)userdata)->finished, true, memory_order_relaxed);
+}
+
+/* ---- tick ---- */
+
+static void device_yield(port *base) {
+    device *d = (device *)base;
+    int16_t samples[RING_SAMPLES];
+    uint32_t waiting = ring_waiting(&d->line->captured);
+    if (waiting && ring_take(&d->line->captured, samples, waiting))
+        inlet_put(&d->in, samples, waiting);
+    if (!d->failed && atomic_load_explicit(&d->line->finished, memory_order_relaxed)) {
+        d->failed = true;
+        engine_tell(base->engine, EVENT_FAILED, base, ENODEV);
+    }
+    d->in.live = d->in.live && !d->failed;
+    inlet_yield(&d->in, base->frame);
+}
+
+static void device_take(port *base, const int16_t *frame) {
+    device *d = (device *)base;
+    bool plays = atomic_load_explicit(&d->line->opened, memory_order_relaxed) && !d->failed;
+    if (plays && !ring_put(&d->line->said, frame, FRAME_SAMPLES))
+        count(&d->dropped, FRAME_SAMPLES);
+}
+
+/* ---- control ---- */
+
+static void device_destroy(port *base) {
+    device *d = (device *)base;
+    inlet_free(&d->in);
+    if (d->line) {
+        atomic_store_explicit(&d->line->abandoned, true, memory_order_relaxed);
+        release(d->line);
+    }
+    free(d);
+}
+
+static bool prepare(line *l, uint32_t rate_hz) {
+    if (rate_hz != RATE_HZ) {
+        l->down = resampler_create(rate_hz, RATE_HZ);
+        l->up = l->down ? resampler_create(RATE_HZ, rate_hz) : NULL;
+        if (!l->up)
+            return false;
+    }
+    return ring_init(&l->captured, RING_SAMPLES) && ring_init(&l->said, RING_SAMPLES) &&
+           inlet_init(&l->out, LIMIT, true);
+}
+
+port *device_create(engine *e, uint32_t rate_hz) {
+    static const port_kind kind = {.yield = device_yield, .take = device_take, .destroy = device_destroy};
+    device *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->line = calloc(1, sizeof *d->line);
+    if (d->line) {
+        atomic_store(&d->line->holders, 1);
+        d->line->at = FRAME_SAMPLES;
+    }
+    if (!d->line || !prepare(d->line, rate_hz) || !inlet_init(&d->in, LIMIT, true)) {
+        int error = errno;
+        device_destroy(&d->base);
+        errno = error;
+        return NULL;
+    }
+    return engine_add(e, &d->base, &kind);
+}
+
+void device_open(port *p, device_stream *out) {
+    line *l = ((device *)p)->line;
+    atomic_fetch_add(&l->holders, 1);
+    atomic_store_explicit(&l->opened, true, memory_order_relaxed);
+    *out = (device_stream){
+        .callback = (uintptr_t)callback, .finished = (uintptr_t)finished, .userdata = (uintptr_t)l};
+}
+
+void device_closed(uintptr_t userdata) {
+    release((line *)userdata);
+}
+
+int device_call(uintptr_t userdata, const int16_t *in, int16_t *out, uint32_t n, uint32_t flags) {
+    return callback(in, out, n, NULL, flags, (void *)userdata);
+}
+
+void device_read_stats(const port *p, device_stats *out) {
+    const device *d = (const device *)p;
+    const line *l = d->line;
+    *out = (device_stats){
+        .callbacks = counted(&l->callbacks),
+        .input_xruns = counted(&l->input_xruns),
+        .output_xruns = counted(&l->output_xruns),
+        .dropped_downlink = counted(&l->dropped),
+        .dropped_uplink = counted(&d->dropped),
+    };
+    inlet_read_stats(&d->in, &out->downlink);
+    inlet_read_stats(&l->out, &out->uplink);
+}

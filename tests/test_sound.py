@@ -1,0 +1,127 @@
+"""Sound cards for real, without one: ALSA's plugin onto a PulseAudio of our own, whose sinks hear themselves."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from ctypes.util import find_library
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import pytest
+
+from native import FRAME_SAMPLES, RATE_HZ
+from tests.sound_loop import AMPLITUDE, KEPT_SAMPLES, TONE_HZ
+
+ROOT = Path(__file__).resolve().parents[1]
+RATES_HZ = (8000, 48000)
+SINK = "module-null-sink sink_name=card{rate} rate={rate} channels=1 format=s16le"
+CARD = 'pcm.card{rate} {{ type asym playback.pcm {{ type pulse device "card{rate}" }} \
+capture.pcm {{ type pulse device "card{rate}.monitor" }} }}\n'
+
+
+@dataclass(frozen=True)
+class Cards:
+    environment: dict[str, str]
+
+    def loop(self, name: str, rate_hz: int, **environment: str) -> tuple[numpy.ndarray, dict[str, object]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.sound_loop", name, str(rate_hz)],
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+        ).stdout
+        sound, brace, facts = done.rpartition(b'{"lost"') if b'{"lost"' in done else done.partition(b'{"peak_yielded"')
+        return numpy.frombuffer(sound, "<i2"), json.loads(brace + facts)
+
+
+def missing() -> str:
+    if not find_library("portaudio"):
+        return "libportaudio2 is not installed"
+    if not shutil.which("pulseaudio"):
+        return "pulseaudio is not installed"
+    if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
+        return "libasound2-plugins is not installed"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cards]:
+    if reason := missing():
+        pytest.skip(reason)
+    home = tmp_path_factory.mktemp("home")
+    runtime = tmp_path_factory.mktemp("run")
+    runtime.chmod(0o700)
+    (home / ".asoundrc").write_text("".join(CARD.format(rate=rate) for rate in RATES_HZ))
+    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
+    for name in ("PULSE_SERVER", "PULSE_RUNTIME_PATH", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS"):
+        environment.pop(name, None)
+    log = home / "pulseaudio.log"
+    command = ["pulseaudio", "-n", "--daemonize=yes", "--exit-idle-time=-1", f"--log-target=file:{log}"]
+    command += ["-L", "module-native-protocol-unix"]
+    for rate in RATES_HZ:
+        command += ["-L", SINK.format(rate=rate)]
+    # As a daemon it comes back when it is ready.
+    if subprocess.run(command, env=environment, capture_output=True).returncode:
+        pytest.skip(f"PulseAudio does not start here: {log.read_text()[-300:] if log.exists() else ''}")
+    try:
+        yield Cards(environment)
+    finally:
+        subprocess.run(["pulseaudio", "--kill"], env=environment, capture_output=True)
+
+
+def tone_to_noise_db(sound: numpy.ndarray) -> tuple[float, float]:
+    """Of the clearest 100 ms: a machine that is busy elsewhere may tear some others. And the tone's amplitude."""
+    best = (-100.0, 0.0)
+    span = RATE_HZ // 10
+    angles = 2 * numpy.pi * TONE_HZ * numpy.arange(span) / RATE_HZ
+    waves = numpy.stack([numpy.sin(angles), numpy.cos(angles)], 1)
+    for begin in range(0, len(sound) - span + 1, span // 2):
+        window = sound[begin : begin + span].astype(float)
+        parts = numpy.linalg.lstsq(waves, window, rcond=None)[0]
+        amplitude = float(numpy.hypot(*parts))
+        rest = float(numpy.std(window - waves @ parts))
+        best = max(best, (20 * float(numpy.log10(amplitude / 2**0.5 / (rest + 1e-9) + 1e-9)), amplitude))
+    return best
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_a_tone_goes_round_through_a_sound_card(cards: Cards, rate_hz: int) -> None:
+    sound, stats = cards.loop(f"card{rate_hz}", rate_hz)
+    assert len(sound) == KEPT_SAMPLES, stats
+    ratio_db, amplitude = tone_to_noise_db(sound)
+    assert ratio_db > 60, stats
+    assert abs(amplitude - AMPLITUDE) < AMPLITUDE / 100
+    xruns = {name: stats[name] for name in ("callbacks", "input_xruns", "output_xruns")}
+    print(f"{rate_hz} Hz: tone to noise {ratio_db:.1f} dB, {xruns}")
+    assert isinstance(stats["callbacks"], int)
+    # One each 20 ms; at the beginning some silence was heard instead.
+    assert stats["callbacks"] >= 0.8 * KEPT_SAMPLES / FRAME_SAMPLES
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(cards: Cards) -> None:
+    _, facts = cards.loop("modem", 8000)
+    assert str(facts["lost"]).startswith('no such audio device "modem"; there are: ')
+    assert '"card8000"' in str(facts["lost"])
+
+
+def test_a_part_of_a_name_that_two_have_is_not_guessed_at(cards: Cards) -> None:
+    _, facts = cards.loop("card", 8000)
+    assert str(facts["lost"]).startswith('several are audio device "card"; there are: ')
+
+
+def test_without_its_sound_server_a_device_is_not_there(cards: Cards, tmp_path: Path) -> None:
+    _, facts = cards.loop("card8000", 8000, XDG_RUNTIME_DIR=str(tmp_path))
+    assert facts["lost"] == 'no such audio device "card8000"; there are: none'
+
+
+def test_a_configuration_that_alsa_cannot_read_is_named_with_its_place(cards: Cards, tmp_path: Path) -> None:
+    (tmp_path / ".asoundrc").write_text("pcm.card { type asym playback.pcm { type pulse")
+    _, facts = cards.loop("card8000", 8000, HOME=str(tmp_path))
+    assert str(facts["lost"]).startswith("ALSA cannot read its configuration: ")
+    assert str(tmp_path / ".asoundrc") in str(facts["lost"])
