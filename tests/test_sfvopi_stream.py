@@ -217,6 +217,44 @@ def test_7_8_a_checkpoint_without_a_name_is_dropped(name: object):
     assert kind(parse({"event": "checkpoint"})) == "name"
 
 
+LONG = base64.b64encode(bytes(range(160))).decode()
+
+
+def around(text: str, codec: Codec = Codec.PCMA, rate_hz: int = 8000) -> tuple[bytes, bytes] | None:
+    play = sfvopi.parse(text, codec=codec, rate_hz=rate_hz)
+    assert isinstance(play, Play)
+    return sfvopi.around_payload(text, play, codec=codec, rate_hz=rate_hz)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"event":"playAudio","media":{"contentType":"audio/x-l16","sampleRate":16000,"payload":"', '"}}'),
+        ('{ "media" : {"payload": "', '", "n\\u00e9": "é 🎈"},\n "event": "playAudio", "streamId": "any"}'),
+        ('{"event":"playAudio","media":{"payload":"AAAA"},"media":{"payload":"', '"}}'),
+    ],
+)
+def test_7_6_what_stands_around_a_payload_is_found(before: str, after: str):
+    assert around(before + LONG + after) == (before.encode(), after.encode())
+    assert around(before + LONG.replace("/", "\\/").replace("+", "\\u002B") + after) == (
+        before.encode(),
+        after.encode(),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event":"playAudio","media":{"payload":"%s","payload":"AAAA"}}',
+        '{"event":"playAudio","media":{"payload":"AAAA","%s":1}}',
+        '{"event":"playAudio","media":{"payload":"AAAA"},"payload":"%s"}',
+        '{"event":"playAudio","media":{"payload":"AAAA","x":"\\"%s\\""}}',
+    ],
+)
+def test_7_6_what_only_looks_like_the_payload_is_not_taken_for_it(text: str):
+    assert around(text % LONG) is None
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -249,6 +287,18 @@ def test_any_json_is_a_command_or_a_fault(message: object, stream: tuple[Codec, 
     if isinstance(result, Play):
         assert result.rate_hz in sfvopi.RATES_HZ[result.codec]
         assert result.codec is not Codec.L16 or len(result.data) % 2 == 0
+
+
+@given(MESSAGES, STREAMS, st.binary(max_size=100))
+def test_7_6_other_audio_between_the_same_texts_means_the_same(message: object, stream: tuple[Codec, int], data: bytes):
+    play = parse(json.dumps(message), *stream)
+    if not isinstance(play, Play):
+        return
+    codec, rate_hz = stream
+    found = sfvopi.around_payload(json.dumps(message), play, codec=codec, rate_hz=rate_hz)
+    if found:
+        text = (found[0] + base64.b64encode(2 * data) + found[1]).decode()
+        assert parse(text, *stream) == Play(2 * data, play.codec, play.rate_hz, play.stream_id)
 
 
 @given(st.integers(min_value=1, max_value=3000))

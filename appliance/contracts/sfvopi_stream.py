@@ -10,8 +10,9 @@ What we read was written by anybody: `parse` never raises, a message that breaks
 
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.actions import Direction
 from native import Codec
@@ -37,6 +38,11 @@ RATES_HZ: Mapping[Codec, Sequence[int]] = {
     Codec.L16: (8000, 16000, 24000, 32000, 44100, 48000),
 }
 CHECKPOINT_NAME_LENGTH = 1024
+
+# A whole JSON string of base64, with "/" and "+" as some serialisers write them.
+_BASE64_STRING = re.compile(r'"([A-Za-z0-9+/=]*(?:(?:\\/|\\u002[Bb])[A-Za-z0-9+/=]*)*)"')
+# Audio of any codec, as it is whole samples.
+_PROBE = b"probed"
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,19 @@ def parse(text: str, *, codec: Codec, rate_hz: int) -> Command | Fault:
             return Checkpoint(name, stream_id)
         case unknown:
             return Fault("event", f"unknown event {_excerpt(unknown)}")
+
+
+def around_payload(text: str, play: Play, *, codec: Codec, rate_hz: int) -> tuple[bytes, bytes] | None:
+    """What stands before and after the payload of the message that `play` was read from. Every message that has other
+    base64 between them means the same with other audio, as the parser itself has proved. None: it cannot tell.
+    """
+    found = max(_BASE64_STRING.finditer(text), key=lambda found: found.end() - found.start(), default=None)
+    if found is None or play.data == _PROBE:
+        return None
+    before, after = text[: found.start(1)], text[found.end(1) :]
+    probe = parse(before + binascii.b2a_base64(_PROBE, newline=False).decode() + after, codec=codec, rate_hz=rate_hz)
+    # It is the payload that was changed, if the audio has changed with it.
+    return (before.encode(), after.encode()) if probe == replace(play, data=_PROBE) else None
 
 
 def _play(media: object, stream_id: str | None, codec: Codec, rate_hz: int) -> Play | Fault:
