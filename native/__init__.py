@@ -30,6 +30,7 @@ from native.engine import (
     VoicePort,
     VoiceReport,
 )
+from native.lane import Lane, Lanes
 from native.stats import BufferStats, DeviceStats, EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import BEEP, COUNTRIES, Cadence, Step, ToneKind, keys, tones
 
@@ -53,6 +54,8 @@ __all__ = [
     "Event",
     "Finished",
     "FramesPort",
+    "Lane",
+    "Lanes",
     "Pace",
     "PcmPort",
     "PcmStats",

@@ -1,6 +1,6 @@
 /* G.711 and base64.
  *
- * What it does: turns 16-bit samples into A-law and mu-law bytes and back, bytes into base64 text.
+ * What it does: turns 16-bit samples into A-law and mu-law bytes and back, bytes into base64 text and back.
  *
  * How it works: there are neither branches nor tables, so that the compiler can do eight samples at once on
  * any CPU with SSE2 or NEON, and sixteen with AVX2. A shift by a different count for each lane would be many
@@ -141,4 +141,38 @@ void base64_encode(char *restrict out, const uint8_t *restrict in, size_t size) 
     out[1] = digits[group >> 12 & 63];
     out[2] = size == 2 ? digits[group >> 6 & 63] : '=';
     out[3] = '=';
+}
+
+enum { NO_DIGIT = 64 };
+
+static inline uint8_t sextet(uint8_t c) {
+    uint8_t value = c == '/' ? 63 : NO_DIGIT;
+    value = c == '+' ? 62 : value;
+    value = c >= '0' && c <= '9' ? c - '0' + 52 : value;
+    value = c >= 'a' && c <= 'z' ? c - 'a' + 26 : value;
+    return c >= 'A' && c <= 'Z' ? c - 'A' : value;
+}
+
+ssize_t base64_decode(uint8_t *out, const uint8_t *in, size_t size) {
+    if (size % 4)
+        return -1;
+    size_t padding = size && in[size - 1] == '=' ? 1 + (in[size - 2] == '=') : 0;
+    size_t digits = size - padding, bytes = size / 4 * 3 - padding;
+    uint8_t seen = 0;
+    for (size_t i = 0; i < digits; i++) {
+        out[i] = sextet(in[i]);
+        seen |= out[i];
+    }
+    memset(out + digits, 0, padding);
+    const uint8_t *group = out;
+    for (size_t i = 0; i < size; i += 4, group += 4, out += 3) {
+        uint8_t a = group[0], b = group[1], c = group[2], d = group[3];
+        out[0] = (uint8_t)(a << 2 | b >> 4);
+        out[1] = (uint8_t)(b << 4 | c >> 2);
+        out[2] = (uint8_t)(c << 6 | d);
+    }
+    /* RFC 4648 3.5: bits of the last digit that mean nothing are zero. */
+    for (size_t i = 0; i < padding; i++)
+        seen |= *--out ? NO_DIGIT : 0;
+    return seen & NO_DIGIT ? -1 : (ssize_t)bytes;
 }

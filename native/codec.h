@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine.h"
 
@@ -20,3 +21,7 @@ static inline size_t base64_size(size_t size) {
 
 /* Writes base64_size(size) characters, padded, no terminating zero. */
 void base64_encode(char *out, const uint8_t *in, size_t size);
+
+/* How many bytes the text means; -1: it is not what base64_encode writes. Out has room for the text, and may
+ * be it. */
+ssize_t base64_decode(uint8_t *out, const uint8_t *in, size_t size);

@@ -188,7 +188,9 @@ typedef struct {
 } stream_options;
 
 typedef struct {
+    uint64_t taken_frames;
     uint64_t dropped_frames; /* messages that were not taken within two seconds */
+    uint64_t lane_messages;  /* played by a lane */
     uint64_t refused_bytes;  /* audio that found the playback queue full */
     uint32_t queued_ms;
 } stream_stats;
@@ -203,6 +205,55 @@ int stream_play(port *p, const void *audio, size_t size, int codec, uint32_t rat
 int stream_clear(port *p, int64_t mark);
 int stream_checkpoint(port *p, int64_t mark);
 void stream_read_stats(port *p, stream_stats *out);
+
+/* ---- lane: a stream's media messages on its WebSocket, past Python (lane.c) ---- */
+
+/* Of a message that is played: what a length of 16 bits tells. */
+enum { LANE_MOST_BYTES = 65535 };
+
+typedef struct lane lane;
+
+/* An audio message that was understood: every other one that differs only between these is one, too. */
+typedef struct {
+    const char *before, *after;
+    uint32_t before_bytes, after_bytes;
+    int codec;
+    uint32_t rate_hz;
+} lane_pattern;
+
+enum lane_news {
+    LANE_HANDED = 1, /* lane_take has bytes; until they are taken nothing is read */
+    LANE_ENDED = 2,  /* nothing more will come */
+    LANE_UNSENT = 4, /* lane_frame has the rest of a frame, and the lane holds */
+    LANE_DUE = 8,    /* has no socket of its own: the caller reads and writes */
+};
+
+/* A connected, non-blocking socket from the first byte on, not to be closed before lane_end; -1: who reads
+ * and writes it is the caller. */
+lane *lane_create(int fd);
+void lane_destroy(lane *l); /* NULL is allowed */
+int lane_end(lane *l);      /* touches the socket no more; hands over what came; lane_news */
+
+/* The stream must be left before it is removed. Frames that it made before are not sent. */
+int lane_join(lane *l, port *stream);
+void lane_leave(lane *l);
+void lane_learn(lane *l, const lane_pattern *p); /* texts above 1024 bytes are not kept */
+
+/* Reads and sends what there is, for all of them; told: lane_news of each. 0: none has any. A lane that is
+ * midway is not read. */
+int lanes_turn(lane *const *lanes, int count, uint8_t *told);
+int lane_receive(lane *l);                              /* reads only; lane_news */
+int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came; at most 64 KiB, and LANE_HANDED
+                                                         * must not be: else ENOBUFS */
+
+size_t lane_handed(const lane *l); /* how much lane_take gives: what the lane does not know */
+int lane_take(lane *l, void *out); /* lane_news */
+void lane_obeyed(lane *l);         /* one of the messages in it */
+bool lane_midway(const lane *l);   /* what comes next belongs to a frame that is being handed over */
+
+size_t lane_frame_bytes(const lane *l);
+size_t lane_frame(lane *l, void *out); /* what is to be sent next; 0: nothing now */
+void lane_hold(lane *l, bool on);      /* on: something else is to be sent before the next frame */
 
 /* ---- player and recorder: sound from and to memory (memory.c) ---- */
 

@@ -8,6 +8,7 @@ thread, except `Recorder.read`, which may be called on another.
 import errno
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from types import TracebackType
@@ -247,6 +248,13 @@ class StreamPort(Port):
     def __init__(self, engine: "Engine", pointer: Any) -> None:
         super().__init__(engine, pointer)
         self._message = ffi.new("char[]", lib.stream_message_bytes(pointer))
+        # Of the lane that has joined it.
+        self._leave: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        if self._leave is not None:
+            self._leave()
+        super().close()
 
     def take(self) -> bytes | None:
         """The next message: prefix, a frame in base64, suffix. Messages older than two seconds are lost."""
@@ -287,7 +295,14 @@ class StreamPort(Port):
             return StreamStats()
         c = ffi.new("stream_stats *")
         lib.stream_read_stats(self._pointer, c)
-        return StreamStats(*self._peaks(), c.dropped_frames, c.refused_bytes, c.queued_ms)
+        return StreamStats(
+            *self._peaks(),
+            taken_frames=c.taken_frames,
+            dropped_frames=c.dropped_frames,
+            lane_messages=c.lane_messages,
+            refused_bytes=c.refused_bytes,
+            queued_ms=c.queued_ms,
+        )
 
 
 class Player(Port):

@@ -83,8 +83,12 @@ class DeviceStats(PortStats):
 
 @dataclass(frozen=True)
 class StreamStats(PortStats):
-    """`dropped_frames` were not taken within two seconds; `refused_bytes` found the playback queue full."""
+    """`dropped_frames` were not taken within two seconds; `lane_messages` were played by a lane, and nobody else saw
+    them; `refused_bytes` found the playback queue full.
+    """
 
+    taken_frames: int = 0
     dropped_frames: int = 0
+    lane_messages: int = 0
     refused_bytes: int = 0
     queued_ms: int = 0

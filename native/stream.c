@@ -19,7 +19,7 @@
 
 #include "codec.h"
 #include "playback.h"
-#include "port.h"
+#include "stream.h"
 
 enum {
     RING_FRAMES = 128,
@@ -42,7 +42,7 @@ typedef struct {
     _Atomic uint64_t *ring;
 
     /* The reader's own. */
-    uint64_t read, dropped, refused_bytes;
+    uint64_t read, taken, dropped, offered, refused_bytes;
     char *prefix, *suffix;
     size_t prefix_bytes, suffix_bytes;
 } stream;
@@ -78,16 +78,21 @@ static void stream_yield(port *base) {
     playback_yield(&((stream *)base)->queue, base);
 }
 
+/* Leaves out what is too old by now; returns how many frames were ever written. */
+static uint64_t keep_up(stream *s) {
+    uint64_t written = atomic_load_explicit(&s->written, memory_order_acquire);
+    if (written - s->read > KEPT_FRAMES) {
+        s->dropped += written - KEPT_FRAMES - s->read;
+        s->read = written - KEPT_FRAMES;
+    }
+    return written;
+}
+
 bool stream_take(port *base, char *out) {
     stream *s = (stream *)base;
     uint64_t words[MOST_WORDS];
     while (true) {
-        uint64_t written = atomic_load_explicit(&s->written, memory_order_acquire);
-        if (written - s->read > KEPT_FRAMES) {
-            s->dropped += written - KEPT_FRAMES - s->read;
-            s->read = written - KEPT_FRAMES;
-        }
-        if (s->read == written)
+        if (s->read == keep_up(s))
             return false;
         const _Atomic uint64_t *slot = s->ring + s->read % RING_FRAMES * s->frame_words;
         for (size_t i = 0; i < s->frame_words; i++)
@@ -97,10 +102,16 @@ bool stream_take(port *base, char *out) {
             break;
     }
     s->read++;
+    s->taken++;
     memcpy(out, s->prefix, s->prefix_bytes);
     base64_encode(out + s->prefix_bytes, (const uint8_t *)words, s->frame_bytes);
     memcpy(out + s->prefix_bytes + base64_size(s->frame_bytes), s->suffix, s->suffix_bytes);
     return true;
+}
+
+void stream_skip(port *base) {
+    stream *s = (stream *)base;
+    s->read = atomic_load_explicit(&s->written, memory_order_acquire);
 }
 
 size_t stream_message_bytes(const port *base) {
@@ -116,6 +127,13 @@ int stream_play(port *base, const void *audio, size_t size, int codec, uint32_t 
     return queued;
 }
 
+int stream_offer(port *base, const void *audio, size_t size, int codec, uint32_t rate_hz) {
+    stream *s = (stream *)base;
+    int queued = playback_play(&s->queue, audio, size, codec, rate_hz);
+    s->offered += queued == 1;
+    return queued;
+}
+
 int stream_clear(port *base, int64_t mark) {
     return playback_clear(&((stream *)base)->queue, mark);
 }
@@ -126,8 +144,11 @@ int stream_checkpoint(port *base, int64_t mark) {
 
 void stream_read_stats(port *base, stream_stats *out) {
     stream *s = (stream *)base;
+    keep_up(s);
     *out = (stream_stats){
+        .taken_frames = s->taken,
         .dropped_frames = s->dropped,
+        .lane_messages = s->offered,
         .refused_bytes = s->refused_bytes,
         .queued_ms = playback_queued_ms(&s->queue),
     };

@@ -1,0 +1,385 @@
+/* A stream's media messages on its WebSocket, past Python.
+ *
+ * What it does: sends what the stream hears, a masked text frame each, and plays what the server sends to be
+ * played; everything else that comes is handed to Python, byte for byte and in order.
+ *
+ * How it works: all bytes that come pass here from the first one on, so that it is known where a frame
+ * begins. After the empty line that ends the answer to the handshake these are the frames of RFC 6455. One of
+ * them is played here if it is a whole text message that equals a pattern but for the base64 between the
+ * pattern's two parts; patterns are learned: Python, which has understood a message, tells what stood before
+ * and after its payload. So no cloud's words and no JSON are known here, and what is recognised can only mean
+ * what Python found. All else is handed over; from a message that was until Python says that it is obeyed,
+ * all messages are, so that none overtakes another.
+ *
+ * in: what is handed over and not yet taken, then the beginning of a frame. Nothing is read while something
+ * waits to be taken: a slow reader holds up the server, not our memory.
+ *
+ * Frames go out as the stream made them (stream.c drops the oldest). What the socket does not take of a frame
+ * is Python's to send, and the lane holds back until that has gone.
+ *
+ * How to use it: see engine.h. */
+
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "codec.h"
+#include "stream.h"
+
+enum {
+    READ_BYTES = 65536,
+    PATTERNS = 4,
+    PATTERN_BYTES = 1024,
+    MASKS = 64, /* 256 bytes are what getrandom gives without fail */
+    OUT_HEAD = 14,
+    OUT_TAIL = 7, /* masked with it, not sent: masking takes eight bytes at a time */
+    /* RFC 6455 5.2: the first byte of a frame, without an extension's bits; the second's upper bit. */
+    FINAL = 0x80,
+    FINAL_TEXT = 0x81,
+    PING = 0x89,
+    PONG = 0x8A,
+    MASKED = 0x80,
+    MOST_CONTROL = 125,
+};
+
+typedef struct {
+    size_t before, after; /* bytes */
+    int codec;
+    uint32_t rate_hz;
+    char text[PATTERN_BYTES];
+} pattern;
+
+struct lane {
+    int fd; /* -1: not ours to touch */
+    bool has_socket;
+    port *stream;
+    bool ended, held;
+
+    bool in_head, line_is_empty; /* of the answer to the handshake */
+    uint64_t passing;            /* bytes of the present frame that are still to be handed over */
+    bool fragmented;             /* a message was begun that is not at its end */
+    uint64_t unobeyed;           /* messages handed over */
+    unsigned learned;
+    pattern patterns[PATTERNS];
+    size_t handed, used;
+
+    size_t out_at, out_end; /* what the socket has not taken */
+    unsigned masks_left;
+    uint32_t masks[MASKS];
+    uint8_t *out;
+
+    uint8_t audio[LANE_MOST_BYTES];
+    uint8_t in[4 + LANE_MOST_BYTES + READ_BYTES];
+};
+
+/* ---- what comes ---- */
+
+/* JSON may write two of base64's characters otherwise: PHP the one, .NET the other. */
+static size_t unescape(uint8_t *out, const uint8_t *in, size_t size) {
+    uint8_t *begin = out;
+    for (const uint8_t *end = in + size; in < end; out++) {
+        size_t left = (size_t)(end - in);
+        if (left >= 2 && memcmp(in, "\\/", 2) == 0) {
+            *out = '/';
+            in += 2;
+        } else if (left >= 6 && (memcmp(in, "\\u002B", 6) == 0 || memcmp(in, "\\u002b", 6) == 0)) {
+            *out = '+';
+            in += 6;
+        } else {
+            *out = *in++;
+        }
+    }
+    return (size_t)(out - begin);
+}
+
+static bool play_as(lane *l, const pattern *p, const uint8_t *text, size_t size) {
+    if (size <= p->before + p->after || memcmp(text, p->text, p->before) != 0 ||
+        memcmp(text + size - p->after, p->text + p->before, p->after) != 0)
+        return false;
+    text += p->before;
+    size -= p->before + p->after;
+    if (memchr(text, '\\', size)) {
+        size = unescape(l->audio, text, size);
+        text = l->audio;
+    }
+    ssize_t bytes = base64_decode(l->audio, text, size);
+    return bytes > 0 && stream_offer(l->stream, l->audio, (size_t)bytes, p->codec, p->rate_hz) == 1;
+}
+
+static bool play(lane *l, const uint8_t *text, size_t size) {
+    for (unsigned i = 0; i < PATTERNS && i < l->learned; i++)
+        if (play_as(l, &l->patterns[i], text, size))
+            return true;
+    return false;
+}
+
+/* How much of these belongs to the head of the handshake's answer, up to its empty line. */
+static size_t pass_head(lane *l, const uint8_t *in, size_t size) {
+    size_t n = 0;
+    while (n < size && l->in_head) {
+        uint8_t c = in[n++];
+        if (c == '\n' && l->line_is_empty)
+            l->in_head = false;
+        else if (c != '\r')
+            l->line_is_empty = c == '\n';
+    }
+    return n;
+}
+
+/* The size of a frame's head; 0: more of it must come. */
+static size_t read_head(const uint8_t *in, size_t size, uint64_t *payload) {
+    if (size < 2)
+        return 0;
+    size_t length = in[1] & 127, digits = length == 127 ? 8 : length == 126 ? 2 : 0;
+    if (size < 2 + digits)
+        return 0;
+    *payload = digits ? 0 : length;
+    for (size_t i = 0; i < digits; i++)
+        *payload = *payload << 8 | in[2 + i];
+    return 2 + digits + (in[1] & MASKED ? 4 : 0);
+}
+
+/* Whether a frame that is handed over is, or begins, what Python must obey before anything is played here. A
+ * ping is not; what breaks RFC 6455 is, and will never be obeyed. */
+static void note(lane *l, const uint8_t *in) {
+    bool is_ping_or_pong = (in[0] == PING || in[0] == PONG) && in[1] <= MOST_CONTROL;
+    bool continues = l->fragmented && !(in[0] & ~FINAL);
+    if (continues) {
+        l->fragmented = !(in[0] & FINAL);
+    } else if (!is_ping_or_pong) {
+        l->fragmented = !(in[0] & FINAL);
+        l->unobeyed++;
+    }
+}
+
+/* Bytes of in to keep for later (0), to hand over (*hand), or that were played. */
+static size_t walk_on(lane *l, const uint8_t *in, size_t size, bool *hand) {
+    *hand = true;
+    if (l->in_head)
+        return pass_head(l, in, size);
+    if (!l->passing) {
+        uint64_t payload;
+        size_t head = read_head(in, size, &payload);
+        if (!head)
+            return 0;
+        bool is_ours = in[0] == FINAL_TEXT && !(in[1] & MASKED) && payload <= LANE_MOST_BYTES && l->stream &&
+                       !l->unobeyed;
+        if (is_ours && size < head + payload)
+            return 0;
+        if (is_ours && play(l, in + head, payload)) {
+            *hand = false;
+            return head + payload;
+        }
+        l->passing = head + (payload & INT64_MAX);
+        note(l, in);
+    }
+    size_t n = l->passing < size ? (size_t)l->passing : size;
+    l->passing -= n;
+    return n;
+}
+
+static void walk(lane *l) {
+    size_t at = l->handed, n;
+    bool hand;
+    while (at < l->used && (n = walk_on(l, l->in + at, l->used - at, &hand))) {
+        if (hand) {
+            memmove(l->in + l->handed, l->in + at, n);
+            l->handed += n;
+        }
+        at += n;
+    }
+    memmove(l->in + l->handed, l->in + at, l->used - at);
+    l->used -= at - l->handed;
+}
+
+static int news(const lane *l) {
+    return (l->handed ? LANE_HANDED : 0) | (l->ended ? LANE_ENDED : 0) |
+           (l->out_at < l->out_end ? LANE_UNSENT : 0) | (l->has_socket || l->ended ? 0 : LANE_DUE);
+}
+
+int lane_end(lane *l) {
+    l->ended = true;
+    l->handed = l->used;
+    l->fd = -1;
+    return news(l);
+}
+
+int lane_feed(lane *l, const void *bytes, size_t size) {
+    if (size > sizeof l->in - l->used) {
+        errno = ENOBUFS;
+        return -1;
+    }
+    memcpy(l->in + l->used, bytes, size);
+    l->used += size;
+    walk(l);
+    return news(l);
+}
+
+int lane_receive(lane *l) {
+    if (l->fd < 0 || l->handed)
+        return news(l);
+    ssize_t got = recv(l->fd, l->in + l->used, sizeof l->in - l->used, MSG_DONTWAIT);
+    if (got > 0) {
+        l->used += (size_t)got;
+        walk(l);
+    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+        lane_end(l);
+    }
+    return news(l);
+}
+
+size_t lane_handed(const lane *l) {
+    return l->handed;
+}
+
+int lane_take(lane *l, void *out) {
+    memcpy(out, l->in, l->handed);
+    l->used -= l->handed;
+    memmove(l->in, l->in + l->handed, l->used);
+    l->handed = 0;
+    return news(l);
+}
+
+void lane_obeyed(lane *l) {
+    if (l->unobeyed)
+        l->unobeyed--;
+}
+
+bool lane_midway(const lane *l) {
+    return l->passing && !l->ended;
+}
+
+void lane_learn(lane *l, const lane_pattern *p) {
+    if (p->before_bytes + p->after_bytes > PATTERN_BYTES)
+        return;
+    pattern *own = &l->patterns[l->learned++ % PATTERNS];
+    own->before = p->before_bytes;
+    own->after = p->after_bytes;
+    own->codec = p->codec;
+    own->rate_hz = p->rate_hz;
+    memcpy(own->text, p->before, own->before);
+    memcpy(own->text + own->before, p->after, own->after);
+}
+
+/* ---- what goes ---- */
+
+/* RFC 6455 10.3: nobody may foresee a mask. */
+static uint32_t next_mask(lane *l) {
+    if (l->masks_left == 0) {
+        if (getrandom(l->masks, sizeof l->masks, 0) != sizeof l->masks)
+            abort();
+        l->masks_left = MASKS;
+    }
+    return l->masks[--l->masks_left];
+}
+
+/* Writes the head so that it ends where the payload begins; returns where it begins. */
+static uint8_t *write_head(uint8_t *payload, size_t size, uint32_t mask) {
+    uint8_t *head = payload - sizeof mask;
+    memcpy(head, &mask, sizeof mask);
+    if (size < 126) {
+        *--head = (uint8_t)(MASKED | size);
+    } else {
+        size_t digits = size <= UINT16_MAX ? 2 : 8, left = size;
+        for (size_t i = 0; i < digits; i++, left >>= 8)
+            *--head = (uint8_t)left;
+        *--head = MASKED | (digits == 2 ? 126 : 127);
+    }
+    *--head = FINAL_TEXT;
+    return head;
+}
+
+/* The stream's next message as a frame in out. */
+static bool compose(lane *l) {
+    uint8_t *payload = l->out + OUT_HEAD;
+    if (l->held || !l->stream || !stream_take(l->stream, (char *)payload))
+        return false;
+    size_t size = stream_message_bytes(l->stream);
+    uint32_t mask = next_mask(l);
+    uint64_t word, key = mask | (uint64_t)mask << 32;
+    for (size_t i = 0; i < size; i += sizeof word) {
+        memcpy(&word, payload + i, sizeof word);
+        word ^= key;
+        memcpy(payload + i, &word, sizeof word);
+    }
+    l->out_at = (size_t)(write_head(payload, size, mask) - l->out);
+    l->out_end = OUT_HEAD + size;
+    return true;
+}
+
+static void send_all(lane *l) {
+    while (l->fd >= 0 && compose(l)) {
+        size_t size = l->out_end - l->out_at;
+        ssize_t sent = send(l->fd, l->out + l->out_at, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < 0 && errno != EAGAIN && errno != EINTR)
+            lane_end(l);
+        l->out_at += sent > 0 ? (size_t)sent : 0;
+        l->held = l->out_at < l->out_end;
+    }
+}
+
+size_t lane_frame_bytes(const lane *l) {
+    return l->stream ? OUT_HEAD + stream_message_bytes(l->stream) : 0;
+}
+
+size_t lane_frame(lane *l, void *out) {
+    if (l->out_at == l->out_end && !compose(l))
+        return 0;
+    size_t size = l->out_end - l->out_at;
+    memcpy(out, l->out + l->out_at, size);
+    l->out_at = l->out_end;
+    return size;
+}
+
+void lane_hold(lane *l, bool on) {
+    l->held = on;
+}
+
+/* ---- both ---- */
+
+int lanes_turn(lane *const *lanes, int count, uint8_t *told) {
+    int some = 0;
+    for (int i = 0; i < count; i++) {
+        if (!lane_midway(lanes[i]))
+            lane_receive(lanes[i]);
+        send_all(lanes[i]);
+        told[i] = (uint8_t)news(lanes[i]);
+        some |= told[i];
+    }
+    return some;
+}
+
+int lane_join(lane *l, port *stream) {
+    uint8_t *out = malloc(OUT_HEAD + stream_message_bytes(stream) + OUT_TAIL);
+    if (!out)
+        return -1;
+    free(l->out);
+    l->out = out;
+    l->out_at = l->out_end = 0;
+    l->stream = stream;
+    stream_skip(stream);
+    return 0;
+}
+
+void lane_leave(lane *l) {
+    l->stream = NULL;
+}
+
+lane *lane_create(int fd) {
+    lane *l = calloc(1, sizeof *l); /* memory that was never touched is none */
+    if (!l)
+        return NULL;
+    l->fd = fd;
+    l->has_socket = fd >= 0;
+    l->in_head = true;
+    return l;
+}
+
+void lane_destroy(lane *l) {
+    if (l)
+        free(l->out);
+    free(l);
+}

@@ -1,0 +1,130 @@
+"""A lane: a stream's media messages on its WebSocket, past Python. Everything here belongs to the engine's thread."""
+
+from collections.abc import Callable
+from typing import Any
+
+from native._engine import ffi, lib
+from native.engine import Codec, StreamPort, _check, _made
+
+
+class Lane:
+    """One connection's, from its first byte on.
+
+    With a file descriptor it reads and writes that socket itself, without waiting, until `end`; without one, `feed`
+    gives it what came, and `frames` what is to be sent. It knows the ends of WebSocket messages and of the answer to
+    the handshake before them; what it does not play is handed over by `take`.
+    """
+
+    # Messages above this size are never played.
+    MOST_BYTES: int = lib.LANE_MOST_BYTES
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._pointer = ffi.gc(_made(lib.lane_create(-1 if fd is None else fd)), lib.lane_destroy)
+        self._port: StreamPort | None = None
+        self._news = 0
+        self._frame = bytearray()
+
+    @property
+    def handed(self) -> bool:
+        """Something waits to be taken; until then no more is read."""
+        return bool(self._news & lib.LANE_HANDED)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come, nor be sent."""
+        return bool(self._news & lib.LANE_ENDED)
+
+    def end(self) -> None:
+        """Before its socket is closed. What came is handed over."""
+        self._news = lib.lane_end(self._pointer)
+
+    def join(self, port: StreamPort) -> None:
+        """Sends what this port hears from now on, and plays what was learned."""
+        if port._pointer is not None:
+            _check(lib.lane_join(self._pointer, port._pointer))
+            port._leave, self._port = self.leave, port
+            self._frame = bytearray(lib.lane_frame_bytes(self._pointer))
+
+    def leave(self) -> None:
+        """All that comes is handed over again. A port that closes is left by itself."""
+        lib.lane_leave(self._pointer)
+        if self._port is not None:
+            self._port._leave = None
+            self._port = None
+
+    def learn(self, before: bytes, after: bytes, codec: Codec, rate_hz: int) -> None:
+        """Text messages that have audio in base64 between these two are to be played. The last four are known."""
+        texts = ffi.from_buffer(before), ffi.from_buffer(after)
+        pattern = ffi.new("lane_pattern *", (*texts, len(before), len(after), codec.value, rate_hz))
+        lib.lane_learn(self._pointer, pattern)
+
+    # -- what comes
+
+    def receive(self) -> None:
+        """Reads what is there, unless something waits to be taken."""
+        self._news = lib.lane_receive(self._pointer)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """
+        Raises:
+            OSError: more than 64 KiB, or what was handed over before was not taken.
+        """
+        self._news = lib.lane_feed(self._pointer, ffi.from_buffer(data), len(data))
+        _check(self._news)
+
+    def take(self) -> bytes:
+        data = bytearray(lib.lane_handed(self._pointer))
+        self._news = lib.lane_take(self._pointer, ffi.from_buffer(data))
+        return bytes(data)
+
+    @property
+    def midway(self) -> bool:
+        """What comes next belongs to a message too long for turns: whoever takes it has to `receive` it, too."""
+        return bool(lib.lane_midway(self._pointer))
+
+    def obeyed(self) -> None:
+        """One of the messages handed over: as long as one is not, those that follow are handed over, too."""
+        lib.lane_obeyed(self._pointer)
+
+    # -- what goes
+
+    def frame(self) -> bytes:
+        """What is to be sent next: what a socket left over of a frame, or a frame. Empty: nothing."""
+        size = lib.lane_frame(self._pointer, ffi.from_buffer(self._frame))
+        return bytes(self._frame[:size])
+
+    def hold(self, on: bool) -> None:
+        """No frame while on. It is set when a frame was left over."""
+        lib.lane_hold(self._pointer, on)
+
+
+class Lanes:
+    """Lanes that take turns together, in one call: all of them cost Python one wake-up."""
+
+    def __init__(self) -> None:
+        self._attend: dict[Lane, Callable[[], None]] = {}
+        self._prepare()
+
+    def __len__(self) -> int:
+        return len(self._attend)
+
+    def add(self, lane: Lane, attend: Callable[[], None]) -> None:
+        self._attend[lane] = attend
+        self._prepare()
+
+    def remove(self, lane: Lane) -> None:
+        del self._attend[lane]
+        self._prepare()
+
+    def turn(self) -> None:
+        """Each reads and sends; then those that have something for Python are attended to."""
+        if lib.lanes_turn(self._pointers, len(self._lanes), self._told):
+            for lane, news in zip(self._lanes, self._told, strict=True):
+                if news:
+                    lane._news = news
+                    self._attend[lane]()
+
+    def _prepare(self) -> None:
+        self._lanes = list(self._attend)
+        self._pointers: Any = ffi.new("lane *[]", [lane._pointer for lane in self._lanes])
+        self._told = ffi.new("uint8_t[]", len(self._lanes))

@@ -1,0 +1,478 @@
+"""A stream's lane on its WebSocket: what it plays and sends itself, and that nobody can tell that it does."""
+
+import base64
+import binascii
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import wsproto.events
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
+from wsproto.utilities import RemoteProtocolError
+
+from appliance.contracts import sfvopi_stream as sfvopi
+from native import Codec, Engine, Lane, Lanes, StreamPort, alaw_decode
+
+HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+PREFIX, SUFFIX = b'{"payload":"', b'"}'
+FRAME_PREFIX, FRAME_SUFFIX = b'{"event":"playAudio","media":{"payload":"', b'"}}'
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine() as engine:
+        yield engine
+
+
+def open_stream(engine: Engine) -> StreamPort:
+    return engine.stream(Codec.PCMA, 8000, prefix=PREFIX, suffix=SUFFIX)
+
+
+def open_lane(port: StreamPort, fd: int | None = None) -> Lane:
+    """After the handshake, with a message learned."""
+    lane = Lane(fd)
+    lane.join(port)
+    lane.learn(FRAME_PREFIX, FRAME_SUFFIX, Codec.PCMA, 8000)
+    if fd is None:
+        lane.feed(HEAD)
+        assert lane.take() == HEAD
+    return lane
+
+
+def frame(payload: bytes, first: int = 0x81) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return bytes([first, size]) + payload
+    if size < 2**16:
+        return bytes([first, 126]) + size.to_bytes(2, "big") + payload
+    return bytes([first, 127]) + size.to_bytes(8, "big") + payload
+
+
+def played(data: bytes) -> bytes:
+    return frame(FRAME_PREFIX + base64.b64encode(data) + FRAME_SUFFIX)
+
+
+def taken(lane: Lane) -> bytes:
+    return lane.take() if lane.handed else b""
+
+
+# -- nobody can tell: the same bytes by the lane, and by wsproto and the contract's parser alone ----------------------
+
+
+@dataclass
+class Listener:
+    """What becomes of a server's bytes: with a lane in front, or the plain way."""
+
+    lane: Lane | None
+    engine: Engine = field(default_factory=Engine)
+    faults: list[str] = field(default_factory=list)
+    answers: list[object] = field(default_factory=list)
+    messages: int = 0
+    marks: int = 0
+    failed: bool = False
+
+    def __post_init__(self) -> None:
+        self.port = open_stream(self.engine)
+        self.recorder = self.engine.recorder()
+        self.engine.connect(self.port, self.recorder.left)
+        self.websocket = Connection(ConnectionType.CLIENT)
+        self.unobeyed: list[str] = []
+        self.text = ""
+        if self.lane:
+            self.lane.feed(HEAD)
+            assert self.lane.take() == HEAD
+            self.lane.join(self.port)
+
+    def hear(self, data: bytes, *, obey: bool) -> None:
+        if self.lane:
+            self.lane.feed(data)
+            data = taken(self.lane)
+        if data and not self.failed:
+            self.read(data)
+        if obey:
+            self.obey_all()
+
+    def read(self, data: bytes) -> None:
+        try:
+            self.websocket.receive_data(data)
+            for event in self.websocket.events():
+                if isinstance(event, wsproto.events.TextMessage):
+                    self.text += event.data
+                    if event.message_finished:
+                        self.unobeyed.append(self.text)
+                        self.text = ""
+                elif isinstance(event, wsproto.events.BytesMessage):
+                    if event.message_finished:
+                        self.unobeyed.append("binary")
+                else:
+                    # Its words differ with where the pieces end.
+                    self.answers.append((type(event), getattr(event, "payload", getattr(event, "code", None))))
+                    self.failed |= isinstance(event, wsproto.events.CloseConnection)
+        except RemoteProtocolError:
+            self.failed = True
+
+    def obey_all(self) -> None:
+        for text in self.unobeyed:
+            self.obey(text)
+            if self.lane:
+                self.lane.obeyed()
+        self.unobeyed = []
+
+    def obey(self, text: str) -> None:
+        self.messages += 1
+        command = sfvopi.parse(text, codec=Codec.PCMA, rate_hz=8000)
+        match command:
+            case sfvopi.Fault():
+                self.faults.append(command.kind)
+            case sfvopi.Play():
+                if command.stream_id not in (None, "own"):
+                    self.faults.append("stream id")
+                self.port.play(command.data, command.codec, command.rate_hz)
+                around = sfvopi.around_payload(text, command, codec=Codec.PCMA, rate_hz=8000)
+                if self.lane and around and command.stream_id in (None, "own"):
+                    self.lane.learn(*around, command.codec, command.rate_hz)
+            case sfvopi.Clear():
+                self.marks += 1
+                self.port.clear(self.marks)
+            case sfvopi.Checkpoint():
+                self.marks += 1
+                self.port.checkpoint(self.marks)
+
+    def effects(self) -> object:
+        self.obey_all()
+        ticks: list[tuple[bytes, list[Any]]] = []
+        while len(ticks) < 10 or self.port.queued_ms:
+            self.engine.tick()
+            ticks.append((self.recorder.read(), [(type(event), event.mark) for event in self.engine.events()]))
+        messages = self.messages + self.port.stats().lane_messages
+        return ticks, self.faults, self.answers, messages, self.failed
+
+
+# Any order, any white space, any way to write the same; and what only looks like it.
+STYLES = [
+    '"event":"playAudio","media":{"contentType":"audio/PCMA","sampleRate":8000,"payload":"%s"}',
+    '"media" : {\n "payload" : "%s" }, "more": [1, {"payload": "AAAA"}], "event" :\t"playAudio"',
+    '"event":"playAudio","streamId":"own","media":{"payload":"%s","contentType":"audio/x-l16","sampleRate":16000}',
+    '"event":"playAudio","streamId":"another","media":{"payload":"%s"}',
+    '"event":"playAudio","media":{"payload":"%s","note":"\\u00e9 é 🎈"}',
+    '"event":"playAudio","media":{"payload":"AAAA","payload":"%s"}',
+    '"event":"playAudio","media":{"payload":"%s","payload":"AAAA"}',
+    '"event":"playAudio","media":{"payload":"AAAA"},"payload":"%s"',
+    '"event":"playAudio","media":{"payload":"AAAA","\\"%s":0}',
+    '"event":"playAudio","media":{"payload":"%s","sampleRate":16000}',
+    '"event":"checkpoint","name":"%s"',
+]
+SOUND = np.random.default_rng(3).integers(0, 256, 1000).astype("u1").tobytes()
+audio = st.tuples(st.integers(0, 500), st.sampled_from([160, 160, 160, 400, 2, 1, 0])).map(
+    lambda place: SOUND[place[0] :][: place[1]]
+)
+encoded = audio.map(lambda data: base64.b64encode(data).decode())
+payloads = st.one_of(
+    encoded,
+    encoded,
+    encoded,
+    encoded.map(lambda text: text.replace("/", "\\/")),
+    encoded.map(lambda text: text.replace("+", "\\u002B").replace("/", "\\/")),
+    st.text("AQ+/=\\ub2B", max_size=12),
+)
+others = st.sampled_from(
+    [b'{"event":"clearAudio"}', b'{"event":"checkpoint","name":"n"}', b'{"event":"stop"}', b"{", b"", b"\xff"]
+)
+binary, ping, pong, close = frame(b"\xd5", 0x82), frame(b"ping", 0x89), frame(b"pong", 0x8A), frame(b"\x03\xe8", 0x88)
+lone_continuation, reserved = b"\x00\x00", b"\x83\x00"
+odd = st.sampled_from([binary, ping, pong, ping, pong, close, lone_continuation, reserved])
+
+
+@st.composite
+def fragments(draw: st.DrawFn, texts: st.SearchStrategy[bytes]) -> bytes:
+    text = draw(texts)
+    at = draw(st.integers(0, len(text)))
+    between = draw(st.sampled_from([b"", ping, frame(b"{}")]))
+    return frame(text[:at], 0x01) + between + frame(text[at:], 0x80)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """What a server might send: most of it audio in one style or two, as each server has its own."""
+    styles = draw(st.lists(st.sampled_from([*3 * STYLES[:3], *STYLES]), min_size=1, max_size=2))
+    plays = st.tuples(st.sampled_from(styles), payloads).map(lambda pair: ("{" + pair[0] % pair[1] + "}").encode())
+    rare = others.map(frame) | odd | fragments(plays) | st.binary(max_size=5)
+    # Mostly in peace: after what breaks the protocol nothing more can be seen.
+    kinds = draw(st.lists(st.sampled_from([*9 * [plays.map(frame)], rare]), min_size=5, max_size=15))
+    return b"".join(map(draw, kinds))
+
+
+# How long each is, and whether Python finds the time to obey what it has by then.
+pieces = st.tuples(st.sampled_from([1, 2, 7, 100, 300, 1000]), st.sampled_from([True, True, True, False]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(streams(), st.lists(pieces, min_size=1, max_size=20))
+def test_any_bytes_in_any_pieces_have_the_effects_that_they_have_without_a_lane(
+    data: bytes, pieces: Sequence[tuple[int, bool]]
+) -> None:
+    ours, plain = Listener(Lane()), Listener(None)
+    with ours.engine, plain.engine:
+        plain.hear(data, obey=True)
+        at = turn = 0
+        while at < len(data):
+            size, obey = pieces[turn % len(pieces)]
+            ours.hear(data[at : at + size], obey=obey)
+            at, turn = at + size, turn + 1
+        assert ours.lane is not None
+        ours.lane.end()
+        if not ours.failed:
+            ours.read(taken(ours.lane))
+        assert ours.effects() == plain.effects()
+
+
+def test_a_server_with_one_form_of_message_is_understood_by_python_once(engine: Engine) -> None:
+    listener = Listener(Lane(), engine)
+    for _ in range(50):
+        listener.hear(frame(("{" + STYLES[0] % base64.b64encode(SOUND[:160]).decode() + "}").encode()), obey=True)
+    assert (listener.messages, listener.port.stats().lane_messages) == (1, 49)
+
+
+# -- what the lane plays, and what it leaves to others -----------------------------------------------------------------
+
+
+@given(st.text("AQw+/=", max_size=12) | audio.map(lambda data: base64.b64encode(data).decode()))
+def test_what_is_played_is_what_strict_base64_means(text: str) -> None:
+    with Engine() as engine:
+        port = open_stream(engine)
+        lane = open_lane(port)
+        recorder = engine.recorder()
+        engine.connect(port, recorder.left)
+        lane.feed(frame(FRAME_PREFIX + text.encode() + FRAME_SUFFIX))
+        engine.tick(4)
+        heard = np.frombuffer(recorder.read(), "<i2")[0::2].tobytes()
+        if lane.handed:
+            assert not any(heard)
+        else:
+            expected = alaw_decode(binascii.a2b_base64(text, strict_mode=True))
+            assert expected
+            assert heard == expected.ljust(4 * 320, b"\0")[: 4 * 320]
+
+
+def test_what_fills_the_queue_is_handed_over_and_not_counted_twice(engine: Engine) -> None:
+    port = open_stream(engine)
+    lane = open_lane(port)
+    port.play(bytes(600 * 8000 - 160), Codec.PCMA, 8000)
+    lane.feed(played(SOUND[:160]) + played(SOUND[:160]))
+    assert lane.take() == played(SOUND[:160])
+    stats = port.stats()
+    assert (stats.lane_messages, stats.refused_bytes, stats.queued_ms) == (1, 0, 600_000)
+
+
+@pytest.mark.parametrize("size", [20_000, 49_108, 49_120, 200_000])
+def test_a_frame_above_64_kib_is_handed_over_as_it_comes(engine: Engine, size: int) -> None:
+    port = open_stream(engine)
+    lane = open_lane(port)
+    sent, handed = played(bytes(size)) + played(SOUND[:160]), b""
+    for at in range(0, len(sent), 16384):
+        lane.feed(sent[at : at + 16384])
+        handed += taken(lane)
+    assert handed == (b"" if size < 49_110 else sent)
+    assert port.stats().lane_messages == (2 if size < 49_110 else 0)
+
+
+def test_the_last_four_forms_are_known(engine: Engine) -> None:
+    lane = open_lane(open_stream(engine))
+    for letter in b"abcde":
+        lane.learn(bytes([letter]), b"", Codec.PCMA, 8000)
+    # Longer than what is kept: not learned, and forgets nothing.
+    lane.learn(bytes(1000), bytes(100), Codec.PCMA, 8000)
+    unknown = played(b"\xd5") + frame(b"aAAAA")
+    lane.feed(b"".join(frame(bytes([letter]) + b"AAAA") for letter in b"bcde") + unknown)
+    assert lane.take() == unknown
+
+
+def test_until_what_was_handed_over_is_obeyed_all_is_handed_over(engine: Engine) -> None:
+    lane = open_lane(open_stream(engine))
+    one, two = frame(b"one"), frame(b"two")
+    lane.feed(one + played(b"\xd5") + two)
+    assert lane.take() == one + played(b"\xd5") + two
+    lane.obeyed()
+    lane.obeyed()
+    lane.feed(played(b"\xd5"))
+    assert lane.take() == played(b"\xd5")
+    lane.obeyed()
+    lane.obeyed()
+    lane.feed(played(b"\xd5") + b"\x89\x00" + played(b"\xd5"))
+    assert lane.take() == b"\x89\x00"
+
+
+def test_more_than_it_has_room_for_is_an_error_of_the_caller() -> None:
+    lane = Lane()
+    lane.feed(bytes(65536))
+    lane.feed(bytes(65536))
+    with pytest.raises(OSError, match="buffer"):
+        lane.feed(bytes(65536))
+    assert len(lane.take()) == 2 * 65536
+
+
+def test_a_port_that_closes_is_left(engine: Engine) -> None:
+    port = open_stream(engine)
+    lane = open_lane(port)
+    engine.tick()
+    port.close()
+    engine.tick()
+    assert lane.frame() == b""
+    lane.feed(played(b"\xd5"))
+    assert lane.take() == played(b"\xd5")
+    lane.leave()
+    lane.join(port)
+    assert lane.frame() == b""
+
+
+# -- on a socket -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        far.send(HEAD)
+        yield near, far
+
+
+def serve(*lanes: Lane) -> list[int]:
+    """One turn of these; who had news, by their place."""
+    together, news = Lanes(), []
+    for place, lane in enumerate(lanes):
+        together.add(lane, lambda place=place: news.append(place))  # type: ignore[misc]
+    together.turn()
+    return news
+
+
+def unmasked(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """The first frame's mask and payload, and what follows."""
+    assert data[0] == 0x81
+    assert data[1] & 0x80
+    digits = {126: 2, 127: 8}.get(data[1] & 127, 0)
+    size = int.from_bytes(data[2 : 2 + digits], "big") if digits else data[1] & 127
+    at = 2 + digits
+    mask, payload = data[at : at + 4], data[at + 4 : at + 4 + size]
+    assert len(payload) == size
+    return mask, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)), data[at + 4 + size :]
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000, 70_000])
+def test_a_frame_is_the_streams_message_masked_anew_each_time(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], size: int
+) -> None:
+    near, far = sockets
+    prefix = bytes(size)
+    port = engine.stream(Codec.PCMA, 8000, prefix=prefix, suffix=b"") if size else open_stream(engine)
+    lane = Lane(near.fileno())
+    lane.join(port)
+    engine.connect(engine.player(SOUND[:640]), port)
+    masks = set()
+    for _ in range(70):
+        engine.tick()
+        serve(lane)
+        data = far.recv(2**20)
+        mask, payload, rest = unmasked(data)
+        masks.add(mask)
+        assert rest == b""
+        assert payload[: len(prefix)] == prefix
+    assert len(masks) == 70
+    assert port.stats().taken_frames == 70
+
+
+def test_lanes_take_turns_in_one_call_and_only_those_with_news_are_told(engine: Engine) -> None:
+    pairs = [socket.socketpair() for _ in range(3)]
+    ports = [open_stream(engine) for _ in pairs]
+    lanes = [Lane(near.fileno()) for near, _ in pairs]
+    for lane, port, (_, far) in zip(lanes, ports, pairs, strict=True):
+        lane.join(port)
+        lane.learn(FRAME_PREFIX, FRAME_SUFFIX, Codec.PCMA, 8000)
+        far.send(HEAD)
+    assert serve(*lanes) == [0, 1, 2]
+    assert [lane.take() for lane in lanes] == [HEAD] * 3
+    for _, far in pairs:
+        far.send(played(SOUND[:160]))
+    pairs[1][1].send(b"\x89\x00")
+    assert serve(*lanes) == [1]
+    assert [port.stats().lane_messages for port in ports] == [1, 1, 1]
+    pairs[2][1].close()
+    assert serve(*lanes) == [1, 2]
+    assert [lane.ended for lane in lanes] == [False, False, True]
+    for near, far in pairs:
+        near.close()
+        far.close()
+
+
+def test_what_a_socket_does_not_take_is_the_rest_of_one_frame_and_then_nothing(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    port = open_stream(engine)
+    engine.connect(engine.player(b"".join(alaw_decode(bytes([n % 256]) * 160) for n in range(1000))), port)
+    lane = open_lane(port, near.fileno())
+    serve(lane)
+    lane.take()
+    while not serve(lane):
+        engine.tick()
+    rest = lane.frame()
+    ticks = engine.stats().ticks
+    # Held: the stream keeps the last two seconds for when the server reads again.
+    engine.tick(500)
+    assert serve(lane) == []
+    assert lane.frame() == b""
+    data = b""
+    while True:
+        try:
+            data += far.recv(2**20)
+        except BlockingIOError:
+            break
+    data += rest
+    frames = []
+    while data:
+        _, payload, data = unmasked(data)
+        frames.append(base64.b64decode(payload[len(PREFIX) : -len(SUFFIX)])[0])
+    assert frames == [n % 256 for n in range(ticks)]
+    lane.hold(False)
+    serve(lane)
+    _, payload, _ = unmasked(far.recv(2**20))
+    assert base64.b64decode(payload[len(PREFIX) : -len(SUFFIX)])[0] == (ticks + 400) % 256
+    assert port.stats().dropped_frames == 400
+
+
+def test_at_the_end_what_is_there_of_a_frame_is_handed_over(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    lane = open_lane(open_stream(engine), near.fileno())
+    lane.receive()
+    assert lane.take() == HEAD
+    far.send(played(SOUND[:160])[:100])
+    lane.receive()
+    assert not lane.handed
+    far.close()
+    lane.receive()
+    assert lane.ended
+    assert lane.take() == played(SOUND[:160])[:100]
+    engine.tick()
+    assert serve(lane) == [0]
+
+
+def test_a_socket_that_was_given_up_is_not_touched(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    lane = open_lane(open_stream(engine), near.fileno())
+    lane.end()
+    engine.tick()
+    serve(lane)
+    with pytest.raises(BlockingIOError):
+        far.recv(1)
+    assert near.recv(100) == HEAD
