@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-from native import Engine, Event, Port
+from native import Engine, Event, Lane, Lanes, Port
 
 # Events of one port that may wait for their listener: above a stream's marks, the most that can come at once.
 EVENTS_BOUND = 1024
+# Between two ticks, once: late enough to find most of what the next one is to play, early enough to be through by then.
+LOOK_AFTER_S = 0.015
 
 
 class Media:
@@ -20,7 +22,8 @@ class Media:
         # Events that came for a listener which did not keep up.
         self.lost_events = 0
         self._listeners: dict[Port, list[trio.MemorySendChannel[Event]]] = {}
-        self._ticks: dict[object, Callable[[], None]] = {}
+        self._lanes = Lanes()
+        self._wait = trio.CancelScope()
 
     @contextmanager
     def events_of(self, port: Port) -> Iterator[trio.MemoryReceiveChannel[Event]]:
@@ -36,22 +39,31 @@ class Media:
                 del self._listeners[port]
 
     @contextmanager
-    def each_tick(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Calls `wake` after each tick that made frames, for all listeners in one wake-up; it must not wait."""
-        key = object()
-        self._ticks[key] = wake
+    def turns(self, lane: Lane, attend: Callable[[], None]) -> Iterator[None]:
+        """The lane takes part in each turn; when it has news `attend` is called, which must not wait.
+
+        There is a turn after each tick that told or made something, and at the latest LOOK_AFTER_S after the last.
+        """
+        self._lanes.add(lane, attend)
+        self._plan()
         try:
             yield
         finally:
-            del self._ticks[key]
+            self._lanes.remove(lane)
 
     async def run(self) -> None:
         while True:
-            await trio.lowlevel.wait_readable(self.engine.fd)
+            with self._wait:
+                await trio.lowlevel.wait_readable(self.engine.fd)
             for event in self.engine.events():
                 self._tell(event)
-            for wake in list(self._ticks.values()):
-                wake()
+            self._lanes.turn()
+            self._wait = trio.CancelScope()
+            self._plan()
+
+    def _plan(self) -> None:
+        if self._lanes:
+            self._wait.deadline = min(self._wait.deadline, trio.current_time() + LOOK_AFTER_S)
 
     def _tell(self, event: Event) -> None:
         for listener in self._listeners.get(event.port, ()):

@@ -2,7 +2,7 @@
 
 The engine's port outlives connections: while one is lost and the next not yet there, queued audio plays on, and what
 the caller said is forgotten. Facts are not: a checkpoint that was passed, a key that was pressed are told after the
-next `start`. One wake-up per tick sends the frames of all streams.
+next `start`. Audio passes by here only until its messages are known: then the engine's own lane carries it.
 """
 
 import ssl
@@ -19,7 +19,7 @@ from appliance.actions import StreamTo
 from appliance.contracts import sfvopi_stream as sfvopi
 from appliance.media import Media
 from appliance.wire import Closed, Rejected, Unreachable, Wire, open_wire
-from native import Cleared, Event, Played, Port, StreamPort
+from native import Cleared, Event, Lane, Played, Port, StreamPort
 
 # After the server's deliberate end the caller still hears what is queued, so that a farewell is heard (sfvopi 7.9).
 FAREWELL_LIMIT_S = 10
@@ -27,6 +27,8 @@ FAREWELL_LIMIT_S = 10
 MARKS_LIMIT = 1000
 # Facts kept over a gap of at most a minute: handshakes that never end, and the waits between them.
 HELD_LIMIT = 2 * MARKS_LIMIT
+# A connection's: a server whose messages differ in more than their audio is not worth the trouble.
+LESSONS_LIMIT = 32
 
 FAREWELL = 0
 
@@ -75,8 +77,8 @@ async def run_stream(
         if order.plays:
             for sink in (line, *ears):
                 engine.connect(port, sink)
-        session = _Session(order, port, call_id, stream_id, user_agent, log.bind(stream=stream_id))
-        with media.events_of(port) as events, media.each_tick(session.send_frames):
+        session = _Session(order, port, media, call_id, stream_id, user_agent, log.bind(stream=stream_id))
+        with media.events_of(port) as events:
             return await session.run(events, digits, tls, waits_s)
 
 
@@ -85,6 +87,7 @@ class _Session:
         self,
         order: StreamTo,
         port: StreamPort,
+        media: Media,
         call_id: str,
         stream_id: str,
         user_agent: str,
@@ -92,6 +95,7 @@ class _Session:
     ) -> None:
         self._order = order
         self._port = port
+        self._media = media
         self._call_id = call_id
         self._stream_id = stream_id
         self._headers = {"User-Agent": user_agent, **order.headers}
@@ -104,7 +108,7 @@ class _Session:
         self._marks: deque[tuple[int, str]] = deque()
         self._last_mark = FAREWELL
         self._silent = trio.Event()
-        self._frames = self._messages = self._starts = 0
+        self._messages = self._starts = self._lessons = 0
         self._faults: Counter[str] = Counter()
 
     async def run(
@@ -140,13 +144,12 @@ class _Session:
         return end
 
     def _end(self, ending: Ending) -> StreamEnd:
-        # The engine finds out what was lost when it is asked for the next.
-        self._port.take()
+        stats = self._port.stats()
         return StreamEnd(
             ending=ending,
-            frames_sent=self._frames,
-            frames_dropped=self._port.stats().dropped_frames,
-            messages=self._messages,
+            frames_sent=stats.taken_frames,
+            frames_dropped=stats.dropped_frames,
+            messages=self._messages + stats.lane_messages,
             reconnects=max(0, self._starts - 1),
             faults=dict(self._faults),
         )
@@ -187,9 +190,11 @@ class _Session:
         while self._held:
             wire.send(self._held.popleft().encode())
         self._wire = wire
+        self._lessons = 0
         try:
-            while True:
-                self._obey(await wire.receive())
+            with wire.shared(self._port, self._media):
+                while True:
+                    self._obey(await wire.receive())
         except Closed as closed:
             return closed
         finally:
@@ -201,17 +206,6 @@ class _Session:
             await self._silent.wait()
 
     # -- to the server -----------------------------------------------------------------------------------------------
-
-    def send_frames(self) -> None:
-        """What waits in the engine; without a connection it is thrown away."""
-        wire = self._wire
-        while wire is None or wire.has_room:
-            frame = self._port.take()
-            if frame is None:
-                return
-            if wire is not None:
-                wire.send(frame)
-                self._frames += 1
 
     async def _tell_marks(self, events: trio.MemoryReceiveChannel[Event]) -> None:
         async for event in events:
@@ -262,12 +256,23 @@ class _Session:
             case sfvopi.Play(data=data, codec=codec, rate_hz=rate_hz):
                 if data and not self._port.play(data, codec, rate_hz):
                     self._fault("full", "more than ten minutes of audio would wait")
+                elif command.stream_id in (None, self._stream_id):
+                    self._teach(message, command)
             case sfvopi.Clear() | sfvopi.Checkpoint() if len(self._marks) == MARKS_LIMIT:
                 self._fault("marks", f"more than {MARKS_LIMIT} commands would wait")
             case sfvopi.Clear():
                 self._port.clear(self._mark(""))
             case sfvopi.Checkpoint(name=name):
                 self._port.checkpoint(self._mark(name))
+
+    def _teach(self, text: str, play: sfvopi.Play) -> None:
+        """Audio messages are much alike: the next ones of this kind need not come by here."""
+        if self._wire is None or self._lessons == LESSONS_LIMIT or len(text) > Lane.MOST_BYTES:
+            return
+        self._lessons += 1
+        around = sfvopi.around_payload(text, play, codec=self._order.codec, rate_hz=self._order.rate_hz)
+        if around is not None:
+            self._wire.learn(*around, play.codec, play.rate_hz)
 
     def _mark(self, name: str) -> int:
         self._last_mark += 1

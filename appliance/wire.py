@@ -6,15 +6,18 @@ anybody else, and the close frame still fits behind what was begun.
 
     async with open_wire(url, headers=..., tls=None) as wire:
         wire.send(b"text")
-        message = await wire.receive()
+        with wire.shared(port, media):
+            message = await wire.receive()
+
+While a port shares the wire, the audio of both directions goes past all this (native.Lane): no task wakes for a frame.
 """
 
 import os
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from urllib.parse import quote, urlsplit
 
@@ -23,16 +26,24 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
+from appliance.media import Media
+from appliance.tls import Tls
+from native import Codec, Lane, StreamPort
+
 HANDSHAKE_LIMIT_S = 10.0
 PING_EVERY_S = 20.0
 PONG_LIMIT_S = 20.0
 # A server that is gone must not hold up the end of the call: the hangup webhook comes after the close.
 CLOSE_LIMIT_S = 2.0
 MESSAGE_LIMIT_BYTES = 16 * 2**20
-# What the kernel may hold unsent, and we behind it, before frames are better kept where the oldest can be dropped.
+# What the kernel may hold unsent before frames are better kept where the oldest can be dropped.
 ROOM_BYTES = 16 * 1024
+READ_BYTES = 64 * 1024
 # Answers to commands are never dropped; a server that orders this many and reads none is lost.
 BACKLOG_LIMIT_BYTES = 2**20
+
+# RFC 6455 5.2: how a close frame begins.
+FINAL_CLOSE = 0x88
 
 _TARGET_CHARACTERS = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -73,24 +84,39 @@ def text_frame(text: bytes, mask: bytes) -> bytes:
 
 
 class _Outlet(trio.abc.Stream):
-    """A stream whose sending side takes everything at once, and whose end can be waited for."""
+    """A stream whose sending side takes everything at once, whose end can be waited for, and which a port can share.
 
-    def __init__(self, tcp: trio.SocketStream, stream: trio.abc.Stream) -> None:
+    All that comes passes the lane; while a port shares the connection, the lane's turns read and write it.
+    """
+
+    def __init__(self, tcp: trio.SocketStream, tls: Tls | None) -> None:
         self.ended = trio.Event()
         self._tcp = tcp
-        self._stream = stream
+        self._tls = tls
+        self._lane = Lane(None if tls else tcp.socket.fileno())
+        self._in_turns = False
+        self._arrival = trio.lowlevel.ParkingLot()
         self._unsent = bytearray()
         self._sending = 0
+        self._closing = False
         self._change = trio.lowlevel.ParkingLot()
+
+    # -- to the server -----------------------------------------------------------------------------------------------
 
     @property
     def backlog_bytes(self) -> int:
         return len(self._unsent) + self._sending
 
     def write(self, data: bytes) -> None:
-        if self._stream is self._tcp and not self.backlog_bytes:
+        try:
+            self._send(self._tls.seal(data) if self._tls else data)
+        except ssl.SSLError:
+            self.cut()
+
+    def _send(self, data: bytes) -> None:
+        if not self.backlog_bytes:
             try:
-                # Past the scheduler: a frame in 20 ms of each call is most of what this process does.
+                # Past the scheduler: most of the time the kernel takes all.
                 data = data[os.write(self._tcp.socket.fileno(), data) :]
             except BlockingIOError:
                 pass
@@ -98,32 +124,40 @@ class _Outlet(trio.abc.Stream):
                 self.cut()
         if data:
             self._unsent += data
+            self._lane.hold(True)
             self._change.unpark_all()
         if self.backlog_bytes > BACKLOG_LIMIT_BYTES:
             self.cut()
 
     def cut(self) -> None:
         """Ends both directions now; who reads or writes hears of it."""
+        self._lane.end()
         self._tcp.socket.close()
         self.ended.set()
         self._change.unpark_all()
+        self._arrival.unpark_all()
 
     async def flush(self) -> None:
         """Runs as long as the connection does: sends what did not go at once."""
         try:
             while not self.ended.is_set():
                 if not self._unsent:
+                    self._lane.hold(self._closing)
                     await self._change.park()
                     continue
                 batch, self._unsent = self._unsent, bytearray()
                 self._sending = len(batch)
-                await self._stream.send_all(batch)
+                await self._tcp.send_all(batch)
                 self._sending = 0
                 self._change.unpark_all()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.cut()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if data[0] == FINAL_CLOSE:
+            # RFC 6455 5.5.1: after it no frame of ours.
+            self._closing = True
+            self._lane.hold(True)
         self.write(bytes(data))
         await trio.lowlevel.checkpoint()
         if self.ended.is_set():
@@ -132,22 +166,83 @@ class _Outlet(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    # -- from the server ---------------------------------------------------------------------------------------------
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._pull()
+            if self._lane.handed:
+                return self._lane.take()
+            if self._lane.ended:
+                self.ended.set()
+                return b""
+            if self._in_turns and not self._lane.midway:
+                await self._arrival.park()
+            else:
+                with suppress(trio.ClosedResourceError):
+                    await trio.lowlevel.wait_readable(self._tcp.socket)
+
+    def _pull(self) -> None:
+        """Gives the lane what came, until it has something to hand over."""
+        if self._tls is None:
+            self._lane.receive()
+            return
+        while not (self._lane.handed or self._lane.ended):
+            plain = self._tls.read()
+            if plain:
+                self._lane.feed(plain)
+            elif plain is None:
+                try:
+                    self._tls.receive(os.read(self._tcp.socket.fileno(), READ_BYTES))
+                except BlockingIOError:
+                    break
+                except OSError:
+                    self._lane.end()
+            else:
+                self._lane.end()
+        if owed := self._tls.owed():
+            self._send(owed)
+
+    # -- shared ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def shared(self, port: StreamPort, media: Media) -> Iterator[None]:
+        self._lane.join(port)
+        self._in_turns = True
         try:
-            data = await self._stream.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.ended.set()
-            raise
-        if not data:
-            self.ended.set()
-        return data
+            with media.turns(self._lane, self._attend):
+                yield
+        finally:
+            self._lane.leave()
+            self._in_turns = False
+            self._arrival.unpark_all()
+
+    def _attend(self) -> None:
+        if self._tls and not self._lane.midway:
+            self._pull()
+        while frame := self._lane.frame():
+            self.write(frame)
+        if self._lane.handed or self._lane.ended:
+            self._arrival.unpark_all()
+
+    def learn(self, before: bytes, after: bytes, codec: Codec, rate_hz: int) -> None:
+        self._lane.learn(before, after, codec, rate_hz)
+
+    def obeyed(self) -> None:
+        self._lane.obeyed()
 
     async def aclose(self) -> None:
         """After what was written has gone."""
+        if self._tls and not self.ended.is_set():
+            self._send(self._tls.farewell())
         while self.backlog_bytes and not self.ended.is_set():
             await self._change.park()
-        await self._stream.aclose()
+        self._lane.end()
+        await self._tcp.aclose()
         self.ended.set()
+        self._change.unpark_all()
+        self._arrival.unpark_all()
 
 
 class Wire:
@@ -158,11 +253,7 @@ class Wire:
         self._outlet = outlet
         self._life = life
         self._lost = ""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the peer keeps up. Without room a frame that may be dropped later had better wait elsewhere."""
-        return self._outlet.backlog_bytes < ROOM_BYTES
+        self._received = False
 
     def send(self, text: bytes) -> None:
         """One text message; after the close, into the void. `receive` is who tells of the end."""
@@ -170,13 +261,28 @@ class Wire:
         if self._websocket.closed is None and not self._outlet.ended.is_set():
             self._outlet.write(text_frame(text, os.urandom(4)))
 
-    async def receive(self) -> str | bytes:
+    def shared(self, port: StreamPort, media: Media) -> AbstractContextManager[None]:
+        """Meanwhile the port's messages go out in the media's turns, as long as the server keeps up, and messages that
+        were learned are played without being received.
         """
+        return self._outlet.shared(port, media)
+
+    def learn(self, before: bytes, after: bytes, codec: Codec, rate_hz: int) -> None:
+        """Text messages with audio in base64 between these two are for the port."""
+        self._outlet.learn(before, after, codec, rate_hz)
+
+    async def receive(self) -> str | bytes:
+        """Asking for the next message says that the last one was obeyed: none overtakes it.
+
         Raises:
             Closed: by the server, or lost.
         """
+        if self._received:
+            self._outlet.obeyed()
         try:
-            return await self._websocket.get_message()
+            message: str | bytes = await self._websocket.get_message()
+            self._received = True
+            return message
         except ConnectionClosed as exc:
             # 1006 stands for a connection that went without a close frame (RFC 6455 7.1.5).
             code = exc.reason.code if exc.reason and exc.reason.code != 1006 else None
@@ -280,12 +386,11 @@ async def _connect(url: str, tls: ssl.SSLContext | None) -> _Outlet:
         tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
         try:
             tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, ROOM_BYTES)
-            if not secure:
-                return _Outlet(tcp, tcp)
-            trust = await _system_trust() if tls is None else tls
-            encrypted = trio.SSLStream(tcp, trust, server_hostname=host, https_compatible=True)
-            await encrypted.do_handshake()
-            return _Outlet(tcp, encrypted)
+            session = None
+            if secure:
+                session = Tls(await _system_trust() if tls is None else tls, host)
+                await session.shake_hands(tcp)
+            return _Outlet(tcp, session)
         except BaseException:
             tcp.socket.close()
             raise

@@ -1,14 +1,14 @@
 """The engine's news in Trio: to the right listener, in order, bounded, and one wake-up a tick."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
 import trio.testing
 
 from appliance.media import EVENTS_BOUND, Media, open_media
-from native import Cleared, Codec, Engine, Event, Finished, Played, PortFailed, StreamPort
+from native import Cleared, Codec, Engine, Event, Finished, Lane, Played, PortFailed, StreamPort
 
 
 @pytest.fixture
@@ -71,23 +71,31 @@ async def test_a_listener_that_sleeps_loses_the_newest_and_it_is_counted(media: 
         assert await received(events, EVENTS_BOUND) == [Played(idle, mark) for mark in range(EVENTS_BOUND)]
 
 
-async def test_a_tick_wakes_all_who_take_frames_once(media: Media):
-    ports = [stream(media), stream(media)]
-    wakes, taken = [0, 0], [0, 0]
+async def test_all_lanes_have_a_turn_after_a_tick_and_one_between_two(
+    media: Media, autojump_clock: trio.testing.MockClock
+):
+    lanes, turns = [Lane(), Lane()], [0, 0]
 
-    def taker(n: int) -> None:
-        wakes[n] += 1
-        while ports[n].take() is not None:
-            taken[n] += 1
+    def taker(n: int) -> Callable[[], None]:
+        def take() -> None:
+            turns[n] += 1
+            while lanes[n].frame():
+                frames[n] += 1
 
-    with media.each_tick(lambda: taker(0)), media.each_tick(lambda: taker(1)):
+        return take
+
+    frames = [0, 0]
+    for lane in lanes:
+        lane.join(stream(media))
+    with media.turns(lanes[0], taker(0)), media.turns(lanes[1], taker(1)):
         for tick in range(1, 6):
             media.engine.tick()
             await trio.testing.wait_all_tasks_blocked()
-            assert wakes == taken == [tick, tick]
-    media.engine.tick()
-    await trio.testing.wait_all_tasks_blocked()
-    assert wakes == [5, 5]
+            assert frames == [tick, tick]
+            await trio.sleep(0.02)
+            assert turns == [2 * tick, 2 * tick]
+    await trio.sleep(1)
+    assert turns == [10, 10]
 
 
 async def test_the_open_engine_ticks_by_itself_and_is_closed_behind():

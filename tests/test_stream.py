@@ -206,11 +206,10 @@ async def test_what_the_server_plays_is_heard_on_the_line_and_by_its_ears(voice_
                 await server.send(play(SPEECH[start:stop]))
             await obeyed(call, server)
         both = np.frombuffer(recorder.read(), "<i2").reshape(-1, 2)
-    heard, expected = bytes(call.heard), alaw_decode(SPEECH)
-    at = heard.find(expected)
-    assert at >= 0
-    assert not any(heard[:at] + heard[at + len(expected) :])
-    assert both[:, 1].tobytes().find(expected) >= 0
+    heard = np.frombuffer(bytes(call.heard), "<i2")
+    # The ticks of this test do not wait: there may be silence between pieces, and nowhere else.
+    assert heard[heard != 0].tobytes() == alaw_decode(SPEECH)
+    assert both[both[:, 1] != 0, 1].tobytes() == alaw_decode(SPEECH)
     assert not both[:, 0].any()
 
 
