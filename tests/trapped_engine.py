@@ -49,11 +49,12 @@ def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoiceP
         far.connect(sound, modems[-1])
     for line in lines:
         line.detect_dtmf(True)
+        line.detect_tones("FR")
         engine.connect(line, hall)
         engine.connect(hall, line, gain_db=-6)
     frames, recorder = engine.frames(), engine.recorder()
     frames.push(NOISE)
-    for source in (*streams, frames, engine.player(NOISE), engine.player(KEY, loop=True)):
+    for source in (*streams, frames, engine.player(NOISE), engine.tone(native.keys("5"), loop=True)):
         engine.connect(source, hall)
         engine.connect(source, recorder.left, gain_db=-3)
     for sink in (*streams, frames, recorder.right):
