@@ -70,6 +70,8 @@ def _in_turn(ours: Cost, peer: Cost | None, rounds: int) -> tuple[list[float], l
 
 
 def _per_frame(work: Callable[[], object], frames: int, unit_ns: int = 1) -> float:
+    # Once unmeasured: a process that ran between leaves cold caches.
+    work()
     began_ns = thread_time_ns()
     work()
     return (thread_time_ns() - began_ns) / frames / unit_ns
