@@ -11,13 +11,15 @@ import sys
 import threading
 
 import native
-from native import FRAME_SAMPLES, Codec, Engine, Pace, Port, StreamPort, VoiceFormat, VoicePort
+from native import FRAME_SAMPLES, Codec, DeviceStream, Engine, Pace, Port, StreamPort, VoiceFormat, VoicePort
+from native._engine import ffi, lib
 
 TICKS = 50
 # Against an engine that does not tick; nothing is measured with it.
 LIMIT_S = 30
 NOISE = os.urandom(2 * FRAME_SAMPLES * TICKS)
 KEY = native.dtmf("5")
+CARD_RATE_HZ = 48000
 FORMATS = [(Codec.PCMA, 8000), (Codec.PCMU, 8000), (Codec.L16, 8000), (Codec.L16, 44100), (Codec.L16, 48000)]
 
 
@@ -32,8 +34,8 @@ def cable() -> tuple[int, int]:
     return ends[0].detach(), ends[1].detach()
 
 
-def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoicePort]]:
-    """A hall in which all hear all; far plays the devices. Returns our streams and its modems."""
+def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoicePort], DeviceStream]:
+    """A hall in which all hear all; far plays the devices. Returns our streams, its modems, and a sound card's."""
     hall, sound = engine.conference(), far.player(KEY, loop=True)
     streams = [engine.stream(codec, rate, prefix=b"<", suffix=b">") for codec, rate in FORMATS]
     lines: list[Port] = []
@@ -47,6 +49,8 @@ def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoiceP
         lines.append(engine.voice(ours, format))
         modems.append(far.voice(theirs, format, pace=Pace.CLOCK))
         far.connect(sound, modems[-1])
+    card = engine.device(CARD_RATE_HZ)
+    lines.append(card)
     for line in lines:
         line.detect_dtmf(True)
         line.detect_tones("FR")
@@ -59,12 +63,18 @@ def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoiceP
         engine.connect(source, recorder.left, gain_db=-3)
     for sink in (*streams, frames, recorder.right):
         engine.connect(hall, sink)
-    return streams, modems
+    return streams, modems, card.open_stream()
+
+
+def call(card: DeviceStream) -> None:
+    """As PortAudio does it for each 20 ms."""
+    count = CARD_RATE_HZ // 50
+    lib.device_call(card.userdata, ffi.from_buffer("int16_t[]", NOISE), ffi.new("int16_t[]", count), count, 0)
 
 
 def run() -> None:
     with Engine() as engine, Engine() as far, selectors.DefaultSelector() as selector:
-        streams, modems = populate(engine, far)
+        streams, modems, card = populate(engine, far)
         kinds = {type(port) for port in engine._ports.values()}
         assert kinds == set(native.Port.__subclasses__()), "a kind of port that is not tried here"
         selector.register(engine.fd, selectors.EVENT_READ)
@@ -76,6 +86,7 @@ def run() -> None:
             told |= {type(event) for event in engine.events()}
             tick = engine.stats().ticks
             far.tick()
+            call(card)
             if tick >= TICKS:
                 for modem in modems:
                     modem.leave(b"\x10\x03")
@@ -94,6 +105,7 @@ def run() -> None:
         while stream.take() is None:
             assert selector.select(LIMIT_S), "the engine told nothing"
             engine.events()
+        native.DevicePort.close_stream(card)
 
 
 def break_it() -> None:
