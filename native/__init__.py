@@ -1,10 +1,12 @@
 """The media engine: ports and a mixing matrix on a 20 ms clock, in C, and its Python face."""
 
+from native.callerid import Caller, CallerIdKind
 from native.codec import alaw_decode, alaw_encode, dtmf, ulaw_decode, ulaw_encode
 from native.engine import (
     FRAME_SAMPLES,
     RATE_HZ,
     TICK_S,
+    CallerId,
     Cleared,
     Codec,
     Conference,
@@ -42,6 +44,9 @@ __all__ = [
     "TICK_S",
     "BufferStats",
     "Cadence",
+    "Caller",
+    "CallerId",
+    "CallerIdKind",
     "Cleared",
     "Codec",
     "Conference",

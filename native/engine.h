@@ -44,16 +44,17 @@ void engine_read_stats(engine *e, engine_stats *out);
 /* ---- events ---- */
 
 enum event_kind {
-    EVENT_DTMF,     /* value: the digit's character */
-    EVENT_PLAYED,   /* value: the mark of stream_checkpoint */
-    EVENT_CLEARED,  /* value: the mark of stream_clear */
-    EVENT_FINISHED, /* a player or a tone reached its end */
-    EVENT_FAILED,   /* value: errno, 0 for end of file; the port is silent from now on */
-    EVENT_CODE,     /* a voice modem's: value: the character after <DLE> */
-    EVENT_TEXT,     /* value: a character of the report between <DLE>X and <DLE>. */
-    EVENT_REPORT,   /* its end */
-    EVENT_ENDED,    /* a voice modem's stream; the port is silent from now on, and its tty the caller's */
-    EVENT_TONE,     /* value: the kind of the tone_pattern that was found */
+    EVENT_DTMF,      /* value: the digit's character */
+    EVENT_PLAYED,    /* value: the mark of stream_checkpoint */
+    EVENT_CLEARED,   /* value: the mark of stream_clear */
+    EVENT_FINISHED,  /* a player or a tone reached its end */
+    EVENT_FAILED,    /* value: errno, 0 for end of file; the port is silent from now on */
+    EVENT_CODE,      /* a voice modem's: value: the character after <DLE> */
+    EVENT_TEXT,      /* value: a character of the report between <DLE>X and <DLE>. */
+    EVENT_REPORT,    /* its end */
+    EVENT_ENDED,     /* a voice modem's stream; the port is silent from now on, and its tty the caller's */
+    EVENT_TONE,      /* value: the kind of the tone_pattern that was found */
+    EVENT_CALLER_ID, /* port_take_caller_id has it */
 };
 
 typedef struct {
@@ -78,6 +79,25 @@ uint32_t port_id(const port *p); /* unique in the engine, never used again */
 int port_remove(port *p);        /* p is not to be used any more, by anything; its connections go with it */
 int port_detect_dtmf(port *p, bool on); /* on what the port yields; one event for each press */
 void port_read_peaks(const port *p, port_peaks *out);
+
+/* What follows is done to what the port yields, and costs nothing while it is off. */
+
+/* Level and voice activity. */
+typedef struct {
+    float mean_square; /* of the last eighth of a second; a sine of full scale has 2^29 */
+    bool voice;
+} port_activity;
+
+int port_measure(port *p, bool on);
+void port_read_activity(const port *p, port_activity *out);
+
+/* Takes out what the port was given and returns within so many ms; 0: off. EINVAL: more than MOST_TAIL_MS, or
+ * a port that yields or takes nothing. */
+enum { MOST_TAIL_MS = 512 };
+int port_cancel_echo(port *p, uint32_t tail_ms);
+
+/* Automatic gain, suppression of steady noise; the sound is 10 ms later. */
+int port_process(port *p, bool agc, bool denoise);
 
 /* Both open and close within a frame. Muted: nobody hears what the port yields; its detectors and peaks still
  * do. Deaf: it is given silence. EINVAL: a conference. */
@@ -302,6 +322,18 @@ typedef struct {
 /* None of them: off. EINVAL: more than eight frequencies, sidebands included, or sixteen steps in all cycles.
  */
 int port_detect_tones(port *p, const tone_pattern *patterns, size_t count);
+
+/* ---- caller id (callerid.c) ---- */
+
+enum caller_id_kind { CALLER_ID_NONE, CALLER_ID_BELL202, CALLER_ID_V23, CALLER_ID_KEYS };
+enum { CALLER_ID_BYTES = 256 };
+
+int port_detect_caller_id(port *p, int kind); /* in what the port yields; forgets what was not taken */
+/* The oldest message, at most CALLER_ID_BYTES: type, length, content, or the characters of keys. 0: none. */
+int port_take_caller_id(port *p, uint8_t *out);
+
+/* The sound of a message in FSK; how many samples, 0: not one. Its length byte is put right. */
+size_t caller_id_make(int kind, const uint8_t *bytes, size_t size, int16_t *out, size_t capacity);
 
 /* ---- G.711 (codec.c); any thread ---- */
 

@@ -6,6 +6,7 @@ thread, except `Recorder.read`, which may be called on another.
 """
 
 import errno
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -14,13 +15,18 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Self
 
+from native import callerid
 from native._engine import ffi, lib
+from native.callerid import Caller, CallerIdKind
 from native.stats import BufferStats, DeviceStats, EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import Cadence, Step, ToneKind, cycles, tones
 
 FRAME_SAMPLES: int = lib.FRAME_SAMPLES
 RATE_HZ: int = lib.RATE_HZ
 TICK_S: float = lib.TICK_MS / 1000
+
+# Mean square of a sine.
+FULL_SCALE = 32768**2 / 2
 
 # Events fetched in one call.
 EVENTS_AT_ONCE = 256
@@ -60,6 +66,8 @@ class Port:
         self._engine = engine
         # None once closed.
         self._pointer: Any = pointer
+        self._measured = False
+        self._caller_id: CallerIdKind | None = None
         self._id = engine._adopt(self, pointer)
 
     def close(self) -> None:
@@ -83,6 +91,41 @@ class Port:
         if self._pointer is not None:
             _check(lib.port_deafen(self._pointer, on), "a conference is not deafened, its parties are")
 
+    def detect_caller_id(self, kind: CallerIdKind | None) -> None:
+        """In what the port yields, on hook or off; None: not any more."""
+        if self._pointer is not None:
+            _check(lib.port_detect_caller_id(self._pointer, lib.CALLER_ID_NONE if kind is None else kind.value))
+            self._caller_id = kind
+
+    def _take_caller(self) -> Caller | None:
+        if self._pointer is None or self._caller_id is None:
+            return None
+        message = ffi.new("uint8_t[]", lib.CALLER_ID_BYTES)
+        size = lib.port_take_caller_id(self._pointer, message)
+        return callerid.read(bytes(message[0:size]), self._caller_id)
+
+    def measure(self, on: bool) -> None:
+        """Level and voice activity of what the port yields, in its `stats`."""
+        if self._pointer is not None:
+            _check(lib.port_measure(self._pointer, on))
+            self._measured = on
+
+    def cancel_echo(self, tail_ms: int) -> None:
+        """Takes out of what the port yields what it was given; 0: not any more.
+
+        `tail_ms` covers the device's delay and the line's: 10 to 60 ms and 12 ms on a USB modem.
+
+        Raises:
+            ValueError: more than 512, or a port that does not both yield and take.
+        """
+        if self._pointer is not None and lib.port_cancel_echo(self._pointer, tail_ms) < 0:
+            raise _error(f"no echo of {tail_ms} ms can be cancelled there")
+
+    def process(self, *, agc: bool = False, denoise: bool = False) -> None:
+        """In what the port yields: one level for loud and quiet talkers, less of a steady noise. 10 ms later."""
+        if self._pointer is not None:
+            _check(lib.port_process(self._pointer, agc, denoise))
+
     def detect_tones(self, country: str | None) -> None:
         """The call-progress tones of a country (`native.COUNTRIES`) in what the port yields; None: not any more.
 
@@ -99,14 +142,19 @@ class Port:
             _check(lib.port_detect_tones(self._pointer, patterns, len(patterns)))
 
     def stats(self) -> PortStats:
-        return PortStats(*self._peaks())
+        return PortStats(*self._meters())
 
-    def _peaks(self) -> tuple[int, int]:
+    def _meters(self) -> tuple[int, int, float | None, bool | None]:
         if self._pointer is None:
-            return 0, 0
+            return 0, 0, None, None
         peaks = ffi.new("port_peaks *")
         lib.port_read_peaks(self._pointer, peaks)
-        return peaks.yielded, peaks.given
+        if not self._measured:
+            return peaks.yielded, peaks.given, None, None
+        activity = ffi.new("port_activity *")
+        lib.port_read_activity(self._pointer, activity)
+        level_dbfs = 10 * math.log10(activity.mean_square / FULL_SCALE) if activity.mean_square > 0 else -math.inf
+        return peaks.yielded, peaks.given, level_dbfs, activity.voice
 
 
 class PcmPort(Port):
@@ -123,7 +171,7 @@ class PcmPort(Port):
         c = ffi.new("pcm_stats *")
         lib.pcm_read_stats(self._pointer, c)
         return PcmStats(
-            *self._peaks(),
+            *self._meters(),
             received_bytes=c.received_bytes,
             sent_bytes=c.sent_bytes,
             dropped_uplink=c.dropped_uplink,
@@ -172,7 +220,7 @@ class VoicePort(Port):
         c = ffi.new("voice_stats *")
         lib.voice_read_stats(self._pointer, c)
         return VoiceStats(
-            *self._peaks(),
+            *self._meters(),
             received_bytes=c.received_bytes,
             sent_bytes=c.sent_bytes,
             dropped_uplink=c.dropped_uplink,
@@ -231,7 +279,7 @@ class DevicePort(Port):
         c = ffi.new("device_stats *")
         lib.device_read_stats(self._pointer, c)
         return DeviceStats(
-            *self._peaks(),
+            *self._meters(),
             callbacks=c.callbacks,
             input_xruns=c.input_xruns,
             output_xruns=c.output_xruns,
@@ -296,7 +344,7 @@ class StreamPort(Port):
         c = ffi.new("stream_stats *")
         lib.stream_read_stats(self._pointer, c)
         return StreamStats(
-            *self._peaks(),
+            *self._meters(),
             taken_frames=c.taken_frames,
             dropped_frames=c.dropped_frames,
             lane_messages=c.lane_messages,
@@ -408,6 +456,14 @@ class Tone:
 
 
 @dataclass(frozen=True)
+class CallerId:
+    """A line told who calls."""
+
+    port: Port
+    caller: Caller
+
+
+@dataclass(frozen=True)
 class Played:
     port: Port
     mark: int
@@ -457,7 +513,7 @@ class StreamEnded:
     port: Port
 
 
-Event = Dtmf | Tone | Played | Cleared | Finished | PortFailed | VoiceCode | VoiceReport | StreamEnded
+Event = Dtmf | Tone | CallerId | Played | Cleared | Finished | PortFailed | VoiceCode | VoiceReport | StreamEnded
 
 
 class Engine:
@@ -517,8 +573,8 @@ class Engine:
                     continue
                 if isinstance(port, VoicePort) and found.kind == lib.EVENT_TEXT:
                     port._read(chr(found.value))
-                else:
-                    events.append(_event(port, found.kind, found.value))
+                elif (event := _event(port, found.kind, found.value)) is not None:
+                    events.append(event)
         return events
 
     def stats(self) -> EngineStats:
@@ -617,8 +673,11 @@ class Engine:
             port._pointer = None
 
 
-def _event(port: Port, kind: int, value: int) -> Event:
+def _event(port: Port, kind: int, value: int) -> Event | None:
     match kind:
+        case lib.EVENT_CALLER_ID:
+            caller = port._take_caller()
+            return None if caller is None else CallerId(port, caller)
         case lib.EVENT_DTMF:
             return Dtmf(port, chr(value))
         case lib.EVENT_TONE:

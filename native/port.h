@@ -56,7 +56,15 @@ struct effect {
 };
 
 /* A port has at most one in each place; they are run in this order. */
-enum { PLACE_ECHO, PLACE_DTMF, PLACE_PROGRESS, PLACE_CALLER_ID, PLACE_VOICE, PLACE_PROCESS, EFFECT_PLACES };
+enum {
+    PLACE_ECHO,
+    PLACE_DTMF,
+    PLACE_PROGRESS,
+    PLACE_CALLER_ID,
+    PLACE_ACTIVITY,
+    PLACE_PROCESS,
+    EFFECT_PLACES
+};
 
 /* Lets a frame through, or not; opens and closes within one frame. */
 typedef struct {
@@ -69,6 +77,9 @@ struct port {
     engine *engine;
     port *twin; /* comes and goes in the same tick; owned by this one */
     uint32_t id;
+    struct caller_id *caller_id; /* control's own: the newest in its place */
+    _Atomic float level;         /* of the effect that measures it */
+    atomic_bool voice;
     /* Below: the tick's own. */
     connection *inputs;
     effect *effects[EFFECT_PLACES];

@@ -29,9 +29,9 @@ Cadence = tuple[Step, ...]
 BEEP: Cadence = (Step((1000.0,), 400),)
 
 # Dial tone, ringback, busy, congestion: "440+480 2000/4000" are both frequencies for two seconds, then four of
-# silence; "400*25" is one, its amplitude modulated. The usual tones of national networks (ITU-T E.180, supplement 2), as
-# PBXs' tables have them, too; these differ in Russia's ringback (1000/4000) and Japan's (400 and 15 Hz at once). An
-# exchange that sends its busy tone for congestion, or one that differs in level alone, has none here.
+# silence; "400*25" is one, its amplitude modulated. The usual tones of national networks (ITU-T E.180, supplement 2),
+# as PBXs' tables have them, too; these differ in Russia's ringback (1000/4000) and Japan's (400 and 15 Hz at once).
+# An exchange that sends its busy tone for congestion, or one that differs in level alone, has none here.
 _TABLE = {
     "AU": ("413+438", "413+438 400/200/400/2000", "425 375/375", ""),
     "BR": ("425", "425 1000/4000", "425 250/250", "425 250/250/750/250"),

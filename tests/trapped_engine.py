@@ -54,8 +54,13 @@ def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoiceP
     for line in lines:
         line.detect_dtmf(True)
         line.detect_tones("FR")
+        line.measure(True)
+        line.process(agc=True, denoise=True)
+        line.cancel_echo(32)
         engine.connect(line, hall)
         engine.connect(hall, line, gain_db=-6)
+    for line, kind in zip(lines, native.CallerIdKind, strict=False):
+        line.detect_caller_id(kind)
     frames, recorder = engine.frames(), engine.recorder()
     frames.push(NOISE)
     for source in (*streams, frames, engine.player(NOISE), engine.tone(native.keys("5"), loop=True)):
