@@ -10,13 +10,16 @@ Sans-IO: nothing here waits, and time is an argument, so the same calls give the
 `hil.modem.Modem` runs one on a byte stream. What goes wrong is set on `ec25.faults`.
 """
 
+from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from hil import ec25_calls, ec25_general
-from hil.board import Order, Profile
+from hil.board import Order, Profile, Release
 from hil.commandline import (
     Command,
     Final,
+    Kind,
     Refused,
     body,
     error,
@@ -33,6 +36,10 @@ from hil.network import Cause
 LINE_BYTES = 512
 # A search over all bands.
 SCAN_S = 20.0
+# What a byte ends while it runs (V.250 5.6.1, 6.3.1, 6.3.5), and the result of that.
+ABORTABLE = {("D", Kind.ACT): "NO CARRIER", ("A", Kind.ACT): "NO CARRIER", ("+COPS", Kind.TEST): "ABORTED"}
+# The calls that go with it.
+SET_UP_BY = {"D": (Stat.DIALING, Stat.ALERTING), "A": (Stat.INCOMING,)}
 COMMANDS = ec25_general.TABLE | ec25_calls.TABLE
 RESULT_CODES = ("RING", "BUSY", "NO CARRIER", "NO ANSWER")
 
@@ -49,11 +56,17 @@ Effect = Say | Order
 
 @dataclass
 class _Pending:
-    """A command line whose answer is not there yet. `aborts`: any byte typed ends it (V.250 5.6.1)."""
+    """A command line whose answer is not there yet. `asked` is the last command of it."""
 
     infos: bytes
     final: str
-    aborts: bool
+    asked: Command
+    # What it asks of the network when it is over.
+    orders: list[Order]
+
+    @property
+    def asked_for(self) -> tuple[str, Kind]:
+        return self.asked.name, self.asked.kind
 
 
 class Ec25:
@@ -65,6 +78,8 @@ class Ec25:
         self._echoed = 0
         self._effects: list[Effect] = []
         self._pending: _Pending | None = None
+        # What AT+CLCC listed from when on, newest first: more than any lag reaches back.
+        self._lists: deque[tuple[float, list[str]]] = deque(maxlen=64)
 
     @property
     def deadline(self) -> float:
@@ -82,10 +97,10 @@ class Ec25:
         self.module.now = now
         if self.faults.deaf:
             return []
-        if self._pending and self._pending.aborts and data:
+        if self._pending and self._pending.asked_for in ABORTABLE and data:
             # The byte that aborts is no part of a command.
             data = data[1:]
-            self._abort()
+            self._abort(self._pending)
         self._typed += data
         self._work()
         return self._settled()
@@ -192,15 +207,14 @@ class Ec25:
         text = body(_edited(typed[:-1]).decode("latin-1"))
         if text is None:
             return
-        infos, final, scan, hung = b"", "OK", False, False
+        infos, final, asked, hung = b"", "OK", Command(""), False
         try:
             if len(typed) > LINE_BYTES:
                 raise Refused
             while text:
                 asked, text = next_command(text)
                 hung = hung or asked.name in self.faults.hung
-                scan = scan or _scans(asked)
-                for line in perform(self.module, asked):
+                for line in self._lines(asked):
                     infos += framed_info(line, verbose=self._verbose)
         except Refused as exc:
             final = error(exc.code, int(self.module.setting("+CMEE", SETTINGS["+CMEE"].default)))
@@ -208,42 +222,78 @@ class Ec25:
             final = exc.text
         if hung:
             return
-        delay = self.faults.delay_s + (SCAN_S if scan and final == "OK" else 0.0)
+        delay = self.faults.delay_s + self.faults.slow.get(asked.name, 0.0)
+        if _is(asked, "+COPS", Kind.TEST) and final == "OK":
+            delay += SCAN_S
         if not delay:
-            self._answer(infos, final)
+            self._answer(asked, infos, final)
             return
-        pending = self._pending = _Pending(infos, final, scan)
+        held = self.module.orders.copy() if asked.name == "A" else []
+        del self.module.orders[: len(held)]
+        pending = self._pending = _Pending(infos, final, asked, held)
         self.module.agenda.at(self.module.now + delay, lambda: self._ripe(pending))
 
-    def _answer(self, infos: bytes, final: str) -> None:
+    def _lines(self, asked: Command) -> list[str]:
+        if (code := self.faults.refused.get(asked.name)) is not None:
+            raise Refused(code)
+        lines = perform(self.module, asked)
+        if not _is(asked, "+CLCC", Kind.ACT):
+            return lines
+        self._note_list()
+        return self.faults.listed(self._lists, self.module.now)
+
+    def _note_list(self) -> None:
+        lines = perform(self.module, Command("+CLCC"))
+        if not self._lists or self._lists[0][1] != lines:
+            self._lists.appendleft((self.module.now, lines))
+
+    def _answer(self, asked: Command, infos: bytes, final: str) -> None:
         quiet = self._basic("Q") == "1"
-        self._say(self.faults.spoil(infos, b"" if quiet else framed_result(final, verbose=self._verbose)))
+        said = self.faults.spoil(infos, b"" if quiet else framed_result(final, verbose=self._verbose))
+        if self.faults.news_behind_list and _is(asked, "+CLCC", Kind.ACT):
+            said += self._news()
+        self._say(said)
         # What the command brought about shows behind its result.
         self._flush()
 
     def _ripe(self, pending: _Pending) -> None:
         if self._pending is pending:
             self._pending = None
-            self._answer(pending.infos, pending.final)
+            self.module.orders += pending.orders
+            self._answer(pending.asked, pending.infos, pending.final)
             self._work()
 
-    def _abort(self) -> None:
+    def _abort(self, pending: _Pending) -> None:
         self._pending = None
-        self._answer(b"", "ABORTED")
+        # A call that is up by now is no command's any more.
+        for leg in self.module.legs(*SET_UP_BY.get(pending.asked.name, ())):
+            self.module.order_release(leg, Cause.NORMAL)
+        self._answer(pending.asked, b"", ABORTABLE[pending.asked_for])
 
     # --- out ---
 
+    def _news(self) -> bytes:
+        said = b""
+        for line in self.module.news:
+            framed = framed_result if line in RESULT_CODES else framed_info
+            said += b"" if self.faults.loses(line) else framed(line, verbose=self._verbose)
+        self.module.news.clear()
+        return said
+
     def _flush(self) -> None:
         module = self.module
-        for line in module.news:
-            framed = framed_result if line in RESULT_CODES else framed_info
-            self._say(framed(line, verbose=self._verbose))
-        module.news.clear()
-        self._effects += module.orders
+        if not self.faults.news_behind_list:
+            self._say(self._news())
+        for order in module.orders:
+            if isinstance(order, Release) and self.faults.release_s:
+                module.agenda.at(module.now + self.faults.release_s, partial(self._effects.append, order))
+            else:
+                self._effects.append(order)
         module.orders.clear()
 
     def _settled(self) -> list[Effect]:
         self._flush()
+        self._note_list()
         effects, self._effects = self._effects, []
         return effects
 
@@ -264,8 +314,8 @@ def perform(module: Module, asked: Command) -> list[str]:
     raise Refused(58)
 
 
-def _scans(asked: Command) -> bool:
-    return asked.name == "+COPS" and asked.kind.value == "=?"
+def _is(asked: Command, name: str, kind: Kind) -> bool:
+    return asked.name == name and asked.kind is kind
 
 
 def _edited(typed: bytes) -> bytes:

@@ -1,22 +1,27 @@
-"""What can go wrong between a module and its host: each set at any time, on the answers that follow.
+"""What can go wrong between a module, its host and its network: each set at any time, on what follows.
 
 The ones marked "once" are spent by the next answer. An answer is all that comes back for one command line, its echo
 left aside: info lines and the final result.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Faults:
-    """`module.faults.deaf = True`, `modem.module.faults.hung.add("+CLCC")`."""
+    """`ec25.faults.deaf = True`, `modem.ec25.faults.hung.add("+CLCC")`."""
 
     # Nothing is heard, echoed or answered.
     deaf: bool = False
     # Names of commands that never get an answer; the module goes on with the next line.
     hung: set[str] = field(default_factory=set)
+    # Names of commands that are refused with a +CME ERROR, as a module does whose SIM is busy.
+    refused: dict[str, int] = field(default_factory=dict)
     # Each answer comes so much later; what is typed meanwhile waits, URCs do not.
     delay_s: float = 0.0
+    # The same by name of command. A slow ATA takes the call only then; a byte typed into ATD or ATA ends it meanwhile.
+    slow: dict[str, float] = field(default_factory=dict)
     # So many next final results are lost, with all info lines arriving.
     lost_finals: int = 0
     # Once: sent between the echo and the answer.
@@ -25,6 +30,25 @@ class Faults:
     splice: tuple[int, bytes] | None = None
     # Once: the answer ends after so many bytes.
     cut_at: int | None = None
+    # What AT+CLCC lists is so old; news of the same is not.
+    list_lag_s: float = 0.0
+    # Until then AT+CLCC lists nothing, as in a change of network in a call.
+    no_list_until: float = 0.0
+    # Kept back until the next answer to AT+CLCC, behind which it comes in the same read.
+    news_behind_list: bool = False
+    # News that begins so is never told: `+QPCMV: 1`, `NO CARRIER`.
+    lost_news: set[str] = field(default_factory=set)
+    # Our hang-up is said OK to at once, and the network ends the call so much later.
+    release_s: float = 0.0
+
+    def listed(self, lists: Iterable[tuple[float, list[str]]], now: float) -> list[str]:
+        """What is listed, of all lists there were, newest first, and when each began."""
+        if now < self.no_list_until:
+            return []
+        return next((lines for since, lines in lists if since <= now - self.list_lag_s), [])
+
+    def loses(self, news: str) -> bool:
+        return news.startswith(tuple(self.lost_news))
 
     def spoil(self, infos: bytes, final: bytes) -> bytes:
         """The answer as it reaches the wire."""

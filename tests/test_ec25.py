@@ -698,6 +698,97 @@ def test_a_lost_result_a_foreign_line_and_half_a_line() -> None:
     assert host.write("AT") == "AT\r\r\nOK\r\n"
 
 
+def test_a_command_that_is_refused_for_a_while() -> None:
+    host = Host()
+    host.ec25.faults.refused["+QTONEDET"] = 14
+    assert host.ask("AT+QTONEDET=1") == ["+CME ERROR: 14"]
+    host.ec25.faults.refused.clear()
+    assert host.ask("AT+QTONEDET=1") == ["OK"]
+
+
+def test_a_slow_atd_tells_of_its_call_and_a_byte_ends_both() -> None:
+    host = Host()
+    host.ask('AT+QINDCFG="ccinfo",1')
+    host.ec25.faults.slow["D"] = 20.0
+    assert host.ask(f"ATD{ANNA};") == [f'+QIND: "ccinfo",1,0,2,0,0,"{ANNA}",145']
+    assert host.write("\x1b") == "\r\nNO CARRIER\r\n"
+    assert isinstance(host.orders.pop(), Release)
+    host.released(1, 16, locally=True)
+    host.ask(f"ATD{ANNA};")
+    assert host.wait(20) == ["OK"]
+    host.moved(1, Stat.ACTIVE)
+    host.orders.clear()
+    assert host.ask("AT") == ["OK"]
+    assert host.orders == []
+
+
+def test_a_slow_ata_takes_the_call_at_its_end_unless_a_byte_ends_it() -> None:
+    host = Host()
+    host.ec25.faults.slow["A"] = 5.0
+    host.called()
+    host.orders.clear()
+    assert host.write("ATA") == ""
+    assert host.orders == []
+    assert host.write("\x1b") == "\r\nNO CARRIER\r\n"
+    assert host.orders == [Release(1, Cause.NORMAL)]
+    host.released(1, 16, locally=True)
+    host.called()
+    host.orders.clear()
+    host.write("ATA")
+    assert host.wait(5)[0] == "OK"
+    assert host.orders == [Answer(1)]
+
+
+def test_a_list_that_lags_behind_the_news_or_has_a_gap() -> None:
+    host = Host()
+    active, dialing = [f'+CLCC: 1,0,{stat},0,0,"{ANNA}",145' for stat in (0, 2)]
+    host.ec25.faults.list_lag_s = 0.6
+    host.talking()
+    assert host.ask("AT+CLCC") == ["OK"]
+    host.wait(0.7)
+    assert host.ask("AT+CLCC") == [active, "OK"]
+    host.ec25.faults.no_list_until = host.now + 1
+    assert host.ask("AT+CLCC") == ["OK"]
+    host.wait(1)
+    host.released(1, 16)
+    assert host.ask("AT+CLCC") == [active, "OK"]
+    host.wait(0.7)
+    assert host.ask("AT+CLCC") == ["OK"]
+    host.ask(f"ATD{ANNA};")
+    host.wait(0.7)
+    assert host.ask("AT+CLCC") == [dialing, "OK"]
+
+
+def test_news_may_come_behind_an_older_list_in_one_piece() -> None:
+    host = Host()
+    host.ask('AT+QINDCFG="ccinfo",1')
+    host.ec25.faults.news_behind_list, host.ec25.faults.list_lag_s = True, 1.0
+    assert host.talking() == 1
+    dialing, active = [f'+QIND: "ccinfo",1,0,{stat},0,0,"{ANNA}",145' for stat in (2, 0)]
+    (said,) = host.ec25.receive(b"AT+CLCC\r", host.now)
+    assert isinstance(said, Say)
+    assert said.data == f"\r\nOK\r\n\r\n{dialing}\r\n\r\n{active}\r\n".encode()
+
+
+def test_a_network_that_takes_its_time_to_release() -> None:
+    host = Host()
+    host.ec25.faults.release_s = 2.0
+    host.talking()
+    assert host.ask("AT+CHUP") == ["OK"]
+    assert host.orders == []
+    assert host.wait(1.9) == []
+    assert host.ask("AT+CLCC")[0].startswith("+CLCC: 1,0,0")
+    host.wait(0.2)
+    assert host.orders == [Release(1, 16)]
+
+
+def test_news_that_is_lost_is_lost_by_how_it_begins() -> None:
+    host = Host()
+    host.ec25.faults.lost_news.add("+QPCMV: 1")
+    assert host.lines(host.ec25.buffer_full(True, 0)) == ["+QPCMV: 0"]
+    assert host.lines(host.ec25.buffer_full(False, 0)) == []
+
+
 @given(st.integers(0, 20))
 def test_a_foreign_line_lands_at_any_byte(offset: int) -> None:
     host = Host()
