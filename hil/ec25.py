@@ -286,10 +286,13 @@ class Ec25:
             self._say(self._news())
         for order in module.orders:
             if isinstance(order, Release) and self.faults.release_s:
-                module.agenda.at(module.now + self.faults.release_s, partial(self._effects.append, order))
+                module.agenda.at(module.now + self.faults.release_s, partial(self._order, order))
             else:
-                self._effects.append(order)
+                self._order(order)
         module.orders.clear()
+
+    def _order(self, order: Order) -> None:
+        self._effects.append(order)
 
     def _settled(self) -> list[Effect]:
         self._flush()
