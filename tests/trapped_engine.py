@@ -11,7 +11,7 @@ import sys
 import threading
 
 import native
-from native import FRAME_SAMPLES, Codec, DeviceStream, Engine, Pace, Port, StreamPort, VoiceFormat, VoicePort
+from native import FRAME_SAMPLES, Codec, DeviceStream, Engine, Pace, Port, StreamPort, VoiceFormat, VoicePort, callerid
 from native._engine import ffi, lib
 
 TICKS = 50
@@ -19,12 +19,13 @@ TICKS = 50
 LIMIT_S = 30
 NOISE = os.urandom(2 * FRAME_SAMPLES * TICKS)
 KEY = native.dtmf("5")
+ANNA = callerid.sound(native.CallerIdKind.BELL202, native.Caller(number="12"))
 CARD_RATE_HZ = 48000
 FORMATS = [(Codec.PCMA, 8000), (Codec.PCMU, 8000), (Codec.L16, 8000), (Codec.L16, 44100), (Codec.L16, 48000)]
 
 
 # What the engine tells when all has been tried.
-ALL_TOLD = {native.Dtmf, native.Played, native.Cleared, native.Finished, native.StreamEnded}
+ALL_TOLD = {native.Dtmf, native.Played, native.Cleared, native.Finished, native.StreamEnded, native.CallerId}
 
 
 def cable() -> tuple[int, int]:
@@ -61,6 +62,7 @@ def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoiceP
         engine.connect(hall, line, gain_db=-6)
     for line, kind in zip(lines, native.CallerIdKind, strict=False):
         line.detect_caller_id(kind)
+    engine.player(ANNA).detect_caller_id(native.CallerIdKind.BELL202)
     frames, recorder = engine.frames(), engine.recorder()
     frames.push(NOISE)
     for source in (*streams, frames, engine.player(NOISE), engine.tone(native.keys("5"), loop=True)):
