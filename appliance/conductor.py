@@ -4,6 +4,7 @@ A call is a scope. One task hears the line and writes each change down; the othe
 call's end cancels both. Whatever happens, the line is hung up, and each fact is committed before anybody is told.
 """
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 # A network that took our ATA says within this that the call is up; else the caller has gone.
 ANSWER_LIMIT_S = 20
-# From our order to hang up to the device's word that it did.
+# From our order to hang up to the device's word that it did; after that the customer is told on our own word.
 HANG_UP_LIMIT_S = 5
 # What is left to do for a call when everything around it is being cancelled.
 LAST_DUTIES_LIMIT_S = 15
@@ -92,9 +93,9 @@ class Conductor:
         self._port: PcmPort | None = None
         self._keys_lost = 0
         self._press, self._digits = trio.open_memory_channel[str](DIGITS_LIMIT)
-        # Why we hang up, once we have decided to; and what to write down when the line never says how it ended.
+        # Why we hang up, once we have decided to; and what to write down when the line does not say how it ended.
         self._decided: Reason | None = None
-        self._excuse = Reason.SHUTDOWN
+        self._excuse = Reason.HANGUP
         self._log = log.bind(call=call.uuid, line=call.line)
 
     async def inbound(self) -> None:
@@ -119,18 +120,20 @@ class Conductor:
                     self._excuse = Reason.LINE_LOST
                 except LineError as exc:
                     self._log.warning("line refused", error=str(exc))
-                    self._excuse = Reason.HANGUP
                 with trio.move_on_after(HANG_UP_LIMIT_S):
                     await self._hang_up()
                     await self._ended.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            # Also when cancelled: a line left off-hook costs money, and a call left open is a lie.
+            stopping = trio.current_effective_deadline() == -math.inf
+            # Also when cancelled: a line left off-hook costs money, and a call left open is a lie. What a slow modem
+            # still holds is the trunk's to put away.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_DUTIES_LIMIT_S):
-                if not self._ended.is_set():
+                if stopping:
                     with trio.move_on_after(HANG_UP_LIMIT_S):
                         await self._hang_up()
-                    reason = self._decided or self._excuse
+                if not self._ended.is_set():
+                    reason = self._decided or (Reason.SHUTDOWN if stopping else self._excuse)
                     await self._change(Ended(reason, OUR_CAUSE[reason]))
             if self._route.hangup and self.call.end:
                 self._means.tell(sfvopi.hangup_request(self._route.hangup, self.call), self.call)

@@ -40,6 +40,8 @@ class Seizure:
     def __init__(self, trunk: "Trunk", line: Line) -> None:
         self.trunk = trunk
         self.line = line
+        # Whether the call may stay when we let go of it: it rings, and is nothing to us.
+        self.leaves_call = False
         self._send, self.told = trio.open_memory_channel[LineEvent | Lost](KEYS_LIMIT + TURNS_ROOM)
 
     def tell(self, event: LineEvent | Lost) -> None:
@@ -49,7 +51,8 @@ class Seizure:
         self._send.send_nowait(event)
 
     async def over(self) -> None:
-        """Returns when the call is gone; what is told meanwhile is of no interest."""
+        """Leaves the call alone, and returns when it is gone; what is told meanwhile is of no interest."""
+        self.leaves_call = True
         async for told in self.told:
             if isinstance(told, Released | Lost):
                 return
@@ -76,6 +79,8 @@ class Trunk:
         self._open_line = open_line
         self._ring = ring
         self._seizure: Seizure | None = None
+        # In step with the line's other events, which its own state may be ahead of.
+        self._told_state = LineState.DOWN
         self._unserved: Incoming | None = None
 
     @property
@@ -93,9 +98,31 @@ class Trunk:
 
     def _free(self, seizure: Seizure) -> None:
         assert seizure is self._seizure
+        if self._is_up and not seizure.leaves_call:
+            self._nursery.start_soon(self._put_away, seizure)
+            return
         self._seizure = None
         if self._unserved is not None:
             self._offer(self._unserved)
+
+    @property
+    def _is_up(self) -> bool:
+        """There is a call, and not the next one already."""
+        return self.state is self._told_state is LineState.IN_USE and self._unserved is None
+
+    async def _put_away(self, seizure: Seizure) -> None:
+        """A call that nobody has any more is billed until it ends, however long the modem takes for that.
+
+        Raises:
+            LineError: it can't; closing the line and opening it anew will.
+        """
+        log.warning("call still up: hanging up", line=self.name)
+        seizure.leaves_call = True
+        try:
+            await seizure.line.hang_up()
+            await seizure.over()
+        finally:
+            self._free(seizure)
 
     async def keep(self) -> None:
         """Never returns; a fault of the line is logged and waited out, any other ends the process."""
@@ -104,24 +131,29 @@ class Trunk:
             since = trio.current_time()
             try:
                 async with self._open_line() as line:
-                    self.line, said = line, ""
-                    await self._listen(line)
+                    said = ""
+                    await self._use(line)
             except* LineError as group:
                 # A modem that is gone for a week is no news every half minute.
                 if said != (said := _first(group)):
                     log.warning("line lost", line=self.name, error=said)
-            finally:
-                self._let_go()
             if trio.current_time() - since > STEADY_S:
                 step = 0
             await trio.sleep(BACKOFF_S[min(step, len(BACKOFF_S) - 1)])
             step += 1
 
+    async def _use(self, line: Line) -> None:
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self.line = line
+                await self._listen(line)
+        finally:
+            self._let_go()
+
     def _let_go(self) -> None:
-        if self.line is not None:
-            self.line = None
-            self.losses += 1
-        self._unserved = None
+        self.line = self._unserved = None
+        self._told_state = LineState.DOWN
+        self.losses += 1
         if self._seizure is not None:
             self._seizure.tell(Lost())
 
@@ -129,8 +161,8 @@ class Trunk:
         while True:
             event = await line.next_event()
             match event:
-                case StateChanged():
-                    pass
+                case StateChanged(state):
+                    self._told_state = state
                 case Incoming() if self._seizure is None:
                     self._offer(event)
                 case Incoming():

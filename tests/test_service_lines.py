@@ -137,3 +137,35 @@ async def test_a_modem_that_falls_silent_leaves_other_lines_alone_and_comes_back
             await run.logged(f"{rig.line.name}: idle", times=2)
         await call_works(rig)
         assert run.faults == []
+
+
+@together
+async def test_a_modem_that_loses_its_answers_at_hang_up_does_not_keep_the_call(tmp_path):
+    async with open_rig(tmp_path, lines=5) as rig:
+        run = await rig.start()
+        calls = {}
+        for lost, line in enumerate(rig.bench.lines, 1):
+            calls[line.number] = rig.bench.subscriber(f"+3378348405{lost}").dial(line.number)
+            voice = await rig.voice.connection()
+            await voice.next("media")
+            line.faults.lost_finals = lost
+            voice.close()
+        for number, call in calls.items():
+            await call.ended()
+            assert (await rig.customer.post("/hangup", to=number)).json["call_status"] == "COMPLETED"
+        assert run.faults == []
+
+
+@together
+async def test_a_phone_that_rang_for_too_long_stops_ringing_however_slow_the_modem_is(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        callee = rig.bench.subscriber("+33612345678", behaviour="no-answer")
+        async with Client(run) as client:
+            await client.place(rig, callee.number, ring_timeout=1)
+            await run.logged("call", state="alerting")
+            rig.line.faults.delay_s = 4
+            assert (await rig.customer.post("/hangup")).json["call_status"] == "NO_ANSWER"
+            request = await client.place(rig, callee.number)
+            assert (await rig.customer.post("/hangup", request_uuid=request)).json["call_status"] == "BUSY"
+            await callee.calls[0].ended()
