@@ -27,7 +27,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from wsproto.utilities import LocalProtocolError
 
 from appliance.media import Media
-from appliance.tls import Tls
+from appliance.tls import RECORD_BYTES, Tls
 from native import Codec, Lane, StreamPort
 
 HANDSHAKE_LIMIT_S = 10.0
@@ -188,7 +188,7 @@ class _Outlet(trio.abc.Stream):
         if self._tls is None:
             self._lane.receive()
             return
-        while not (self._lane.handed or self._lane.ended):
+        while self._lane.room >= RECORD_BYTES:
             plain = self._tls.read()
             if plain:
                 self._lane.feed(plain)
@@ -231,6 +231,8 @@ class _Outlet(trio.abc.Stream):
 
     def obeyed(self) -> None:
         self._lane.obeyed()
+        if self._lane.handed:
+            self._arrival.unpark_all()
 
     async def aclose(self) -> None:
         """After what was written has gone."""

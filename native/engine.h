@@ -263,12 +263,13 @@ void lane_learn(lane *l, const lane_pattern *p); /* texts above 1024 bytes are n
  * midway is not read. */
 int lanes_turn(lane *const *lanes, int count, uint8_t *told);
 int lane_receive(lane *l);                              /* reads only; lane_news */
-int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came; at most 64 KiB, and LANE_HANDED
-                                                         * must not be: else ENOBUFS */
+int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came, as much as there is room for: else
+                                                         * ENOBUFS */
+size_t lane_room(const lane *l); /* none while something is handed over; else 64 KiB, or less if much waits */
 
 size_t lane_handed(const lane *l); /* how much lane_take gives: what the lane does not know */
 int lane_take(lane *l, void *out); /* lane_news */
-void lane_obeyed(lane *l);         /* one of the messages in it */
+int lane_obeyed(lane *l);          /* one of the messages in it; lane_news */
 bool lane_midway(const lane *l);   /* what comes next belongs to a frame that is being handed over */
 
 size_t lane_frame_bytes(const lane *l);

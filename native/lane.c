@@ -8,10 +8,10 @@
  * them is played here if it is a whole text message that equals a pattern but for the base64 between the
  * pattern's two parts; patterns are learned: Python, which has understood a message, tells what stood before
  * and after its payload. So no cloud's words and no JSON are known here, and what is recognised can only mean
- * what Python found. All else is handed over; from a message that was until Python says that it is obeyed,
- * all messages are, so that none overtakes another.
+ * what Python found. All else is handed over; and until Python says that it has obeyed, what could be played
+ * waits, so that no message overtakes another.
  *
- * in: what is handed over and not yet taken, then the beginning of a frame. Nothing is read while something
+ * in: what is handed over and not yet taken, then what waits. Nothing is read while something
  * waits to be taken: a slow reader holds up the server, not our memory.
  *
  * Frames go out as the stream made them (stream.c drops the oldest). What the socket does not take of a frame
@@ -95,10 +95,18 @@ static size_t unescape(uint8_t *out, const uint8_t *in, size_t size) {
     return (size_t)(out - begin);
 }
 
-static bool play_as(lane *l, const pattern *p, const uint8_t *text, size_t size) {
-    if (size <= p->before + p->after || memcmp(text, p->text, p->before) != 0 ||
-        memcmp(text + size - p->after, p->text + p->before, p->after) != 0)
-        return false;
+/* The pattern that a message has; NULL: none. */
+static const pattern *recognise(const lane *l, const uint8_t *text, size_t size) {
+    for (unsigned i = 0; i < PATTERNS && i < l->learned; i++) {
+        const pattern *p = &l->patterns[i];
+        if (size > p->before + p->after && memcmp(text, p->text, p->before) == 0 &&
+            memcmp(text + size - p->after, p->text + p->before, p->after) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+static bool play(lane *l, const pattern *p, const uint8_t *text, size_t size) {
     text += p->before;
     size -= p->before + p->after;
     if (memchr(text, '\\', size)) {
@@ -107,13 +115,6 @@ static bool play_as(lane *l, const pattern *p, const uint8_t *text, size_t size)
     }
     ssize_t bytes = base64_decode(l->audio, text, size);
     return bytes > 0 && stream_offer(l->stream, l->audio, (size_t)bytes, p->codec, p->rate_hz) == 1;
-}
-
-static bool play(lane *l, const uint8_t *text, size_t size) {
-    for (unsigned i = 0; i < PATTERNS && i < l->learned; i++)
-        if (play_as(l, &l->patterns[i], text, size))
-            return true;
-    return false;
 }
 
 /* How much of these belongs to the head of the handshake's answer, up to its empty line. */
@@ -165,13 +166,17 @@ static size_t walk_on(lane *l, const uint8_t *in, size_t size, bool *hand) {
         size_t head = read_head(in, size, &payload);
         if (!head)
             return 0;
-        bool is_ours = in[0] == FINAL_TEXT && !(in[1] & MASKED) && payload <= LANE_MOST_BYTES && l->stream &&
-                       !l->unobeyed;
-        if (is_ours && size < head + payload)
-            return 0;
-        if (is_ours && play(l, in + head, payload)) {
-            *hand = false;
-            return head + payload;
+        if (l->stream && !l->fragmented && in[0] == FINAL_TEXT && !(in[1] & MASKED) &&
+            payload <= LANE_MOST_BYTES) {
+            if (size < head + payload)
+                return 0;
+            const pattern *p = recognise(l, in + head, payload);
+            if (p && l->unobeyed)
+                return 0;
+            if (p && play(l, p, in + head, payload)) {
+                *hand = false;
+                return head + payload;
+            }
         }
         l->passing = head + (payload & INT64_MAX);
         note(l, in);
@@ -207,8 +212,12 @@ int lane_end(lane *l) {
     return news(l);
 }
 
+size_t lane_room(const lane *l) {
+    return l->handed || l->ended ? 0 : sizeof l->in - l->used;
+}
+
 int lane_feed(lane *l, const void *bytes, size_t size) {
-    if (size > sizeof l->in - l->used) {
+    if (size > lane_room(l)) {
         errno = ENOBUFS;
         return -1;
     }
@@ -219,15 +228,13 @@ int lane_feed(lane *l, const void *bytes, size_t size) {
 }
 
 int lane_receive(lane *l) {
-    if (l->fd < 0 || l->handed)
-        return news(l);
-    ssize_t got = recv(l->fd, l->in + l->used, sizeof l->in - l->used, MSG_DONTWAIT);
-    if (got > 0) {
+    size_t room = l->fd < 0 ? 0 : lane_room(l);
+    ssize_t got = room ? recv(l->fd, l->in + l->used, room, MSG_DONTWAIT) : 0;
+    if (got > 0)
         l->used += (size_t)got;
-        walk(l);
-    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+    else if (room && (got == 0 || (errno != EAGAIN && errno != EINTR)))
         lane_end(l);
-    }
+    walk(l);
     return news(l);
 }
 
@@ -243,9 +250,10 @@ int lane_take(lane *l, void *out) {
     return news(l);
 }
 
-void lane_obeyed(lane *l) {
-    if (l->unobeyed)
-        l->unobeyed--;
+int lane_obeyed(lane *l) {
+    if (l->unobeyed && --l->unobeyed == 0)
+        walk(l);
+    return news(l);
 }
 
 bool lane_midway(const lane *l) {

@@ -64,10 +64,16 @@ class Lane:
         """Reads what is there, unless something waits to be taken."""
         self._news = lib.lane_receive(self._pointer)
 
+    @property
+    def room(self) -> int:
+        """How many bytes it can be fed; none while something is handed over, or after the end."""
+        size: int = lib.lane_room(self._pointer)
+        return size
+
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """
         Raises:
-            OSError: more than 64 KiB, or what was handed over before was not taken.
+            OSError: more than there is room for.
         """
         self._news = lib.lane_feed(self._pointer, ffi.from_buffer(data), len(data))
         _check(self._news)
@@ -83,8 +89,8 @@ class Lane:
         return bool(lib.lane_midway(self._pointer))
 
     def obeyed(self) -> None:
-        """One of the messages handed over: as long as one is not, those that follow are handed over, too."""
-        lib.lane_obeyed(self._pointer)
+        """One of the messages handed over: until all are, what could be played waits behind them."""
+        self._news = lib.lane_obeyed(self._pointer)
 
     # -- what goes
 

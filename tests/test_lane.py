@@ -117,11 +117,12 @@ class Listener:
             self.failed = True
 
     def obey_all(self) -> None:
-        for text in self.unobeyed:
-            self.obey(text)
+        while self.unobeyed:
+            self.obey(self.unobeyed.pop(0))
             if self.lane:
                 self.lane.obeyed()
-        self.unobeyed = []
+                if (data := taken(self.lane)) and not self.failed:
+                    self.read(data)
 
     def obey(self, text: str) -> None:
         self.messages += 1
@@ -225,6 +226,7 @@ def test_any_bytes_in_any_pieces_have_the_effects_that_they_have_without_a_lane(
             ours.hear(data[at : at + size], obey=obey)
             at, turn = at + size, turn + 1
         assert ours.lane is not None
+        ours.obey_all()
         ours.lane.end()
         if not ours.failed:
             ours.read(taken(ours.lane))
@@ -277,8 +279,9 @@ def test_a_frame_above_64_kib_is_handed_over_as_it_comes(engine: Engine, size: i
     for at in range(0, len(sent), 16384):
         lane.feed(sent[at : at + 16384])
         handed += taken(lane)
-    assert handed == (b"" if size < 49_110 else sent)
-    assert port.stats().lane_messages == (2 if size < 49_110 else 0)
+    lane.obeyed()
+    assert handed == (b"" if size < 49_110 else played(bytes(size)))
+    assert port.stats().lane_messages == (2 if size < 49_110 else 1)
 
 
 def test_the_last_four_forms_are_known(engine: Engine) -> None:
@@ -292,28 +295,57 @@ def test_the_last_four_forms_are_known(engine: Engine) -> None:
     assert lane.take() == unknown
 
 
-def test_until_what_was_handed_over_is_obeyed_all_is_handed_over(engine: Engine) -> None:
+def test_audio_waits_until_what_was_handed_over_before_it_is_obeyed(engine: Engine) -> None:
+    port = open_stream(engine)
+    lane = open_lane(port)
+    one, two, three = frame(b"one"), frame(b"two"), frame(b"three")
+    lane.feed(one + two + played(b"\xd5") + three + played(b"\xd5"))
+    assert lane.take() == one + two
+    lane.obeyed()
+    assert (lane.handed, port.stats().lane_messages) == (False, 0)
+    lane.obeyed()
+    assert (lane.take(), port.stats().lane_messages) == (three, 1)
+    lane.obeyed()
+    assert (lane.handed, port.stats().lane_messages) == (False, 2)
+
+
+def test_audio_overtakes_a_ping_which_means_nothing_to_it(engine: Engine) -> None:
+    port = open_stream(engine)
+    lane = open_lane(port)
+    lane.feed(ping + played(b"\xd5") + pong + played(b"\xd5"))
+    assert (lane.take(), port.stats().lane_messages) == (ping + pong, 2)
+
+
+@pytest.mark.parametrize(
+    "first", [close, lone_continuation, reserved, b"\x80\x00", b"\x09\x00", b"\xc1\x00", b"\x81\x80"]
+)
+def test_after_what_ends_a_connection_nothing_is_played(engine: Engine, first: bytes) -> None:
+    port = open_stream(engine)
+    lane = open_lane(port)
+    lane.feed(first + bytes(4) * (first == b"\x81\x80") + played(b"\xd5"))
+    lane.end()
+    assert lane.take().endswith(played(b"\xd5"))
+    assert port.stats().lane_messages == 0
+
+
+def test_more_than_it_has_room_for_is_an_error_of_the_caller(engine: Engine) -> None:
     lane = open_lane(open_stream(engine))
-    one, two = frame(b"one"), frame(b"two")
-    lane.feed(one + played(b"\xd5") + two)
-    assert lane.take() == one + played(b"\xd5") + two
-    lane.obeyed()
-    lane.obeyed()
-    lane.feed(played(b"\xd5"))
-    assert lane.take() == played(b"\xd5")
-    lane.obeyed()
-    lane.obeyed()
-    lane.feed(played(b"\xd5") + b"\x89\x00" + played(b"\xd5"))
-    assert lane.take() == b"\x89\x00"
-
-
-def test_more_than_it_has_room_for_is_an_error_of_the_caller() -> None:
-    lane = Lane()
-    lane.feed(bytes(65536))
-    lane.feed(bytes(65536))
+    lane.feed(b"\x89\x00")
+    assert lane.room == 0
     with pytest.raises(OSError, match="buffer"):
-        lane.feed(bytes(65536))
-    assert len(lane.take()) == 2 * 65536
+        lane.feed(bytes(1))
+    assert lane.take() == b"\x89\x00"
+    # Audio that waits fills it, and is handed over at the end.
+    lane.feed(frame(b"first"))
+    assert lane.take() == frame(b"first")
+    waiting = 0
+    while lane.room >= 10_000:
+        lane.feed(played(bytes(6000)))
+        waiting += 1
+    assert waiting * len(played(bytes(6000))) > 65536
+    lane.end()
+    assert lane.room == 0
+    assert lane.take() == waiting * played(bytes(6000))
 
 
 def test_a_port_that_closes_is_left(engine: Engine) -> None:
