@@ -13,6 +13,7 @@ While a port shares the wire, the audio of both directions goes past all this (n
 """
 
 import os
+import re
 import socket
 import ssl
 import struct
@@ -41,6 +42,10 @@ ROOM_BYTES = 16 * 1024
 READ_BYTES = 64 * 1024
 # Answers to commands are never dropped; a server that orders this many and reads none is lost.
 BACKLOG_LIMIT_BYTES = 2**20
+
+# RFC 9112 4: how an answer begins; a code of 1xx is not the answer.
+REFUSAL = re.compile(rb"HTTP/1\.[01] ([2-5]\d\d)")
+STATUS_BYTES = 12
 
 # RFC 6455 5.2: how a close frame begins.
 FINAL_CLOSE = 0x88
@@ -91,6 +96,8 @@ class _Outlet(trio.abc.Stream):
 
     def __init__(self, tcp: trio.SocketStream, tls: Tls | None) -> None:
         self.ended = trio.Event()
+        # As much of what came first as tells a status.
+        self.beginning = b""
         self._tcp = tcp
         self._tls = tls
         self._lane = Lane(None if tls else tcp.socket.fileno())
@@ -173,7 +180,10 @@ class _Outlet(trio.abc.Stream):
         while True:
             self._pull()
             if self._lane.handed:
-                return self._lane.take()
+                data = self._lane.take()
+                if len(self.beginning) < STATUS_BYTES:
+                    self.beginning += data[:STATUS_BYTES]
+                return data
             if self._lane.ended:
                 self.ended.set()
                 return b""
@@ -335,15 +345,13 @@ async def open_wire(
             finally:
                 await wire.close()
     except BaseExceptionGroup as group:
-        failures, others = group.split((Unreachable, ConnectionRejected, LocalProtocolError, h11.LocalProtocolError))
+        failures, others = group.split((Unreachable, Rejected, ConnectionRejected, LocalProtocolError))
         if failures is None or others is not None:
             raise others or group from None
         match _first(failures):
             case ConnectionRejected() as rejected:
                 raise Rejected(rejected.status_code) from None
-            case h11.LocalProtocolError() as exc:
-                raise Unreachable(f"no such request can be made: {exc}") from None
-            case Unreachable() as exc:
+            case Unreachable() | Rejected() as exc:
                 raise exc from exc.__cause__
             # LocalProtocolError: a ping that met our close, and must not be answered any more.
 
@@ -369,12 +377,20 @@ async def _carry(
                     nursery.start_soon(_cancel_after, outlet.ended, limit)
                     websocket = await _shake_hands(nursery, outlet, url, headers)
                 if limit.cancelled_caught or outlet is None:
+                    # trio-websocket waits for the whole of a refusal's body, which may have no length.
+                    if outlet is not None and (refusal := REFUSAL.match(outlet.beginning)):
+                        raise Rejected(int(refusal[1]))
                     ended = outlet is not None and outlet.ended.is_set()
                     raise Unreachable("cut off in the handshake" if ended else "no handshake in time")
                 life.shield = True
                 wire = Wire(websocket, outlet, life)
                 nursery.start_soon(wire.keep_alive, ping_every_s, pong_limit_s)
                 task_status.started(wire)
+    # UnicodeDecodeError: wsproto (1.2) takes some headers for ASCII.
+    except* (h11.LocalProtocolError, UnicodeDecodeError) as group:
+        if outlet is None or not outlet.beginning:
+            raise Unreachable(f"no such request can be made: {_first(group)}") from group
+        raise Unreachable("the server's handshake is not HTTP") from group
     finally:
         if outlet is not None:
             outlet.cut()

@@ -7,7 +7,7 @@ import json
 import shutil
 import ssl
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -142,6 +142,52 @@ async def test_another_answer_to_the_handshake_is_told_by_its_status(voice_serve
         async with open_wire(voice_server.url, headers=HEADERS):
             raise AssertionError("no connection")
     assert rejected.value.status == status
+
+
+@asynccontextmanager
+async def answering(*lines: str) -> AsyncIterator[str]:
+    """The address of a server that answers a handshake with these lines and closes."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            asked += await stream.receive_some()
+        await stream.send_all("\r\n".join(lines).encode("latin-1"))
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        yield "ws://{}:{}/".format(*listener.socket.getsockname())
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("start", ["HTTP/1.1 404 Not Found", "HTTP/1.0 401 Unauthorized", "HTTP/1.1 403 No"])
+async def test_a_refusal_without_a_length_is_told_by_its_status_too(start: str):
+    async with answering(start, "Connection: close", "", "no such stream") as url:
+        with pytest.raises(Rejected) as rejected:
+            async with open_wire(url, headers=HEADERS):
+                raise AssertionError("no connection")
+    assert rejected.value.status == int(start.split()[1])
+
+
+SWITCHING = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("SSH-2.0-OpenSSH_9", "", ""),
+        ("HTTP/1.1 099 What", "", ""),
+        (*SWITCHING, "Content-Length: -1", "", ""),
+        *((*SWITCHING, f"Sec-WebSocket-{name}: \xe9t\xe9", "", "") for name in ("Protocol", "Extensions", "Accept")),
+        (SWITCHING[0], "Upgrade: w\xe9bsocket", "Connection: \xe9", "", ""),
+    ],
+)
+async def test_a_server_that_speaks_no_http_is_unreachable_and_is_blamed(lines: tuple[str, ...]):
+    async with answering(*lines) as url:
+        with pytest.raises(Unreachable) as unreachable:
+            async with open_wire(url, headers=HEADERS):
+                raise AssertionError("no connection")
+    assert "request" not in str(unreachable.value)
 
 
 @pytest.mark.parametrize(
