@@ -150,5 +150,5 @@ class Call:
         """From answer to end, whole seconds rounded down; 0 if never answered (sfvopi 6.7)."""
         if self.answered_at is None or self.ended_at is None:
             return 0
-        # A clock that was set back in mid-call must not give a negative bill.
+        # A restart ends a call by the clock, which may have been set back: no negative bill.
         return max(0, int((self.ended_at - self.answered_at).total_seconds()))

@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +88,7 @@ class Conductor:
         # Each change is made of the one before.
         self._changing = trio.Lock()
         self._answered = trio.Event()
+        self._answered_s = 0.0
         self._ended = trio.Event()
         self._patience = trio.CancelScope()
         self._port: PcmPort | None = None
@@ -187,7 +188,9 @@ class Conductor:
                 if self._ended.is_set():
                     return
                 now = self._means.now()
-                call = self.call.apply(change, now)
+                call = self.call.apply(change, self._end_time(now) if isinstance(change, Ended) else now)
+                if isinstance(change, Answered):
+                    self._answered_s = trio.current_time()
                 news = [events.of_call(call, now)] if events.status(call) != events.status(self.call) else []
                 await self._means.store.save(call, events=news)
                 self.call = call
@@ -195,6 +198,12 @@ class Conductor:
                     self._ended.set()
         end = {"reason": call.end.reason.value, "cause": call.end.cause} if call.end else {}
         self._log.info("call", state=call.state.value, **end)
+
+    def _end_time(self, now: datetime) -> datetime:
+        """A call lasts as long as it does: a clock that is set in the midst of it changes no bill."""
+        if self.call.answered_at is None:
+            return now
+        return self.call.answered_at + timedelta(seconds=trio.current_time() - self._answered_s)
 
     async def _hang_up(self) -> None:
         if self._ended.is_set():

@@ -1,0 +1,148 @@
+"""One call through its conductor: what a line says, and what is written down of it. No sound: there is no audio."""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trio
+import trio.testing
+
+from appliance.contracts.sfvopi import App, Link, order
+from appliance.control import Control
+from appliance.customer import open_customer
+from appliance.media import open_media
+from appliance.store import Store, open_store
+from appliance.trunk import Trunk
+from drivers.line import Alerting, Answered, Identity, Incoming, LineEvent, LineState, PcmAudio, Released, StateChanged
+
+NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
+NUMBER = "+33700000002"
+URL = "http://127.0.0.1:1/"
+APP = App("sfv_app_1", "Desk", URL, "POST", None, "POST", None, "POST", "ACTIVE", "2026-06-04T12:00:00.000Z")
+
+
+class TestLine:
+    """drivers.line.Line, with the test at its far end: what it says is said, what it is told to do is in `orders`."""
+
+    __test__ = False
+    name = "test"
+    identity = Identity("", "", "", "", "")
+    signal_dbm = None
+    audio: PcmAudio | None = None
+
+    def __init__(self) -> None:
+        self.state = LineState.STARTING
+        self.orders: list[str] = []
+        self.when: dict[str, Callable[[], None]] = {"hang up": self.release}
+        self._tell, self._events = trio.open_memory_channel[LineEvent](100)
+
+    def say(self, *events: LineEvent, state: LineState | None = None) -> None:
+        for event in events:
+            self._tell.send_nowait(event)
+        if state is not None:
+            self.state = state
+            self._tell.send_nowait(StateChanged(state))
+
+    async def next_event(self) -> LineEvent:
+        return await self._events.receive()
+
+    def release(self) -> None:
+        self.say(Released(16), state=LineState.IDLE)
+
+    async def dial(self, number: str) -> None:
+        self.say(state=LineState.IN_USE)
+        self._obey("dial")
+
+    async def answer(self) -> None:
+        self._obey("answer")
+
+    async def hang_up(self) -> None:
+        self._obey("hang up")
+
+    def _obey(self, order: str) -> None:
+        self.orders.append(order)
+        self.when.get(order, bool)()
+
+    async def send_dtmf(self, digits: str) -> None:
+        raise AssertionError("nobody asked for it")
+
+
+class Box:
+    """A control with one trunk on a TestLine, and a wall clock that the test sets."""
+
+    def __init__(self, directory: Path, store: Store, line: TestLine, control: Control) -> None:
+        self.now = NOON
+        self.store = store
+        self.line = line
+        self.control = control
+        self._directory = directory
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self._directory / "box.db")) as connection:
+            return connection.execute(query).fetchall()
+
+    async def state(self, state: str) -> None:
+        """Returns when the call is written down so, and all is still."""
+        while self.rows("SELECT state FROM calls") != [(state,)]:
+            await still()
+        await still()
+
+    async def place(self, **fields: object) -> None:
+        body = {"from": NUMBER, "to": "+33783484044", "answer_url": URL, **fields}
+        await self.control.place(order(json.dumps(body).encode(), country="FR"), APP, "sfv_ob_req_1")
+
+
+async def still() -> None:
+    """The engine ticks on, and threads are at the disk: so a moment of real time."""
+    await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+@asynccontextmanager
+async def open_box(directory: Path) -> AsyncIterator[Box]:
+    line = TestLine()
+
+    @asynccontextmanager
+    async def open_line() -> AsyncIterator[TestLine]:
+        line.say(state=LineState.IDLE)
+        yield line
+
+    async with open_store(directory / "box.db") as store, open_media() as media, open_customer("test") as customer:
+        control = Control(
+            store=store,
+            media=media,
+            customer=customer,
+            recordings=None,
+            country="FR",
+            user_agent="test",
+            now=lambda: box.now,
+        )
+        box = Box(directory, store, line, control)
+        await store.save_app(APP)
+        await store.link(Link(APP.app_id, NUMBER, APP.created_at))
+        control.trunks.append(Trunk("test", NUMBER, open_line=open_line, ring=control.ring))
+        async with trio.open_nursery() as base, trio.open_nursery() as nursery:
+            await nursery.start(control.run)
+            base.start_soon(control.trunks[0].keep)
+            await still()
+            yield box
+            nursery.cancel_scope.cancel()
+            base.cancel_scope.cancel()
+
+
+async def test_a_call_lasts_as_long_as_it_does_whatever_the_clock_says(tmp_path, mock_clock):
+    async with open_box(tmp_path) as box:
+
+        def hang_up() -> None:
+            box.now += timedelta(days=3)
+            mock_clock.jump(4)
+            box.line.release()
+
+        box.line.when = {"answer": lambda: box.line.say(Answered()), "hang up": hang_up}
+        box.line.say(Incoming("+33783484044"), state=LineState.IN_USE)
+        await box.state("ended")
+        call = await box.store.call(1)
+        assert call
+        assert (call.answered_at, call.duration_s) == (NOON, 4)
