@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 # A network that took our ATA says within this that the call is up; else the caller has gone.
 ANSWER_LIMIT_S = 20
+# Until the far phone rings. 24.008 gives each of the set-up's steps 30 s (T303, T310), then the network has given up.
+SET_UP_LIMIT_S = 60
 # From our order to hang up to the device's word that it did; after that the customer is told on our own word.
 HANG_UP_LIMIT_S = 5
 # What is left to do for a call when everything around it is being cancelled.
@@ -234,7 +236,9 @@ class Conductor:
             taken = self._line.state is LineState.IN_USE
             await self._change(LINE_BUSY if taken else Ended(Reason.REFUSED, OUR_CAUSE[Reason.REFUSED]))
             return
-        self._patience.deadline = min(self._patience.deadline, trio.current_time() + self._route.ring_timeout_s)
+        # A line that can't tell when it rings has its time to ring from here.
+        limit_s = max(SET_UP_LIMIT_S, self._route.ring_timeout_s)
+        self._patience.deadline = min(self._patience.deadline, trio.current_time() + limit_s)
         with self._patience:
             await self._answered.wait()
         if self._patience.cancelled_caught:

@@ -146,3 +146,28 @@ async def test_a_call_lasts_as_long_as_it_does_whatever_the_clock_says(tmp_path,
         call = await box.store.call(1)
         assert call
         assert (call.answered_at, call.duration_s) == (NOON, 4)
+
+
+async def test_the_time_to_ring_counts_from_the_first_ringback(tmp_path, mock_clock):
+    async with open_box(tmp_path) as box:
+        await box.place(ring_timeout=5)
+        await box.state("dialing")
+        mock_clock.jump(30)
+        box.line.say(Alerting())
+        await box.state("alerting")
+        mock_clock.jump(4)
+        await still()
+        assert box.line.orders == ["dial"]
+        mock_clock.jump(1)
+        await box.state("ended")
+        assert box.line.orders == ["dial", "hang up"]
+        assert box.rows("SELECT reason, cause FROM calls") == [("ring_timeout", 19)]
+
+
+async def test_a_call_that_never_rings_is_given_up(tmp_path, mock_clock):
+    async with open_box(tmp_path) as box:
+        await box.place(ring_timeout=5)
+        await box.state("dialing")
+        mock_clock.jump(60)
+        await box.state("ended")
+        assert box.rows("SELECT reason, cause FROM calls") == [("ring_timeout", 19)]
