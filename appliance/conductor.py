@@ -5,15 +5,16 @@ call's end cancels both. Whatever happens, the line is hung up, and each fact is
 """
 
 import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import structlog
 import trio
+from structlog.typing import FilteringBoundLogger
 from ulid import ULID
 
 from appliance import events
@@ -25,13 +26,12 @@ from appliance.contracts.sfvopi_answer import ANSWER_BODY_LIMIT, BadInstructions
 from appliance.contracts.sfvopi_stream import new_stream_id
 from appliance.customer import Customer, CustomerFailed
 from appliance.media import Media
-from appliance.recording import record
 from appliance.store import Store
 from appliance.stream import run_stream
 from appliance.trunk import Lost, Seizure
 from drivers.errors import CommandError, LineError, LineLost
-from drivers.line import Alerting, Answered, AudioFlow, Digit, LineState, Released
-from native import PcmPort, Port
+from drivers.line import Alerting, Answered, Digit, LineState, Released
+from native import PcmPort, Port, PortFailed, Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +43,8 @@ SET_UP_LIMIT_S = 60
 HANG_UP_LIMIT_S = 5
 # What is left to do for a call when everything around it is being cancelled.
 LAST_DUTIES_LIMIT_S = 15
+# A modem gives sound all the time; without any for so long the call has none.
+SOUNDLESS_LIMIT_S = 2
 # Keys pressed before the customer's stream is up; a person presses a few.
 DIGITS_LIMIT = 64
 
@@ -66,15 +68,15 @@ LINE_BUSY, LINE_DOWN = Ended(Reason.NO_LINE, 17), Ended(Reason.NO_LINE, 38)
 class Means:
     """What every call works with.
 
-    `tell` sends a webhook, and `archive` makes a closed recording small: both in the background. Nothing is recorded
-    when `recordings` is None.
+    `tell` sends a webhook, and `record` takes a recorder down to a file until the event is set, and makes that small:
+    both in the background. Nothing is recorded when `recordings` is None.
     """
 
     store: Store
     media: Media
     customer: Customer
     tell: Callable[[Request, Call], None]
-    archive: Callable[[Path], None]
+    record: Callable[[Recorder, Path, trio.Event, FilteringBoundLogger], None]
     recordings: Path | None
     user_agent: str
     now: Callable[[], datetime]
@@ -84,8 +86,8 @@ class Conductor:
     def __init__(self, call: Call, route: Route, seizure: Seizure, means: Means) -> None:
         self.call = call
         self._route = route
+        self._seizure = seizure
         self._line = seizure.line
-        self._told = seizure.told
         self._means = means
         # Each change is made of the one before.
         self._changing = trio.Lock()
@@ -93,7 +95,6 @@ class Conductor:
         self._answered_s = 0.0
         self._ended = trio.Event()
         self._patience = trio.CancelScope()
-        self._port: PcmPort | None = None
         self._keys_lost = 0
         self._press, self._digits = trio.open_memory_channel[str](DIGITS_LIMIT)
         # Why we hang up, once we have decided to; and what to write down when the line does not say how it ended.
@@ -142,7 +143,7 @@ class Conductor:
                 self._means.tell(sfvopi.hangup_request(self._route.hangup, self.call), self.call)
 
     async def _listen(self, scope: trio.CancelScope) -> None:
-        async for told in self._told:
+        async for told in self._seizure.told:
             match told:
                 case Alerting() if self.call.state is State.DIALING:
                     await self._change(told)
@@ -155,8 +156,6 @@ class Conductor:
                     self._answered.set()
                 case Digit(digit):
                     self._note_digit(digit)
-                case AudioFlow(ready) if self._port is not None:
-                    self._port.hold(not ready)
                 # Before we have dialed it is the call before ours that ends.
                 case Released(cause) if self.call.state is not State.QUEUED:
                     await self._change(self._released(cause))
@@ -259,11 +258,24 @@ class Conductor:
         if audio is None:
             raise LineError("the line has no audio for its call")
         with closing(self._means.media.engine.pcm(audio.fd, chunk_bytes=audio.chunk_bytes)) as port:
-            self._port = port
-            try:
-                yield port
-            finally:
-                self._port = None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._miss_sound, port)
+                with self._seizure.holding(port.hold):
+                    yield port
+                nursery.cancel_scope.cancel()
+
+    async def _miss_sound(self, port: PcmPort) -> None:
+        """A modem without sound is no reason to end a call, as it may come back; but somebody has to know."""
+        heard_bytes = -1
+        with self._means.media.events_of(port) as events:
+            while (received_bytes := port.stats().received_bytes) != heard_bytes:
+                heard_bytes = received_bytes
+                with trio.move_on_after(SOUNDLESS_LIMIT_S):
+                    async for event in events:
+                        if isinstance(event, PortFailed):
+                            self._log.warning("the modem's audio failed", error=os.strerror(event.errno))
+                            return
+        self._log.warning(f"no audio from the modem for {SOUNDLESS_LIMIT_S} s")
 
     @asynccontextmanager
     async def _recording(self, port: PcmPort) -> AsyncIterator[list[Port]]:
@@ -274,18 +286,14 @@ class Conductor:
         path = self._means.recordings / f"{self.call.uuid}.wav"
         await self._means.store.open_recording(self.call.id, path)
         engine, ended = self._means.media.engine, trio.Event()
+        recorder = engine.recorder()
+        engine.connect(port, recorder.left)
+        # Beside the call: its end does not wait for the disk.
+        self._means.record(recorder, path, ended, self._log)
         try:
-            with closing(engine.recorder()) as recorder:
-                engine.connect(port, recorder.left)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(partial(record, recorder, path, ended=ended, log=self._log))
-                    try:
-                        yield [recorder.right]
-                    finally:
-                        ended.set()
+            yield [recorder.right]
         finally:
-            # Also when the far end hung up, which cancels us.
-            self._means.archive(path)
+            ended.set()
 
     async def _follow(self, port: PcmPort) -> Reason:
         """Does what the customer wants; returns why the call is to be hung up."""

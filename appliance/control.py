@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import structlog
 import trio
+from structlog.typing import FilteringBoundLogger
 
 from appliance import events
 from appliance.call import Call, Direction, Ended, Reason, State
@@ -18,10 +19,11 @@ from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
 from appliance.media import Media
 from appliance.numbers import caller_id
-from appliance.recording import RecordingError, encode_mp3, repair
+from appliance.recording import RecordingError, encode_mp3, record, repair
 from appliance.store import Store
 from appliance.trunk import Seizure, Trunk, TrunkBusy, TrunkDown
 from drivers.line import Incoming
+from native import Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +47,7 @@ class Control:
         self._customer = customer
         self._country = country
         self._now = now
-        self._means = Means(store, media, customer, self._tell, self._archive, recordings, user_agent, now)
+        self._means = Means(store, media, customer, self._tell, self._record, recordings, user_agent, now)
         # One encoder at a time: a box with one core free has calls to carry with it.
         self._encoder = trio.CapacityLimiter(1)
 
@@ -130,7 +132,7 @@ class Control:
         if self._means.recordings is not None:
             await trio.to_thread.run_sync(drop_encoded, self._means.recordings, unfinished)
         for path in unfinished:
-            self._archive(path)
+            self._chores.start_soon(self._encode, path)
 
     # --- chores: what is done for a call when it is over, or beside it ----------------------------------------------
 
@@ -151,19 +153,25 @@ class Control:
             except CustomerFailed as exc:
                 log.warning("webhook failed", call=call.uuid, error=str(exc))
 
-    def _archive(self, path: Path) -> None:
-        self._chores.start_soon(self._encode, path)
+    def _record(self, recorder: Recorder, wav: Path, ended: trio.Event, log: FilteringBoundLogger) -> None:
+        self._chores.start_soon(self._take_down, recorder, wav, ended, log)
+
+    async def _take_down(self, recorder: Recorder, wav: Path, ended: trio.Event, log: FilteringBoundLogger) -> None:
+        with closing(recorder):
+            await record(recorder, wav, ended=ended, log=log)
+        await self._encode(wav)
 
     async def _encode(self, wav: Path) -> None:
         """The WAV goes only when the MP3 is safe; what a crash interrupts is done again at the next start."""
         async with self._encoder:
             try:
-                if await trio.to_thread.run_sync(frames_in, wav):
+                recorded = await trio.to_thread.run_sync(frames_in, wav) > 0
+                if recorded:
                     await self._store.recording_encoded(wav, await encode_mp3(wav, wav.with_suffix(".mp3")))
                 else:
                     await self._store.recording_dropped(wav)
                 await trio.to_thread.run_sync(partial(wav.unlink, missing_ok=True))
-                log.info("recorded", call=wav.stem)
+                log.info("recorded" if recorded else "nothing recorded", call=wav.stem)
             except (RecordingError, OSError) as exc:
                 log.error("recording not encoded", error=str(exc))
 

@@ -1,7 +1,7 @@
 """A configured line over time: opened, lost, opened again for ever; it carries at most one call."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +14,7 @@ from drivers.line import AudioFlow, Digit, Incoming, Line, LineEvent, LineState,
 BACKOFF_S = (1, 2, 5, 10, 30)
 # A line that held this long begins again at the first step.
 STEADY_S = 60
-# Keys and the like that may wait while a call's news is written down; and the room behind them for its few turns.
+# Keys that may wait while a call's news is written down; and the room behind them for its few turns.
 KEYS_LIMIT = 256
 TURNS_ROOM = 16
 
@@ -43,12 +43,27 @@ class Seizure:
         # Whether the call may stay when we let go of it: it rings, and is nothing to us.
         self.leaves_call = False
         self._send, self.told = trio.open_memory_channel[LineEvent | Lost](KEYS_LIMIT + TURNS_ROOM)
+        self._held = False
+        self._hold: Callable[[bool], None] | None = None
 
     def tell(self, event: LineEvent | Lost) -> None:
+        if isinstance(event, AudioFlow):
+            self._held = not event.ready
+            if self._hold is not None:
+                self._hold(self._held)
         # A modem that goes mad may send keys without end; it must not take the service with it.
-        if isinstance(event, Digit | AudioFlow) and self._send.statistics().current_buffer_used >= KEYS_LIMIT:
-            return
-        self._send.send_nowait(event)
+        elif not isinstance(event, Digit) or self._send.statistics().current_buffer_used < KEYS_LIMIT:
+            self._send.send_nowait(event)
+
+    @contextmanager
+    def holding(self, hold: Callable[[bool], None]) -> Iterator[None]:
+        """Meanwhile the line's AudioFlow, the last one before included, goes to `hold` past all other news."""
+        self._hold = hold
+        hold(self._held)
+        try:
+            yield
+        finally:
+            self._hold = None
 
     async def over(self) -> None:
         """Leaves the call alone, and returns when it is gone; what is told meanwhile is of no interest."""

@@ -169,3 +169,19 @@ async def test_a_phone_that_rang_for_too_long_stops_ringing_however_slow_the_mod
             request = await client.place(rig, callee.number)
             assert (await rig.customer.post("/hangup", request_uuid=request)).json["call_status"] == "BUSY"
             await callee.calls[0].ended()
+
+
+@together
+async def test_a_call_whose_modem_gives_no_sound_goes_on_and_the_log_says_so_once(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        voice = await rig.voice.connection()
+        await voice.next("media")
+        rig.line.stop_pcm()
+        await run.logged("no audio from the modem for 2 s")
+        await call.press("5")
+        assert (await voice.next("dtmf"))["digit"] == "5"
+        call.hang_up()
+        assert (await rig.customer.post("/hangup")).json["call_status"] == "COMPLETED"
+        assert len([line for line in run.log.all if line["level"] == "warning"]) == 1
