@@ -3,8 +3,8 @@
 A delivery is put in the same commit as the fact that it tells, with its body made once and for all. To whom it goes
 is looked up when it is sent, so that a changed secret or address works for what waits already.
 
-Clocks: a Pi has none at boot. `due_at` is wall time, since it must outlive a restart; should the clock be set back, a
-delivery that seems further away than any wait can be is due. A clock set forward makes one wait shorter. Ages are
+Clocks: a Pi has none at boot. `due_at` is wall time, since it must outlive a restart; should the clock be set back, what
+was never tried is due at once, and so is a delivery that seems further away than any wait can be. A clock set forward makes one wait shorter. Ages are
 counted in hours of the box being up, so that no setting of the clock throws away what was never tried.
 """
 
@@ -106,7 +106,7 @@ class Outbox:
         def query(connection: sqlite3.Connection) -> Delivery | float:
             at = now.timestamp()
             row = connection.execute(
-                f"""SELECT seq, id, type, body, attempts {waiting} AND (due_at <= ? OR due_at > ?)
+                f"""SELECT seq, id, type, body, attempts {waiting} AND (attempts = 0 OR due_at <= ? OR due_at > ?)
                 ORDER BY seq LIMIT 1""",
                 (*others, at, at + LONGEST_WAIT_S),
             ).fetchone()

@@ -89,6 +89,14 @@ async def test_a_retry_does_not_hold_back_what_comes_later(database, outbox):
     assert await due(outbox, now=NOON + timedelta(seconds=5)) == ['{"id":1}}', '{"id":2}}']
 
 
+async def test_a_clock_that_is_set_back_delays_no_first_try(database, outbox):
+    await put(database, outbox, event(1), event(2))
+    await outbox.attempted(CRM, await first(outbox), failed(NOON + timedelta(seconds=5)))
+    an_hour_ago = NOON - timedelta(hours=1)
+    assert await due(outbox, now=an_hour_ago) == ['{"id":2}}']
+    assert await due(outbox, now=an_hour_ago - timedelta(seconds=LONGEST_WAIT_S)) == ['{"id":1}}', '{"id":2}}']
+
+
 async def test_the_wait_is_told_when_nothing_is_due(database, outbox):
     assert await outbox.next_due(CRM, NOON) == float("inf")
     await put(database, outbox, event(1), event(2))
