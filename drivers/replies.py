@@ -196,6 +196,9 @@ def _call(index: str, direction: str, stat: CallStat, mode: str, number: list[st
 
 
 def _clcc(f: list[str]) -> Reply:
+    if int(f[3]) not in _VOICE_MODES:
+        # A data connection may be in states of its own, and must not make a list unreadable.
+        return _call(f[0], f[1], CallStat.ACTIVE, f[3], [])
     return _call(f[0], f[1], CallStat(int(f[2])), f[3], f[5:7])
 
 

@@ -44,6 +44,7 @@ S = CallStat
         ('+CLCC: 1,1,4,0,0,"anonymous",128', CallReport(1, False, S.INCOMING, True, None)),
         # EC25's data connection.
         ('+CLCC: 1,0,0,1,0,"",128', CallReport(1, True, S.ACTIVE, False, None)),
+        ('+CLCC: 1,0,9,1,0,"",x', CallReport(1, True, S.ACTIVE, False, None)),
         ('+QIND: "ccinfo",2,1,-1,0,0,"+33783484044",145', CallReport(2, False, S.RELEASED, True, "+33783484044")),
         ('+QIND: "ccinfo",1,0,0,0,0,"123",129,"x"', CallReport(1, True, S.ACTIVE, True, "123")),
         ("^DSCI: 1,0,3,0,+33783484044,145", CallReport(1, True, S.ACTIVE, True, "+33783484044")),
