@@ -30,9 +30,12 @@ WAKE = b"\x1b\r"
 SETTLE_S = 0.2
 # They undo the modes in which no OK is ever seen (V.250 6.2.4-6.2.6), and ask what is local and refused by no module.
 # Answers come in order: when one is there, those of all commands before it were there or are lost. Each asks something
-# else, so that a late answer to one is not taken for the next one's.
-PROBES = ("ATE0V1Q0+CMEE?", "ATE0V1Q0+CRC?", "ATE0V1Q0+CREG?")
+# else, so that a late answer to one is not taken for the next one's. The last is for modules that take no extended
+# command behind basic ones.
+PROBES = ("ATE0V1Q0+CMEE?", "ATE0V1Q0+CRC?", "AT+CREG?")
 PROBE_LIMIT_S = 3
+# An order that nobody waits for any more is mostly answered by then; if not, the port is brought in step anew.
+HEAR_OUT_S = 2
 
 GONE = "the device is gone"
 
@@ -85,7 +88,8 @@ class Port:
         self.lose(GONE)
 
     async def command(self, text: str, *, limit_s: float = 5) -> list[str]:
-        """The answer's lines. When cancelled, it is heard out first: a command cannot be taken back.
+        """The answer's lines. When cancelled, it is heard out for HEAR_OUT_S first, as a command cannot be taken back;
+        whoever asked is told at its next checkpoint.
 
         Raises:
             CommandError: the device refused.
@@ -117,10 +121,17 @@ class Port:
 
     async def _ask(self, text: str, limit_s: float, *, probe: bool = False) -> list[str]:
         exchange = self._exchange = _Exchange()
+        deadline = trio.current_time() + limit_s
         try:
-            with trio.move_on_after(limit_s, shield=True):
+            # Half a line would be the start of the next one.
+            with trio.CancelScope(deadline=deadline, shield=True):
                 await self._send(self._dialogue.send(text, probe=probe))
-                await exchange.over.wait()
+            try:
+                with trio.move_on_at(deadline):
+                    await exchange.over.wait()
+            except trio.Cancelled:
+                with trio.move_on_after(HEAR_OUT_S, shield=True):
+                    await exchange.over.wait()
         finally:
             self._exchange = None
             self._dialogue.abandon()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from drivers.errors import CommandError, CommandTimeout, LineLost
 from drivers.models import MODELS
-from drivers.port import PROBES, URC_QUEUE, Port, close_tty, open_tty
+from drivers.port import HEAR_OUT_S, PROBES, URC_QUEUE, Port, close_tty, open_tty
 
 URCS = MODELS["ec25"].urcs
 Answer = Callable[[str], bytes | None]
@@ -163,11 +163,29 @@ async def test_a_result_too_many_puts_the_port_in_step_before_the_next_command(
 async def test_a_cancelled_command_is_heard_out(autojump_clock: trio.testing.MockClock) -> None:
     async with port_to(lambda c: None if c == "AT+SLOW" else polite(c)) as (port, device), trio.open_nursery() as n:
         with trio.move_on_after(1):
-            n.start_soon(_later, 3, device, b"\r\nOK\r\n")
+            n.start_soon(_later, 2, device, b"\r\nOK\r\n")
             await port.command("AT+SLOW", limit_s=5)
-        assert trio.current_time() >= 3
+        assert trio.current_time() >= 2
         assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
         assert port.counters.timeouts == 0
+
+
+async def test_a_cancelled_command_that_stays_silent_is_not_heard_out_for_its_whole_limit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with port_to(lambda c: None if c == "AT+SLOW" else polite(c)) as (port, _):
+        with pytest.raises(CommandTimeout), trio.move_on_after(1):
+            await port.command("AT+SLOW", limit_s=90)
+        assert trio.current_time() < 1 + 2 * HEAR_OUT_S
+        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
+        assert port.counters.resyncs == 2
+
+
+async def test_a_module_that_takes_no_extended_command_behind_basic_ones_is_woken(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with port_to(lambda c: b"\r\nERROR\r\n" if c.startswith("ATE0V1Q0+") else polite(c)) as (port, _):
+        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
 
 
 async def _later(delay_s: float, stream: trio.abc.SendStream, data: bytes) -> None:
