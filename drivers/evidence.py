@@ -5,7 +5,7 @@ no RING, NO CARRIER can mean a change of network. So news moves a call on as soo
 AT+CLCC ends it; and what news did not tell, the list does.
 
     nothing --ring, id, report or list--> INCOMING --+
-                                                     +--> ACTIVE --gone from the list--> over --> nothing
+                                                     +--> ACTIVE --missing from the list--> over --> nothing
     nothing --our order--> DIALING --> ALERTING -----+
 """
 
@@ -33,8 +33,18 @@ ACTIVE_LOOK_S = 3.0
 DOUBT_LOOK_S = 0.3
 # LTE modules say NO CARRIER when they fall back to 2G or 3G for a call that they then go on with.
 END_DOUBTED_AFTER_S = 3.0
-# One list may have been made before the call was, or be out of order with the news; two are not.
-MISSES = 2
+# A list may be older than the news, older than the call even, and empty for a moment in a change of network. So a call
+# of whose end nobody told is over when it was missing for so long; a ring that nobody answered may be so sooner.
+MISSING_S = 3.0
+RING_MISSING_S = 1.5
+# NO CARRIER while dialing is the end, or that fall-back, in which the list is empty for a while.
+FALL_BACK_S = 2.0
+# For the same reasons, what is there twice at such a distance is there.
+STRAY_S = 0.5
+# Listed again after its end, a call costs money that nobody knows of.
+AFTER_END_S = 5.0
+# Of two numbers the ends are compared: one source has the country's code, the other has none.
+NUMBER_TAIL = 7
 
 NORMAL_CLEARING, CALL_REJECTED, INTERWORKING_UNSPECIFIED = 16, 21, 127
 
@@ -46,36 +56,74 @@ class _Call:
     # Incoming is told when the number is known or waited for long enough; until then there was no call.
     told: bool = True
     number_due: float = float("inf")
+    # As the last report had them.
+    index: int | None = None
+    number: str | None = None
+    # ATD or ATA went out for it.
+    ordered: bool = False
+    hung_up: bool = False
     ending_since: float | None = None
+    end_is_sure: bool = False
     cause: int | None = None
-    misses: int = 0
+    missing_since: float | None = None
+
+    @property
+    def may_be_missing_s(self) -> float:
+        if self.end_is_sure:
+            return 0
+        if self.ending_since is not None:
+            return FALL_BACK_S
+        return RING_MISSING_S if self.stat is CallStat.INCOMING and not self.ordered else MISSING_S
 
     def is_seen_in(self, report: CallReport) -> bool:
-        """Two calls in a row have the same index: a new one that rings is not the old one that was answered."""
+        """Two calls in a row have the same index: a new one that rings is not the old one that was answered.
+
+        The number of an outgoing call is not compared, as networks forward and rewrite.
+        """
         if not report.voice or report.outgoing is not self.outgoing:
+            return False
+        if report.stat is CallStat.RELEASED and self.index not in (None, report.index):
+            return False
+        if not self.outgoing and _differ(self.number, report.number):
             return False
         new = report.stat in (CallStat.INCOMING, CallStat.WAITING)
         return not new or self.stat is CallStat.INCOMING
+
+    def is_like(self, report: CallReport) -> bool:
+        known = self.number is not None and report.number is not None
+        return report.outgoing is self.outgoing and known and not _differ(self.number, report.number)
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one[-NUMBER_TAIL:] != other[-NUMBER_TAIL:]
 
 
 @dataclass
 class OneCall:
     """Times are of any clock that does not jump. Events are returned in order, each once a call.
 
-    `over` says that the call has gone and waits for `released`. `strays` are calls of the last list that nobody
-    wants: a second one, or an outgoing one that is not ours.
+    `over` says that the call has gone and waits for `released`. `strays` are calls that nobody wants, as the last list
+    and one before it had them: a second one, or one that is up and not ours.
     """
 
     repairs: int = 0
     over: bool = False
     strays: tuple[CallReport, ...] = ()
     _call: _Call | None = None
+    # Calls of the last list that are not ours, and since when they are listed.
+    _suspects: dict[tuple[int, bool], float] = field(default_factory=dict, repr=False)
+    _wary_until: float = field(default=float("-inf"), repr=False)
     # Whether there was news since the last list: if so, the list had nothing to repair.
     _news: bool = field(default=False, repr=False)
 
     @property
     def stat(self) -> CallStat | None:
         return self._call.stat if self._call else None
+
+    @property
+    def ordered(self) -> bool:
+        """We placed or answered it: the module may be at it although no list has it yet."""
+        return self._call is not None and self._call.ordered
 
     @property
     def is_ending(self) -> bool:
@@ -93,29 +141,41 @@ class OneCall:
     @property
     def number_due(self) -> float:
         """When `tick` has something to tell."""
-        return self._call.number_due if self._call else float("inf")
+        if self._call is None or self._call.missing_since is not None:
+            return float("inf")
+        return self._call.number_due
 
     def look_due(self, now: float) -> float:
-        """When the list should be asked for if nothing happens before; infinite without a call."""
-        if self._call is None:
-            return float("inf")
-        if self._call.misses or self.is_ending:
+        """When the list should be asked for if nothing happens before; infinite where it need not be."""
+        missing = self._call is not None and self._call.missing_since is not None
+        if missing or self.is_ending or self._suspects:
             return now + DOUBT_LOOK_S
+        if self._call is None:
+            return now + SETUP_LOOK_S if now < self._wary_until else float("inf")
         wait_s = ACTIVE_LOOK_S if self._call.stat is CallStat.ACTIVE else SETUP_LOOK_S
         return min(now + wait_s, self._call.number_due)
 
     def dialing(self) -> None:
         """Our order goes out. Only without a call."""
         assert self._call is None
-        self._call = _Call(outgoing=True, stat=CallStat.DIALING)
+        self._call = _Call(outgoing=True, stat=CallStat.DIALING, ordered=True)
 
-    def withdrawn(self) -> None:
+    def answering(self) -> None:
+        """Our order goes out."""
+        if self._call is not None:
+            self._call.ordered = True
+
+    def withdrawn(self, now: float) -> None:
         """Our order was refused, or is not wanted any more: there was no call, for what the listener knows."""
         if self._call is not None and self._call.outgoing:
             self._call, self.over = None, False
+            self._wary_until = now + AFTER_END_S
 
     def hanging_up(self, now: float) -> None:
-        if self._call is not None and not self.is_ending:
+        if self._call is None:
+            return
+        self._call.hung_up = self._call.end_is_sure = True
+        if self._call.ending_since is None:
             self._call.ending_since = now
             self._call.cause = CALL_REJECTED if self._call.stat is CallStat.INCOMING else NORMAL_CLEARING
 
@@ -131,20 +191,21 @@ class OneCall:
             case CallReport(stat=CallStat.RELEASED) as report:
                 self._news = True
                 if self._call is not None and self._call.is_seen_in(report):
-                    self._ending(None, now)
+                    self._ending(None, now, sure=True)
             case CallReport() as report:
                 self._news = True
                 return self._seen(report, now)
             case CallEnded(cause):
                 self._news = True
-                self._ending(cause, now)
+                falls_back = cause is None and self.stat is CallStat.DIALING
+                self._ending(cause, now, sure=not falls_back)
             case _:
                 pass
         return []
 
     def tick(self, now: float) -> list[LineEvent]:
         """The wait for a number has an end."""
-        return self._tell(None) if self._call is not None and now >= self._call.number_due else []
+        return self._tell(None) if now >= self.number_due else []
 
     def listed(self, reports: list[CallReport], now: float) -> list[LineEvent]:
         """What AT+CLCC answered: all calls there are."""
@@ -153,19 +214,20 @@ class OneCall:
         if ours is not None:
             events += self._present(ours, now)
         elif self._call is not None:
-            self._missed()
+            self._missed(now)
         if self._call is None:
             ours = next((r for r in reports if r.voice and r.stat is CallStat.INCOMING), None)
             events += self._seen(ours, now) if ours is not None else []
-        self.strays = tuple(r for r in reports if r.voice and r is not ours and not self.over)
+        self.strays = self._strays_in(reports, ours, now)
         if not self._news:
             self.repairs += len(events)
         self._news = False
         return events
 
-    def released(self, reported: int | None) -> list[LineEvent]:
+    def released(self, reported: int | None, now: float) -> list[LineEvent]:
         """Ends what is over. `reported` is the device's own reason, for when news gave none."""
         call, self._call, self.over = self._call, None, False
+        self._wary_until = now + AFTER_END_S
         if call is None or not call.told:
             return []
         default = NORMAL_CLEARING if call.stat is CallStat.ACTIVE else INTERWORKING_UNSPECIFIED
@@ -173,41 +235,61 @@ class OneCall:
 
     def _present(self, report: CallReport, now: float) -> list[LineEvent]:
         assert self._call is not None
-        self._call.misses = 0
         since = self._call.ending_since
-        if since is not None and now - since > END_DOUBTED_AFTER_S:
+        if since is not None and now - since > END_DOUBTED_AFTER_S and not self._call.hung_up:
             self._call.ending_since = self._call.cause = None
+            self._call.end_is_sure = False
         return self._seen(report, now)
 
-    def _missed(self) -> None:
+    def _missed(self, now: float) -> None:
         assert self._call is not None
-        self._call.misses += 1
+        if self._call.missing_since is None:
+            self._call.missing_since = now
+        if now - self._call.missing_since < self._call.may_be_missing_s:
+            return
         if not self._call.told:
             # A ring that was over before anybody looked.
             self._call = None
-        elif not self.over and (self.is_ending or self._call.misses >= MISSES):
+        elif not self.over:
             self.over = True
             self.repairs += 0 if self.is_ending else 1
 
-    def _ending(self, cause: int | None, now: float) -> None:
+    def _strays_in(self, reports: list[CallReport], ours: CallReport | None, now: float) -> tuple[CallReport, ...]:
+        """None by a list that has not our call, or has it still ringing: it may be older than what we know."""
+        call, before, self._suspects = self._call, self._suspects, {}
+        if call is not None and (ours is None or call.stat is CallStat.INCOMING):
+            return ()
+        others = [r for r in reports if r.voice and r is not ours and not (call is not None and call.is_like(r))]
+        self._suspects = {key: before.get(key, now) for key in ((r.index, r.outgoing) for r in others)}
+        return tuple(r for r in others if now - self._suspects[r.index, r.outgoing] >= STRAY_S)
+
+    def _ending(self, cause: int | None, now: float, *, sure: bool) -> None:
         if self._call is not None:
             self._call.cause = self._call.cause or cause
+            self._call.end_is_sure |= sure
             if self._call.ending_since is None:
                 self._call.ending_since = now
 
     def _seen(self, report: CallReport, now: float) -> list[LineEvent]:
         if self._call is None or (not self._call.told and report.stat is CallStat.INCOMING):
             if report.voice and not report.outgoing and report.stat is CallStat.INCOMING:
-                return self._ringing(report.number, report.number is not None, now)
+                events = self._ringing(report.number, report.number is not None, now)
+                self._note(report)
+                return events
             return []
         if not self._call.is_seen_in(report):
             return []
+        self._note(report)
         events = [] if self._call.told else self._tell(report.number)
         stat = CallStat.ACTIVE if report.stat is CallStat.HELD else report.stat
         if (event := PROGRESS[self._call.stat].get(stat)) is not None:
             self._call.stat = stat
             events.append(event)
         return events
+
+    def _note(self, report: CallReport) -> None:
+        if (call := self._call) is not None:
+            call.index, call.number, call.missing_since = report.index, call.number or report.number, None
 
     def _ringing(self, number: str | None, known: bool, now: float) -> list[LineEvent]:
         if self._call is None:
@@ -217,4 +299,5 @@ class OneCall:
     def _tell(self, number: str | None) -> list[LineEvent]:
         assert self._call is not None
         self._call.told, self._call.number_due = True, float("inf")
+        self._call.number = self._call.number or number
         return [Incoming(number)]

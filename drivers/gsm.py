@@ -18,12 +18,14 @@ from drivers.errors import CommandError, CommandTimeout, LineLost
 from drivers.line import Identity, LineEvent, LineState, PcmAudio
 from drivers.models import Model
 from drivers.module import AudioPath, Module
-from drivers.port import Port, close_tty, open_tty
+from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
 from drivers.replies import CallEnded, CallStat, parse
 from drivers.watch import Watch
 
-# For leaving nothing behind: an order that failed, a line that is closed in a call.
-LEAVE_S = 5
+# For leaving nothing behind: an order that failed, a line that is closed in a call. With the last command heard out.
+LEAVE_S = 8
+# For ATD or ATA, while neither a result nor a report tells that the module is at it.
+ORDER_LIMIT_S = 30
 
 NUMBER = re.compile(r"\+?[0-9*#]{1,40}")
 KEYS = re.compile(r"[0-9*#A-D]*")
@@ -99,6 +101,7 @@ class GsmLine:
             raise ValueError("not a number to dial")
         async with self._turn:
             self._need(None, "ATD", "the line is in use")
+            self._watch.order = trio.CancelScope()
             try:
                 await self._audio.on()
                 # Somebody may have rung meanwhile.
@@ -106,19 +109,23 @@ class GsmLine:
                 self._call.dialing()
                 self._watch.emit([])
                 await self._place(f"ATD{number};")
+                await trio.lowlevel.checkpoint_if_cancelled()
             except BaseException:
-                self._call.withdrawn()
-                with trio.move_on_after(LEAVE_S, shield=True), contextlib.suppress(LineLost):
-                    await self.leave_nothing()
+                ordered = self._call.ordered
+                self._call.withdrawn(trio.current_time())
+                await self.leave_nothing(ordered)
                 self._watch.emit([])
+                self._watch.look_soon()
                 raise
 
     async def answer(self) -> None:
         async with self._turn:
             self._need(CallStat.INCOMING, "ATA", "nobody is calling")
+            self._watch.order = trio.CancelScope()
             await self._audio.on()
+            self._call.answering()
             try:
-                await self._module.ask("ATA", tries=1)
+                await self._order("ATA")
             except CommandError as exc:
                 self._watch.take(parse(exc.result))
                 await self._watch.look()
@@ -129,9 +136,10 @@ class GsmLine:
             self._watch.look_soon()
 
     async def hang_up(self) -> None:
+        self._watch.order.cancel()
         async with self._turn:
             self._call.hanging_up(trio.current_time())
-            await self._module.drop_calls(ringing=True)
+            await self._module.drop_calls(ringing=True, unseen=self._call.stat is not None)
             await self._watch.look()
 
     async def send_dtmf(self, digits: str) -> None:
@@ -151,7 +159,7 @@ class GsmLine:
 
     async def _place(self, order: str) -> None:
         try:
-            await self._module.ask(order, tries=1)
+            await self._order(order)
         except CommandError as exc:
             reply = parse(exc.result)
             # NO CARRIER is also what LTE says when it falls back for the call, and goes on with it. So this, and
@@ -161,13 +169,22 @@ class GsmLine:
             self._watch.take(reply)
         self._watch.look_soon()
 
-    async def leave_nothing(self) -> None:
-        """No call that we placed or answered, and no sound. Raises: LineLost."""
+    async def _order(self, order: str) -> None:
+        """Until there is a result, a report of the call makes it needless, or somebody hangs up."""
+        with self._watch.order as waiting:
+            waiting.deadline = trio.current_time() + ORDER_LIMIT_S
+            await self._module.ask(order, tries=1)
+        if waiting.cancelled_caught:
+            raise CommandError(public(order), "not sent")
+
+    async def leave_nothing(self, ordered: bool) -> None:
+        """No call that we placed or answered, as far as LEAVE_S suffices for it, and no sound."""
         had_sound = self._audio.fd is not None
         self._audio.let_go()
-        await self._module.drop_calls(ringing=False)
-        if had_sound:
-            await self._audio.off()
+        with trio.move_on_after(LEAVE_S - HEAR_OUT_S, shield=True), contextlib.suppress(LineLost):
+            await self._module.drop_calls(ringing=False, unseen=ordered)
+            if had_sound:
+                await self._audio.off()
 
 
 @asynccontextmanager
@@ -199,22 +216,23 @@ async def open_gsm_on(
     watch = Watch(module, audio)
     line = GsmLine(module, audio, watch)
     # Also when all around is cancelled: the last commands' answers want to be heard.
-    hearing = trio.CancelScope(shield=True)
-
-    async def listen() -> None:
-        with hearing:
-            await port.listen()
-
+    hearing, watching = trio.CancelScope(shield=True), trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(listen)
+        nursery.start_soon(_within, hearing, port.listen)
         try:
             await watch.start()
-            nursery.start_soon(watch.run)
+            nursery.start_soon(_within, watching, watch.run)
             try:
                 yield line
             finally:
-                with trio.move_on_after(LEAVE_S, shield=True), contextlib.suppress(LineLost):
-                    await line.leave_nothing()
+                # Its questions would be in the way.
+                watching.cancel()
+                await line.leave_nothing(watch.call.ordered)
         finally:
             hearing.cancel()
             nursery.cancel_scope.cancel()
+
+
+async def _within(scope: trio.CancelScope, task: Callable[[], Awaitable[None]]) -> None:
+    with scope:
+        await task()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Model:
-    """`set_up` and `after_registration` are sent in order; a command that is refused is logged and left out. `survey`
-    asks who and how strong the network is, and whether it takes calls.
+    """`set_up` and `after_registration` are sent in order; one that is refused is logged, and one of `set_up` tried
+    again some times. `survey` asks who and how strong the network is, and whether it takes calls.
 
     `audio_on` comes before ATD or ATA, `audio_off` after each call. `{}` in `dtmf` stands for one digit.
     """
@@ -53,18 +53,18 @@ COMMON_URCS = (
     "RDY",
 )
 
-# Limits from the field: ATA after 2 s was given up on sticks that answer it in 4; +CSQ takes 5 s in an attach. Vendors
-# allow themselves up to 90 s for call commands, which no caller waits for.
+# Limits from the field: +CSQ takes 5 s in an attach. Vendors allow themselves 90 s for call commands, and until then a
+# byte typed may abort ATD and ATA (V.250 5.6.1): how long these are waited for is `drivers/watch.py`'s.
 COMMON_LIMITS_S = {
     "AT": 5,
     "AT+CPIN": 20,
     "AT+CFUN": 20,
     # Asks the network, by way of a supplementary service transaction.
     "AT+CCWA": 20,
-    "ATA": 15,
+    "ATA": 90,
     "AT+CHUP": 15,
     "AT+CHLD": 15,
-    "ATD": 30,
+    "ATD": 90,
 }
 
 MODELS: Mapping[str, Model] = {

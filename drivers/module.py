@@ -17,12 +17,14 @@ log = logging.getLogger(__name__)
 # A SIM is busy for some seconds after power-on.
 SIM_WAIT_S = 20
 SIM_RETRY_S = 1
-# The network confirms a release within a second or two; without it the module gives up after 30 s (24.008 T308), which
-# no caller waits for.
-HANG_UP_TRIES = 8
+# The network confirms a release within a second or two, and a slow one in six; without it the module gives up after
+# 30 s (24.008 T308), which no caller waits for.
+HANG_UP_LIMIT_S = 10
 HANG_UP_RETRY_S = 0.5
-# Each was silent for 5 s and followed by a resynchronisation, or told nothing that makes sense.
-UNLISTED_LIMIT = 3
+# No list of calls came, or none that makes sense: two or three are silent for 5 s each, each with a resynchronisation.
+UNLISTED_LIMIT_S = 15
+# A SIM that is busy after power-on refuses what it takes a minute later; who refuses this often, means it.
+SET_UP_TRIES = 5
 
 _PIN_WANTED = "the SIM asks for its PIN: switch the PIN off in a phone"
 _PUK_WANTED = "the SIM is blocked and asks for its PUK: unblock it in a phone"
@@ -46,8 +48,10 @@ class Module:
         self.model = model
         self.port = port
         self.retries = 0
-        # So many lists of calls in a row did not come, or could not be read.
-        self.unlisted = 0
+        # Commands of the model's `set_up` that are not taken yet, and how often they are still tried.
+        self.unset = dict.fromkeys(model.set_up, SET_UP_TRIES)
+        # Since then lists of calls did not come, or could not be read.
+        self._unlisted_since: float | None = None
 
     async def ask(self, text: str, *, tries: int = 2) -> list[str]:
         """Raises: CommandError, also for silence; LineLost."""
@@ -71,13 +75,19 @@ class Module:
 
     async def calls(self) -> list[CallReport] | None:
         """All that AT+CLCC lists; None when that cannot be known now. Raises: LineLost."""
+        asked_at = trio.current_time()
         reports = await self._listed()
         if reports is not None:
-            self.unlisted = 0
-        else:
-            self.unlisted += 1
-            log.log(logging.INFO if self.unlisted == 1 else logging.DEBUG, "%s: no readable list of calls", self.name)
+            self._unlisted_since = None
+        elif self._unlisted_since is None:
+            self._unlisted_since = asked_at
+            log.info("%s: no readable list of calls", self.name)
         return reports
+
+    @property
+    def unlisted_s(self) -> float:
+        """For so long it is not known which calls there are."""
+        return trio.current_time() - self._unlisted_since if self._unlisted_since is not None else 0
 
     async def _listed(self) -> list[CallReport] | None:
         lines = await self.attempt("AT+CLCC", tries=1)
@@ -86,22 +96,33 @@ class Module:
             return None
         return [reply for reply in replies if isinstance(reply, CallReport)]
 
-    async def drop_calls(self, *, ringing: bool) -> None:
-        """Until none is listed; of those that ring, if `ringing` says so.
+    async def drop_calls(self, *, ringing: bool, unseen: bool = False) -> None:
+        """Until none is listed; of those that ring, if `ringing` says so. `unseen`: there is one, listed or not.
 
         Raises:
             LineLost: the module does not let go, or does not say.
         """
-        for turn in range(HANG_UP_TRIES):
+        give_up_at = trio.current_time() + HANG_UP_LIMIT_S
+        while True:
+            if unseen:
+                await self.attempt(self.model.hang_up, tries=1)
             reports = await self.calls()
             if reports is not None and not any(is_up(report) or (ringing and report.voice) for report in reports):
                 return
-            if self.unlisted >= UNLISTED_LIMIT:
-                break
-            if turn:
+            if trio.current_time() >= give_up_at:
+                raise self.port.lose("a call could not be hung up")
+            if unseen:
                 await trio.sleep(HANG_UP_RETRY_S)
-            await self.attempt(self.model.hang_up)
-        raise self.port.lose("a call could not be hung up")
+            unseen = True
+
+    async def set_up(self, command: str) -> None:
+        """Raises: LineLost."""
+        self.unset[command] -= 1
+        if await self.attempt(command, tries=1) is not None:
+            del self.unset[command]
+        elif not self.unset[command]:
+            del self.unset[command]
+            log.info("%s: the module refuses %s", self.name, command)
 
     async def start(self) -> Identity:
         """From whatever state it was left in. Raises: LineLost, with a sentence for people."""
@@ -113,10 +134,10 @@ class Module:
             # Ours, from before a crash: it costs money, and the PCM cannot be set in a call.
             log.warning("%s: hanging up a call that nobody has", self.name)
             await self.drop_calls(ringing=False)
-        await self._need_sim()
+        await self.need_sim()
         await self._need_voice()
-        if refused := [command for command in self.model.set_up if await self.attempt(command) is None]:
-            log.info("%s: the module refuses %s", self.name, ", ".join(refused))
+        for command in self.model.set_up:
+            await self.set_up(command)
         return await self._identify()
 
     async def _identify(self) -> Identity:
@@ -130,8 +151,8 @@ class Module:
             operator="",
         )
 
-    async def _need_sim(self) -> None:
-        """Never tries a PIN: three wrong ones block the SIM."""
+    async def need_sim(self) -> None:
+        """Waits for it. Never tries a PIN: three wrong ones block the SIM. Raises: LineLost."""
         state = "no answer"
         with trio.move_on_after(SIM_WAIT_S):
             while state != "READY":

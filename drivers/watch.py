@@ -7,7 +7,7 @@ the last word (`drivers/evidence.py`).
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import trio
 
@@ -15,8 +15,8 @@ from drivers import replies
 from drivers.errors import LineLost
 from drivers.evidence import OneCall
 from drivers.line import AudioFlow, Digit, Identity, LineEvent, LineState, StateChanged
-from drivers.module import UNLISTED_LIMIT, AudioPath, Module
-from drivers.replies import CallStat, Reply, parse
+from drivers.module import UNLISTED_LIMIT_S, AudioPath, Module
+from drivers.replies import CallReport, CallStat, Reply, parse
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,16 @@ IDLE_LOOK_S = 10
 LOOK_AGAIN_S = 0.5
 SURVEY_S = 60
 SEARCHING_SURVEY_S = 10
+# Calls that waited for the registration, or for the end of another, ring in the first seconds, and must not wait for
+# the network's answers.
+SETTLE_S = 5
+# How long ATD and ATA are waited for when a report shows their call in this state. At work they must not be disturbed,
+# as a byte typed may abort them (V.250 5.6.1); done, their result is late or lost.
+ORDER_LIMITS_S: Mapping[CallStat, float] = {
+    CallStat.DIALING: float("inf"),
+    CallStat.ALERTING: float("inf"),
+    CallStat.ACTIVE: 0,
+}
 
 
 class Watch:
@@ -38,14 +48,17 @@ class Watch:
         self.identity = Identity("", "", "", "", "")
         self.signal_dbm: int | None = None
         self.strays = 0
+        # Of the wait for ATD or ATA, while there is one.
+        self.order = trio.CancelScope()
         self._name = module.name
         self._module = module
         self._port = module.port
         self._audio = audio
         self._networks: dict[str, bool] = {}
         self._started = False
-        self._settled = False
         self._survey_due = 0.0
+        self._settle_due = float("inf")
+        self._sim_doubted = False
         self._told_state = LineState.STARTING
         self._looking = trio.Lock()
         self._hint = trio.Event()
@@ -132,6 +145,8 @@ class Watch:
             case replies.Ring() | replies.CallerId() | replies.CallReport() | replies.CallEnded():
                 self.emit(self.call.hear(reply, trio.current_time()))
                 self._hint.set()
+                if isinstance(reply, CallReport) and (stat := self.call.stat) and stat in ORDER_LIMITS_S:
+                    self.order.deadline = trio.current_time() + ORDER_LIMITS_S[stat]
             case replies.Tone(digit) if self.call.stat is CallStat.ACTIVE:
                 self.emit([Digit(digit)])
             case replies.Flow(ready) if self._audio.fd is not None:
@@ -146,8 +161,10 @@ class Watch:
                 self._note("ims", registered)
             case replies.Restarted():
                 raise self._port.lose("the module restarted")
-            case replies.SimState(code) if code != "READY":
-                raise self._port.lose(f"the SIM is gone: {code}")
+            case replies.SimState(code):
+                # A bad contact, often enough for a moment only: asked for when no call suffers by it.
+                self._sim_doubted = code != "READY"
+                self._hint.set()
             case replies.Unreadable():
                 # Half of what could have been a call's news.
                 self._hint.set()
@@ -156,7 +173,10 @@ class Watch:
 
     def _note(self, network: str, registered: bool) -> None:
         if self._networks.get(network) is not registered:
+            before = self._registered
             self._networks[network] = registered
+            if self._registered is not before:
+                self._settle_due = trio.current_time() + SETTLE_S if self._registered else float("inf")
             self._survey_due = 0
             self._hint.set()
             if self._started:
@@ -171,18 +191,15 @@ class Watch:
             self._hint = trio.Event()
             self.emit(self.call.tick(trio.current_time()))
             await self.look()
-            if self.call.stat is None:
-                if trio.current_time() >= self._survey_due:
-                    await self._survey()
-                await self._settle()
+            await self._tend()
 
     def _look_due(self) -> float:
         now = trio.current_time()
-        if self._module.unlisted:
+        if self._module.unlisted_s:
             return now + LOOK_AGAIN_S
         if self.call.stat is not None:
             return self.call.look_due(now)
-        return min(now + IDLE_LOOK_S, self._survey_due)
+        return min(self.call.look_due(now), now + IDLE_LOOK_S, self._survey_due, self._settle_due)
 
     async def look(self) -> None:
         """Asks for the calls, and acts on them. Raises: LineLost."""
@@ -193,7 +210,7 @@ class Watch:
             if reports is None:
                 # A call with sound goes on without a list, as long as nothing says that it is over.
                 goes_on = self.call.stat is CallStat.ACTIVE and not self.call.is_ending
-                if self._module.unlisted >= UNLISTED_LIMIT and not goes_on:
+                if self._module.unlisted_s >= UNLISTED_LIMIT_S and not goes_on:
                     raise self._port.lose("the module does not list its calls")
                 return
             self.emit(self.call.listed(reports, trio.current_time()))
@@ -212,32 +229,43 @@ class Watch:
                 if isinstance(reply := parse(line), replies.EndReport):
                     reported = reply.cause
         await self._audio.off()
-        self.emit(self.call.released(reported))
+        self.emit(self.call.released(reported, trio.current_time()))
+        self._settle_due = max(self._settle_due, trio.current_time() + SETTLE_S)
         # Who calls the moment that the line is free rang while it was not; the next ring is seconds away.
         self._hint.set()
 
     async def _drop_strays(self) -> None:
         log.warning("%s: dropping a call that is not ours", self._name)
         if self.call.stat is None:
-            await self._module.drop_calls(ringing=False)
+            await self._module.drop_calls(ringing=False, unseen=True)
         else:
             # 22.030 6.5.5.1: a waiting caller hears busy, a call on hold is released.
             await self._module.attempt("AT+CHLD=0")
+
+    async def _tend(self) -> None:
+        """What an order or a caller would have to wait for: only while there is no call."""
+        if self._sim_doubted and self.call.stat is None:
+            await self._module.need_sim()
+            self._sim_doubted = False
+        if self.call.stat is None and trio.current_time() >= self._survey_due:
+            await self._survey()
+        if self.call.stat is None and trio.current_time() >= self._settle_due:
+            await self._settle()
 
     async def _survey(self) -> None:
         for question in self._module.model.survey:
             for line in await self._module.attempt(question) or ():
                 self.take(parse(line))
             if self.call.stat is not None:
-                # Orders are waiting for their turn: the rest after the call.
+                return
+        for command in list(self._module.unset):
+            await self._module.set_up(command)
+            if self.call.stat is not None:
                 return
         self._survey_due = trio.current_time() + (SURVEY_S if self._registered else SEARCHING_SURVEY_S)
 
     async def _settle(self) -> None:
         """What the network is asked for, once in each registration."""
-        if not self._registered or self._settled:
-            self._settled = self._registered
-            return
-        self._settled = True
+        self._settle_due = float("inf")
         for command in self._module.model.after_registration:
             await self._module.attempt(command, tries=1)

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.evidence import END_DOUBTED_AFTER_S, MISSES, NUMBER_WAIT_S, PROGRESS, OneCall
+from drivers.evidence import (
+    AFTER_END_S,
+    END_DOUBTED_AFTER_S,
+    FALL_BACK_S,
+    MISSING_S,
+    NUMBER_WAIT_S,
+    PROGRESS,
+    RING_MISSING_S,
+    STRAY_S,
+    OneCall,
+)
 from drivers.line import Alerting, Answered, Incoming, LineEvent, Released
 from drivers.replies import CallEnded, CallerId, CallReport, CallStat, Reply, Ring
 
@@ -76,8 +86,18 @@ def test_a_ring_that_was_over_before_anybody_looked_was_no_call() -> None:
     call = OneCall()
     call.hear(Ring(voice=True), 10)
     assert call.listed([], 10.1) == []
+    assert call.tick(10.1 + NUMBER_WAIT_S) == []
+    assert call.listed([], 10.1 + RING_MISSING_S) == []
     assert call.stat is None
     assert call.tick(20) == []
+
+
+def test_a_ring_that_a_late_list_has_not_yet_is_told_as_soon_as_it_has() -> None:
+    call = OneCall()
+    call.hear(Ring(voice=True), 10)
+    assert call.listed([], 10.1) == []
+    assert call.look_due(10.1) < 10.5
+    assert call.listed([theirs(S.INCOMING)], 10.7) == [Incoming("+33783484044")]
 
 
 def test_a_call_that_nobody_told_of_is_opened_by_the_list_and_counted() -> None:
@@ -107,8 +127,8 @@ def test_an_end_is_believed_when_the_list_has_no_call_and_told_once(news: Reply)
     assert not call.over
     assert call.listed([], 1.4) == []
     assert call.over
-    assert call.released(None) == [Released(17 if news == CallEnded(17) else 16)]
-    assert call.released(None) == []
+    assert call.released(None, 99) == [Released(17 if news == CallEnded(17) else 16)]
+    assert call.released(None, 99) == []
     assert call.repairs == 0
 
 
@@ -122,14 +142,77 @@ def test_an_end_that_the_list_denies_is_forgotten() -> None:
     assert call.cause is None
 
 
-def test_a_call_that_vanished_without_news_is_over_after_two_lists_and_counted() -> None:
-    call = call_in(S.ACTIVE, outgoing=True)
-    call.listed([ours(S.ACTIVE)], 0.5)
-    for miss in range(MISSES):
+@pytest.mark.parametrize(
+    ("stat", "outgoing", "ordered", "for_s"),
+    [
+        (S.DIALING, True, True, MISSING_S),
+        (S.ALERTING, True, True, MISSING_S),
+        (S.ACTIVE, True, True, MISSING_S),
+        (S.ACTIVE, False, True, MISSING_S),
+        (S.INCOMING, False, False, RING_MISSING_S),
+        (S.INCOMING, False, True, MISSING_S),
+    ],
+)
+def test_a_call_that_vanished_without_news_is_over_when_it_was_missing_for_so_long_and_counted(
+    stat: CallStat, outgoing: bool, ordered: bool, for_s: float
+) -> None:
+    call = call_in(stat, outgoing=outgoing)
+    if ordered:
+        call.answering()
+    report = ours(stat) if outgoing else theirs(stat)
+    for_how_often = [0, 0.3, for_s - 0.1]
+    for after_s in for_how_often:
+        call.listed([], 1 + after_s)
         assert not call.over
-        call.listed([], 1.0 + miss)
+        assert call.look_due(1 + after_s) < 1 + after_s + 0.5
+    call.listed([report], 5)
+    for after_s in for_how_often:
+        call.listed([], 6 + after_s)
+        assert not call.over
+    call.listed([], 6 + for_s)
     assert call.over
     assert call.repairs == 1
+
+
+def test_no_carrier_while_dialing_may_be_a_fall_back_and_a_report_or_a_cause_is_the_end() -> None:
+    for news, over in [(CallEnded(None), False), (CallEnded(17), True), (ours(S.RELEASED), True)]:
+        call = call_in(S.DIALING, outgoing=True)
+        call.hear(news, 1)
+        call.listed([], 1)
+        assert call.over is over
+        call.listed([], 1 + FALL_BACK_S)
+        assert call.over
+        assert call.repairs == 0
+
+
+def test_what_news_tells_of_a_call_counts_against_its_absence_from_the_list() -> None:
+    call = call_in(S.DIALING, outgoing=True)
+    call.listed([], 1)
+    call.hear(ours(S.ALERTING), 1 + MISSING_S)
+    call.listed([], 1.1 + MISSING_S)
+    assert not call.over
+
+
+def test_a_call_that_we_hang_up_stays_hung_up_however_long_it_is_listed() -> None:
+    call = call_in(S.ACTIVE, outgoing=True)
+    call.hanging_up(1)
+    call.listed([ours(S.ACTIVE)], 2 + END_DOUBTED_AFTER_S)
+    call.listed([], 8)
+    assert call.over
+    assert call.released(None, 8) == [Released(16)]
+
+
+def test_after_an_end_the_list_is_watched_for_a_while() -> None:
+    call = call_in(S.ACTIVE, outgoing=True)
+    assert OneCall().look_due(8) == float("inf")
+    call.hear(ours(S.RELEASED), 8)
+    call.listed([], 8)
+    call.released(None, 8)
+    assert call.look_due(8) < 9
+    assert call.look_due(8 + AFTER_END_S) == float("inf")
+    order = call_in(S.DIALING, outgoing=True)
+    order.withdrawn(8)
+    assert order.look_due(8) < 9
 
 
 @pytest.mark.parametrize(
@@ -141,7 +224,7 @@ def test_what_we_hang_up_has_our_cause(stat: CallStat, outgoing: bool, cause: in
     call.hanging_up(1)
     call.hear(CallEnded(None), 1.1)
     call.listed([], 1.2)
-    assert call.released(31) == [Released(cause)]
+    assert call.released(31, 99) == [Released(cause)]
 
 
 def test_the_device_s_own_reason_counts_when_news_gave_none() -> None:
@@ -149,40 +232,84 @@ def test_the_device_s_own_reason_counts_when_news_gave_none() -> None:
         call = call_in(stat, outgoing=True)
         call.hear(CallEnded(None), 1)
         call.listed([], 1.1)
-        assert call.released(reported) == [Released(cause)]
+        assert call.released(reported, 99) == [Released(cause)]
 
 
 def test_a_new_call_after_one_whose_end_was_lost_is_told_apart() -> None:
     call = call_in(S.ACTIVE, outgoing=False)
     assert call.hear(theirs(S.INCOMING, "+33612345678"), 1) == []
-    call.listed([theirs(S.INCOMING, "+33612345678")], 1.1)
-    call.listed([theirs(S.INCOMING, "+33612345678")], 1.4)
+    call.listed([theirs(S.INCOMING, "+33612345678")], 1)
+    call.listed([theirs(S.INCOMING, "+33612345678")], 1 + MISSING_S)
+    assert call.strays == ()
     assert call.over
-    assert call.released(None) == [Released(16)]
+    assert call.released(None, 99) == [Released(16)]
     assert call.listed([theirs(S.INCOMING, "+33612345678")], 1.5) == [Incoming("+33612345678")]
 
 
-def test_second_calls_and_calls_of_others_are_strays_and_data_is_not() -> None:
+def test_a_second_caller_is_not_the_first_one() -> None:
+    call, second = OneCall(), theirs(S.INCOMING, "+33612345678")
+    assert call.hear(theirs(S.INCOMING), 0) == [Incoming("+33783484044")]
+    call.hear(theirs(S.RELEASED), 1)
+    assert call.hear(second, 1) == []
+    call.listed([second], 1.1)
+    assert call.over
+    assert call.released(None, 1.1) == [Released(127)]
+    assert call.listed([second], 1.2) == [Incoming("+33612345678")]
+    # The end of the first, which is late.
+    call.hear(theirs(S.RELEASED), 1.3)
+    assert not call.is_ending
+
+
+def test_a_number_with_and_without_its_country_is_one_caller() -> None:
+    call = OneCall()
+    call.hear(CallerId("0783484044"), 0)
+    assert call.listed([theirs(S.ACTIVE)], 1) == [Answered()]
+
+
+def test_the_end_of_another_call_than_ours_is_nothing_to_it() -> None:
+    call = call_in(S.ACTIVE, outgoing=False)
+    call.hear(theirs(S.RELEASED, None, index=2), 1)
+    assert not call.is_ending
+    call.hear(theirs(S.RELEASED, None, index=1), 1)
+    assert call.is_ending
+
+
+def test_second_calls_and_calls_of_others_are_strays_when_seen_twice_and_data_is_not() -> None:
     call = call_in(S.ACTIVE, outgoing=False)
     waiting = theirs(S.WAITING, "+33612345678", 2)
     data = CallReport(3, True, S.ACTIVE, False, None)
-    call.listed([theirs(S.ACTIVE), waiting, data], 1)
-    assert call.strays == (waiting,)
     idle = OneCall()
-    idle.listed([ours(S.ALERTING), data], 1)
-    assert idle.strays == (ours(S.ALERTING),)
+    for at, strays in [(1, False), (1 + STRAY_S, True)]:
+        call.listed([theirs(S.ACTIVE), waiting, data], at)
+        assert call.strays == ((waiting,) if strays else ())
+        idle.listed([ours(S.ALERTING), data], at)
+        assert idle.strays == ((ours(S.ALERTING),) if strays else ())
+        assert idle.look_due(at) < at + 0.5
     assert idle.stat is None
-    idle.listed([data], 1)
+    idle.listed([data], 2)
     assert idle.strays == ()
+
+
+def test_nobody_is_a_stray_by_a_list_that_may_be_older_than_the_news() -> None:
+    ringing, late = theirs(S.INCOMING), theirs(S.INCOMING, None)
+    answered = call_in(S.ACTIVE, outgoing=False)
+    rung = call_in(S.INCOMING, outgoing=False)
+    for at in (1, 2, 3):
+        answered.listed([late], at)
+        assert answered.strays == ()
+        answered.listed([theirs(S.ACTIVE), ringing], at)
+        assert answered.strays == ()
+        rung.listed([ringing, theirs(S.WAITING, "+33612345678", 2)], at)
+        assert rung.strays == ()
 
 
 def test_an_order_that_was_refused_leaves_no_call_and_takes_none_away() -> None:
     call = OneCall()
     call.dialing()
-    call.withdrawn()
+    call.withdrawn(0)
     assert call.stat is None
     call.hear(theirs(S.INCOMING), 0)
-    call.withdrawn()
+    call.withdrawn(0)
     assert call.stat is S.INCOMING
 
 
@@ -217,7 +344,7 @@ def test_whatever_the_evidence_events_make_sense_and_every_call_ends_once(steps:
     def listed(reports: list[CallReport]) -> None:
         tell(call.listed(reports, now))
         if call.over:
-            tell(call.released(None))
+            tell(call.released(None, now))
 
     for step in steps:
         now += 0.2
@@ -226,7 +353,7 @@ def test_whatever_the_evidence_events_make_sense_and_every_call_ends_once(steps:
                 call.dialing()
                 story += "D"
             case "refused" if story.endswith("D"):
-                call.withdrawn()
+                call.withdrawn(now)
                 story += "X"
             case "hang up":
                 call.hanging_up(now)
@@ -239,7 +366,8 @@ def test_whatever_the_evidence_events_make_sense_and_every_call_ends_once(steps:
                 pass
             case _:
                 tell(call.hear(step, now))  # type: ignore[arg-type]
-    for _ in range(MISSES):
+    for _ in range(2):
         listed([])
+        now += 2 * MISSING_S
     assert call.stat is None
     assert re.fullmatch(r"(IA?R|DL?A?R|DX)*", story), story
