@@ -53,9 +53,9 @@ async def serve(config: Config) -> None:
         Unable: the address or the directory can't be had; nothing was touched.
         StoreError: the database can't be used.
     """
-    data_dir, recordings = config.service.data_dir, config.service.data_dir / "recordings"
-    country = config.sfvopi.default_country
-    with _alone_in(data_dir, recordings), _bound(config.service.listen) as listener:
+    data_dir, country = config.service.data_dir, config.sfvopi.default_country
+    recordings = make_directories(data_dir)
+    with _alone_in(data_dir), _bound(config.service.listen) as listener:
         async with (
             open_store(data_dir / DATABASE, config.webhooks) as store,
             open_customer(USER_AGENT) as customer,
@@ -91,19 +91,26 @@ async def serve(config: Config) -> None:
     log.info("stopped")
 
 
-@contextmanager
-def _alone_in(data_dir: Path, recordings: Path) -> Iterator[None]:
-    """Of two services on one database, each would end the other's calls."""
+def make_directories(data_dir: Path) -> Path:
+    """Returns the one for recordings. Raises Unable."""
+    recordings = data_dir / "recordings"
     try:
         recordings.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
         raise Unable(f"service.data_dir: {exc.filename}: {exc.strerror}") from exc
+    return recordings
+
+
+@contextmanager
+def _alone_in(data_dir: Path) -> Iterator[None]:
+    """Of two services on one database, each would end the other's calls."""
+    directory = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise Unable(f"service.data_dir: {data_dir} is in use by another branchline") from exc
         yield
-    except BlockingIOError as exc:
-        raise Unable(f"service.data_dir: {data_dir} is in use by another branchline") from exc
     finally:
         os.close(directory)
 
@@ -115,7 +122,9 @@ def _bound(address: str) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host.strip("[]"), int(port)), family=family)
     except OSError as exc:
-        raise Unable(f"service.listen: {address}: {os.strerror(exc.errno or 0)}") from exc
+        # Not by its number: a name that nobody knows has one of another table.
+        reason = str(exc.strerror).partition(" (while")[0]
+        raise Unable(f"service.listen: {address}: {reason}") from exc
     with listener:
         yield listener
 
