@@ -2,10 +2,11 @@
 
 import logging
 import sys
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import structlog
 import trio
@@ -15,7 +16,7 @@ from structlog.typing import Processor
 from appliance import app
 from appliance.config import Config, ConfigError, parse
 from appliance.database import StoreError
-from appliance.store import open_store
+from appliance.store import Store, open_store
 from drivers.models import MODELS
 from hil.cli import bench
 
@@ -27,7 +28,9 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 tokens = typer.Typer(help="Keys for the API.", no_args_is_help=True)
+webhooks = typer.Typer(help="Who is told of calls.", no_args_is_help=True)
 commands.add_typer(tokens, name="token")
+commands.add_typer(webhooks, name="webhook")
 commands.add_typer(bench, name="bench")
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration, a TOML file.", metavar="FILE")]
@@ -59,18 +62,57 @@ def create_token(
 ) -> None:
     """Makes a key for the header X-API-Key and prints it, this once: only its digest is kept."""
     key = "sfv_key_" + token_urlsafe(32)
-    settings = _read(config)
+    digest = sha256(key.encode()).hexdigest()
+    _with_store(_read(config), lambda store: store.add_key(digest, name=name, at=app.now()))
+    print(key)
 
-    async def add() -> None:
-        settings.service.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+@tokens.command("list")
+def list_tokens(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Names and dates of all keys; the keys themselves nobody knows."""
+    for name, created_at, revoked_at in _with_store(_read(config), Store.keys):
+        print(f"{created_at}  {name}" + (f"  revoked {revoked_at}" if revoked_at else ""))
+
+
+@tokens.command("revoke")
+def revoke_token(
+    name: Annotated[str, typer.Argument(help="All keys of this name.")], config: ConfigFile = DEFAULT_CONFIG
+) -> None:
+    """Makes keys void at once, also for a service at work."""
+    count = _with_store(_read(config), lambda store: store.revoke_keys(name, at=app.now()))
+    if not count:
+        _fail(f"no valid key is called {name}")
+    print(f"{name}: {count} revoked")
+
+
+@webhooks.command("resume")
+def resume_webhook(
+    name: Annotated[str, typer.Argument(help="As the configuration names it, or else its url.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Switches a webhook on again that answered 410: it is told of what happens from now on."""
+    settings = _read(config)
+    webhook = next((webhook for webhook in settings.webhooks if name in (webhook.key, webhook.url)), None)
+    if webhook is None:
+        _fail(f"{config}: no webhook is called {name}")
+    print(f"{name}: " + ("resumed" if _with_store(settings, lambda store: store.outbox.resume(webhook)) else "was on"))
+
+
+T = TypeVar("T")
+
+
+def _with_store(settings: Config, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Also beside a service at work on the same file."""
+
+    async def do() -> T:
         async with open_store(settings.service.data_dir / app.DATABASE) as store:
-            await store.add_key(sha256(key.encode()).hexdigest(), name=name, at=app.now())
+            return await work(store)
 
     try:
-        trio.run(add)
-    except* (OSError, StoreError) as group:
-        _fail(*(str(exc) for exc in _leaves(group)))
-    print(key)
+        app.make_directories(settings.service.data_dir)
+        return trio.run(do)
+    except (app.Unable, StoreError) as exc:
+        _fail(str(exc))
 
 
 def _read(config: Path) -> Config:

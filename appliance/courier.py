@@ -154,8 +154,7 @@ class _Route:
         self._under_way: set[int] = set()
         self._pause_ends = -float("inf")
         self._state = "delivering"
-        # Customers put keys of their own behind the question mark.
-        self._log = log.bind(webhook=webhook.key.partition("?")[0])
+        self._log = log.bind(webhook=rules.public(webhook.key))
         encrypted = webhook.url.startswith("https:")
         self._connections = httpcore.AsyncConnectionPool(
             ssl_context=tls,
@@ -165,6 +164,8 @@ class _Route:
         )
 
     async def run(self) -> None:
+        if since := (await self._outbox.gone()).get(self._webhook.url):
+            self._turn_to("gone", f"status 410 at {since}; `branchline webhook resume` switches it on again")
         async with self._connections, trio.open_nursery() as nursery:
             for _ in range(rules.PARALLEL):
                 nursery.start_soon(self._work)

@@ -49,6 +49,7 @@ class Commit(StrEnum):
     # What became of an attempt to deliver: what was sent before this commit is sent again after a crash.
     DELIVERY_ATTEMPTED = "delivery.attempted"
     OUTBOX_AGED = "outbox.aged"
+    WEBHOOK_RESUMED = "webhook.resumed"
 
 
 _passed: Counter[str] = Counter()

@@ -10,6 +10,7 @@ import trio
 
 from appliance.outbox import Outbox
 from appliance.trunk import Trunk
+from appliance.webhook import public
 from native import Engine
 
 log = structlog.get_logger(__name__)
@@ -84,6 +85,7 @@ class Health:
             },
             "lines": [_line(trunk) for trunk in self._trunks],
             "undelivered_events": await self._outbox.pending(),
+            "webhooks_gone": [public(url) for url in await self._outbox.gone()],
         }
 
 

@@ -3,9 +3,10 @@
 A delivery is put in the same commit as the fact that it tells, with its body made once and for all. To whom it goes
 is looked up when it is sent, so that a changed secret or address works for what waits already.
 
-Clocks: a Pi has none at boot. `due_at` is wall time, since it must outlive a restart; should the clock be set back, what
-was never tried is due at once, and so is a delivery that seems further away than any wait can be. A clock set forward makes one wait shorter. Ages are
-counted in hours of the box being up, so that no setting of the clock throws away what was never tried.
+Clocks: a Pi has none at boot. `due_at` is wall time, since it must outlive a restart. What was never tried is due
+whatever it says; should the clock be set back, so is a delivery that seems further away than any wait can be. A clock
+set forward makes one wait shorter. Ages are counted in hours of the box being up, so that no setting of the clock
+throws away what was never tried.
 """
 
 import os
@@ -154,6 +155,19 @@ class Outbox:
         """Not yet delivered, not given up."""
         query = "SELECT count(*) FROM deliveries WHERE state = 'pending'"
         return int(await self._database.read(lambda connection: connection.execute(query).fetchone()[0]))
+
+    async def gone(self) -> dict[str, str]:
+        """When each of the configured webhooks that answered so wanted nothing more, by its address."""
+        rows = await self._database.read(lambda connection: connection.execute("SELECT url, at FROM gone").fetchall())
+        return {url: at for url, at in rows if any(webhook.url == url for webhook in self._webhooks)}
+
+    async def resume(self, webhook: Webhook) -> bool:
+        """It wants what happens from now on; False when it was not gone."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            return connection.execute("DELETE FROM gone WHERE url = ?", (webhook.url,)).rowcount > 0
+
+        return await self._database.write(Commit.WEBHOOK_RESUMED, work)
 
     async def log(self, webhook: Webhook) -> list[LogEntry]:
         """The newest attempts, newest first."""

@@ -108,6 +108,11 @@ class Store:
         """Whether anybody may use the API at all."""
         return bool(await self._rows("SELECT 1 FROM keys WHERE revoked_at IS NULL LIMIT 1"))
 
+    async def keys(self) -> list[tuple[str, str, str | None]]:
+        """Name, and when each was made and revoked; oldest first."""
+        rows = await self._rows("SELECT name, created_at, revoked_at FROM keys ORDER BY rowid")
+        return [(name, created_at, revoked_at) for name, created_at, revoked_at in rows]
+
     async def revoke_keys(self, name: str, *, at: datetime) -> int:
         """All keys of that name; how many there were."""
         statement = "UPDATE keys SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL"

@@ -132,6 +132,18 @@ async def test_gone_ends_what_waits_and_what_would_come_for_that_webhook_alone(d
     assert await due(restarted, CRM) == []
 
 
+async def test_a_gone_webhook_is_told_and_can_be_resumed(database, outbox):
+    await put(database, outbox, event(1))
+    await outbox.attempted(CRM, await first(outbox), GONE)
+    assert await outbox.gone() == {CRM.url: NOON.isoformat()}
+    assert await Outbox(database, [LOG]).gone() == {}
+    assert await outbox.resume(CRM)
+    assert not await outbox.resume(LOG)
+    await put(database, outbox, event(2))
+    assert await due(outbox) == ['{"id":2}}']
+    assert await outbox.gone() == {}
+
+
 async def test_a_gone_webhook_with_a_new_address_is_a_new_one(database, outbox):
     await put(database, outbox, event(1))
     await outbox.attempted(CRM, await first(outbox), GONE)

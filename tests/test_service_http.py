@@ -3,6 +3,7 @@
 import socket
 import sqlite3
 import subprocess
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 import trio
 
+from appliance.store import open_store
 from tests.rig import API, COMMAND, KEY, PATIENCE_S, Client, Run, open_rig, together
 
 CALL = {"from": "+33700000001", "to": "+33612345678", "answer_url": "http://127.0.0.1/answer"}
@@ -148,6 +150,21 @@ def test_a_database_of_a_newer_program_is_left_alone(config, tmp_path):
     assert "/data/branchline.db is of version 99, written by a newer program" in said
 
 
+def test_an_address_that_nobody_has_is_said_in_one_line(config):
+    config.write_text(config.read_text().replace("127.0.0.1", "nowhere.invalid"))
+    status, said = start(config)
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.startswith("branchline: service.listen: nowhere.invalid:0: ")
+    assert "Unknown error" not in said
+
+
+def test_a_token_cannot_be_made_where_a_service_could_not_run(config, tmp_path):
+    (tmp_path / "data").write_text("not a directory")
+    done = subprocess.run([COMMAND, "token", "create", "--config", config], capture_output=True, text=True)
+    assert done.stdout == ""
+    assert done.stderr == f"branchline: service.data_dir: {tmp_path}/data/recordings: Not a directory\n"
+
+
 @together
 async def test_a_second_service_on_the_same_directory_does_not_start_and_the_first_goes_on(tmp_path):
     async with open_rig(tmp_path) as rig:
@@ -169,5 +186,33 @@ async def test_a_box_without_a_key_says_how_to_make_one(tmp_path):
         hint = "nobody has a key for the API yet: `branchline token create` makes one"
         await run.logged(hint)
         made = await trio.run_process([COMMAND, "token", "create", "--config", rig.config], capture_stdout=True)
-        async with Client(run, made.stdout.decode().strip()) as client:
+        key = made.stdout.decode().strip()
+        async with Client(run, key) as client:
             assert await client.request("GET", f"{API}/apps") == (200, {"data": [], "message": "success"})
+            listed = await trio.run_process([COMMAND, "token", "list", "--config", rig.config], capture_stdout=True)
+            assert listed.stdout.endswith(b"Z  default\n")
+            assert key.encode() not in listed.stdout
+            await trio.run_process([COMMAND, "token", "revoke", "default", "--config", rig.config], capture_stdout=True)
+            refused = (401, {"message": "UnAuthorized, Please Provide Valid API Key"})
+            assert await client.request("GET", f"{API}/apps") == refused
+
+
+@together
+async def test_a_webhook_that_is_gone_is_named_at_each_start_and_can_be_resumed(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        url = rig.customer.url + "/events"
+        async with open_store(rig.data / "branchline.db"):
+            pass
+        with closing(sqlite3.connect(rig.data / "branchline.db")) as database, database:
+            database.execute("INSERT INTO gone VALUES (?, '2026-02-02T00:00:00Z')", (url,))
+        run = await rig.start()
+        said = await run.logged("webhook", state="gone", webhook=url)
+        assert "branchline webhook resume" in said["reason"]
+        async with Client(run) as client:
+            assert (await client.health())["webhooks_gone"] == [url]
+            command = [COMMAND, "webhook", "resume", url, "--config", rig.config]
+            done = await trio.run_process(command, capture_stdout=True)
+            assert done.stdout.decode() == f"{url}: resumed\n"
+            assert (await client.health())["webhooks_gone"] == []
+            rig.phone.dial(rig.number)
+            await rig.customer.event("phone_call.started")

@@ -122,6 +122,8 @@ async def test_a_key_is_known_until_it_is_revoked(path):
         assert await store.revoke_keys("crm", at=NOON) == 2
         assert await store.revoke_keys("crm", at=NOON) == 0
         assert [await store.key_known(key * 32) for key in ("ab", "cd", "ef")] == [False, False, True]
+        noon = "2026-06-04T12:00:00.123Z"
+        assert await store.keys() == [("crm", noon, noon), ("crm", noon, noon), ("other", noon, None)]
 
 
 async def test_a_call_is_kept_as_it_is_in_every_state(path):
