@@ -35,7 +35,7 @@ class Tls:
                     await tcp.send_all(owed)
             self.receive(await tcp.receive_some())
 
-    def seal(self, data: bytes) -> bytes:
+    def seal(self, data: bytes | memoryview) -> bytes:
         """
         Raises:
             ssl.SSLError: the session is over, or the server wants to begin it anew, which TLS 1.3 has abolished.
@@ -51,7 +51,7 @@ class Tls:
 
     def owed(self) -> bytes:
         """What TLS has to say for itself."""
-        return self._going.read()
+        return self._going.read() if self._going.pending else b""
 
     def receive(self, data: bytes | bytearray) -> None:
         """Empty: the connection's end."""

@@ -28,7 +28,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from wsproto.utilities import LocalProtocolError
 
 from appliance.media import Media
-from appliance.tls import RECORD_BYTES, Tls
+from appliance.tls import Tls
 from native import Codec, Lane, StreamPort
 
 HANDSHAKE_LIMIT_S = 10.0
@@ -99,8 +99,10 @@ class _Outlet(trio.abc.Stream):
         # As much of what came first as tells a status.
         self.beginning = b""
         self._tcp = tcp
+        # Asked for often; -1 once it is closed.
+        self._fd = tcp.socket.fileno()
         self._tls = tls
-        self._lane = Lane(None if tls else tcp.socket.fileno())
+        self._lane = Lane(self._fd, sealed=tls is not None)
         self._in_turns = False
         self._arrival = trio.lowlevel.ParkingLot()
         self._unsent = bytearray()
@@ -114,17 +116,17 @@ class _Outlet(trio.abc.Stream):
     def backlog_bytes(self) -> int:
         return len(self._unsent) + self._sending
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         try:
             self._send(self._tls.seal(data) if self._tls else data)
         except ssl.SSLError:
             self.cut()
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         if not self.backlog_bytes:
             try:
                 # Past the scheduler: most of the time the kernel takes all.
-                data = data[os.write(self._tcp.socket.fileno(), data) :]
+                data = data[os.write(self._fd, data) :]
             except BlockingIOError:
                 pass
             except OSError:
@@ -138,11 +140,16 @@ class _Outlet(trio.abc.Stream):
 
     def cut(self) -> None:
         """Ends both directions now; who reads or writes hears of it."""
-        self._lane.end()
+        self._let_go()
         self._tcp.socket.close()
         self.ended.set()
         self._change.unpark_all()
         self._arrival.unpark_all()
+
+    def _let_go(self) -> None:
+        """The descriptor's number may be another file's soon."""
+        self._lane.end()
+        self._fd = -1
 
     async def flush(self) -> None:
         """Runs as long as the connection does: sends what did not go at once."""
@@ -198,21 +205,31 @@ class _Outlet(trio.abc.Stream):
         if self._tls is None:
             self._lane.receive()
             return
-        while self._lane.room >= RECORD_BYTES:
+        more = True
+        while not self._lane.full:
             plain = self._tls.read()
             if plain:
                 self._lane.feed(plain)
-            elif plain is None:
-                try:
-                    self._tls.receive(os.read(self._tcp.socket.fileno(), READ_BYTES))
-                except BlockingIOError:
-                    break
-                except OSError:
-                    self._lane.end()
-            else:
+            elif plain is not None:
                 self._lane.end()
+            elif more:
+                more = self._fetch(self._tls)
+            else:
+                break
         if owed := self._tls.owed():
             self._send(owed)
+
+    def _fetch(self, tls: Tls) -> bool:
+        """Whether there may be more."""
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._lane.end()
+            return False
+        tls.receive(data)
+        return len(data) == READ_BYTES
 
     # -- shared ------------------------------------------------------------------------------------------------------
 
@@ -229,10 +246,11 @@ class _Outlet(trio.abc.Stream):
             self._arrival.unpark_all()
 
     def _attend(self) -> None:
-        if self._tls and not self._lane.midway:
+        if self._lane.unsent:
+            while frame := self._lane.frame():
+                self.write(frame)
+        if self._lane.due:
             self._pull()
-        while frame := self._lane.frame():
-            self.write(frame)
         if self._lane.handed or self._lane.ended:
             self._arrival.unpark_all()
 
@@ -241,7 +259,9 @@ class _Outlet(trio.abc.Stream):
 
     def obeyed(self) -> None:
         self._lane.obeyed()
-        if self._lane.handed:
+        if not self._lane.midway:
+            self._pull()
+        if self._lane.handed or self._lane.ended:
             self._arrival.unpark_all()
 
     async def aclose(self) -> None:
@@ -250,7 +270,7 @@ class _Outlet(trio.abc.Stream):
             self._send(self._tls.farewell())
         while self.backlog_bytes and not self.ended.is_set():
             await self._change.park()
-        self._lane.end()
+        self._let_go()
         await self._tcp.aclose()
         self.ended.set()
         self._change.unpark_all()

@@ -244,13 +244,14 @@ typedef struct {
 enum lane_news {
     LANE_HANDED = 1, /* lane_take has bytes; until they are taken nothing is read */
     LANE_ENDED = 2,  /* nothing more will come */
-    LANE_UNSENT = 4, /* lane_frame has the rest of a frame, and the lane holds */
-    LANE_DUE = 8,    /* has no socket of its own: the caller reads and writes */
+    LANE_UNSENT = 4, /* lane_frame has what the caller is to send */
+    LANE_DUE = 8,    /* sealed: there is something to be read */
+    LANE_FULL = 16,  /* has no room for the next 16 KiB: what is there waits to be taken or obeyed */
 };
 
-/* A connected, non-blocking socket from the first byte on, not to be closed before lane_end; -1: who reads
- * and writes it is the caller. */
-lane *lane_create(int fd);
+/* A connected, non-blocking socket from the first byte on, not to be closed before lane_end. Sealed: what
+ * passes it is under TLS; who reads and writes it is the caller, by lane_feed and lane_frame. */
+lane *lane_create(int fd, bool sealed);
 void lane_destroy(lane *l); /* NULL is allowed */
 int lane_end(lane *l);      /* touches the socket no more; hands over what came; lane_news */
 
@@ -263,9 +264,7 @@ void lane_learn(lane *l, const lane_pattern *p); /* texts above 1024 bytes are n
  * midway is not read. */
 int lanes_turn(lane *const *lanes, int count, uint8_t *told);
 int lane_receive(lane *l);                              /* reads only; lane_news */
-int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came, as much as there is room for: else
-                                                         * ENOBUFS */
-size_t lane_room(const lane *l); /* none while something is handed over; else 64 KiB, or less if much waits */
+int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came; ENOBUFS: too many, lane_news */
 
 size_t lane_handed(const lane *l); /* how much lane_take gives: what the lane does not know */
 int lane_take(lane *l, void *out); /* lane_news */
@@ -273,8 +272,9 @@ int lane_obeyed(lane *l);          /* one of the messages in it; lane_news */
 bool lane_midway(const lane *l);   /* what comes next belongs to a frame that is being handed over */
 
 size_t lane_frame_bytes(const lane *l);
-size_t lane_frame(lane *l, void *out); /* what is to be sent next; 0: nothing now */
-void lane_hold(lane *l, bool on);      /* on: something else is to be sent before the next frame */
+size_t lane_frame(lane *l,
+                  void *out); /* a frame, or what the socket left of one, and the lane then holds; 0: none */
+void lane_hold(lane *l, bool on); /* on: something else is to be sent before the next frame */
 
 /* ---- player and recorder: sound from and to memory (memory.c) ---- */
 

@@ -31,6 +31,7 @@
 
 enum {
     READ_BYTES = 65536,
+    FEED_BYTES = 16384, /* what a TLS record carries (RFC 8446 5.1) */
     PATTERNS = 4,
     PATTERN_BYTES = 1024,
     MASKS = 64, /* 256 bytes are what getrandom gives without fail */
@@ -53,8 +54,8 @@ typedef struct {
 } pattern;
 
 struct lane {
-    int fd; /* -1: not ours to touch */
-    bool has_socket;
+    int fd; /* -1: not to be touched */
+    bool sealed;
     port *stream;
     bool ended, held;
 
@@ -200,9 +201,13 @@ static void walk(lane *l) {
     l->used -= at - l->handed;
 }
 
+static size_t room(const lane *l) {
+    return l->handed || l->ended ? 0 : sizeof l->in - l->used;
+}
+
 static int news(const lane *l) {
     return (l->handed ? LANE_HANDED : 0) | (l->ended ? LANE_ENDED : 0) |
-           (l->out_at < l->out_end ? LANE_UNSENT : 0) | (l->has_socket || l->ended ? 0 : LANE_DUE);
+           (l->out_at < l->out_end ? LANE_UNSENT : 0) | (room(l) < FEED_BYTES ? LANE_FULL : 0);
 }
 
 int lane_end(lane *l) {
@@ -212,12 +217,8 @@ int lane_end(lane *l) {
     return news(l);
 }
 
-size_t lane_room(const lane *l) {
-    return l->handed || l->ended ? 0 : sizeof l->in - l->used;
-}
-
 int lane_feed(lane *l, const void *bytes, size_t size) {
-    if (size > lane_room(l)) {
+    if (size > room(l)) {
         errno = ENOBUFS;
         return -1;
     }
@@ -228,11 +229,11 @@ int lane_feed(lane *l, const void *bytes, size_t size) {
 }
 
 int lane_receive(lane *l) {
-    size_t room = l->fd < 0 ? 0 : lane_room(l);
-    ssize_t got = room ? recv(l->fd, l->in + l->used, room, MSG_DONTWAIT) : 0;
+    size_t most = l->fd < 0 || l->sealed ? 0 : room(l);
+    ssize_t got = most ? recv(l->fd, l->in + l->used, most, MSG_DONTWAIT) : 0;
     if (got > 0)
         l->used += (size_t)got;
-    else if (room && (got == 0 || (errno != EAGAIN && errno != EINTR)))
+    else if (most && (got == 0 || (errno != EAGAIN && errno != EINTR)))
         lane_end(l);
     walk(l);
     return news(l);
@@ -319,7 +320,7 @@ static bool compose(lane *l) {
 }
 
 static void send_all(lane *l) {
-    while (l->fd >= 0 && compose(l)) {
+    while (l->fd >= 0 && !l->sealed && compose(l)) {
         size_t size = l->out_end - l->out_at;
         ssize_t sent = send(l->fd, l->out + l->out_at, size, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0 && errno != EAGAIN && errno != EINTR)
@@ -348,14 +349,28 @@ void lane_hold(lane *l, bool on) {
 
 /* ---- both ---- */
 
+static int turn(lane *l) {
+    if (!lane_midway(l))
+        lane_receive(l);
+    send_all(l);
+    return news(l);
+}
+
+static int sealed_turn(lane *l) {
+    uint8_t first;
+    bool asks = l->fd >= 0 && room(l) >= FEED_BYTES && !lane_midway(l);
+    bool due = asks && (recv(l->fd, &first, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno != EAGAIN);
+    if (l->out_at == l->out_end)
+        compose(l);
+    return news(l) | (due ? LANE_DUE : 0);
+}
+
 int lanes_turn(lane *const *lanes, int count, uint8_t *told) {
     int some = 0;
     for (int i = 0; i < count; i++) {
-        if (!lane_midway(lanes[i]))
-            lane_receive(lanes[i]);
-        send_all(lanes[i]);
-        told[i] = (uint8_t)news(lanes[i]);
-        some |= told[i];
+        int one = lanes[i]->sealed ? sealed_turn(lanes[i]) : turn(lanes[i]);
+        told[i] = (uint8_t)one;
+        some |= one;
     }
     return some;
 }
@@ -376,12 +391,12 @@ void lane_leave(lane *l) {
     l->stream = NULL;
 }
 
-lane *lane_create(int fd) {
+lane *lane_create(int fd, bool sealed) {
     lane *l = calloc(1, sizeof *l); /* memory that was never touched is none */
     if (!l)
         return NULL;
     l->fd = fd;
-    l->has_socket = fd >= 0;
+    l->sealed = sealed;
     l->in_head = true;
     return l;
 }

@@ -6,33 +6,41 @@ from typing import Any
 from native._engine import ffi, lib
 from native.engine import Codec, StreamPort, _check, _made
 
+# What lanes tell; asked for twice a tick for each of them.
+HANDED: int = lib.LANE_HANDED
+ENDED: int = lib.LANE_ENDED
+UNSENT: int = lib.LANE_UNSENT
+DUE: int = lib.LANE_DUE
+FULL: int = lib.LANE_FULL
+
 
 class Lane:
     """One connection's, from its first byte on.
 
-    With a file descriptor it reads and writes that socket itself, without waiting, until `end`; without one, `feed`
-    gives it what came, and `frames` what is to be sent. It knows the ends of WebSocket messages and of the answer to
+    It reads and writes that socket itself, without waiting, until `end`; a sealed one, under TLS, it only looks at:
+    `feed` tells it what came, `frame` what is to be sent. It knows the ends of WebSocket messages, and of the answer to
     the handshake before them; what it does not play is handed over by `take`.
     """
 
     # Messages above this size are never played.
     MOST_BYTES: int = lib.LANE_MOST_BYTES
 
-    def __init__(self, fd: int | None = None) -> None:
-        self._pointer = ffi.gc(_made(lib.lane_create(-1 if fd is None else fd)), lib.lane_destroy)
+    def __init__(self, fd: int, *, sealed: bool = False) -> None:
+        self._pointer = ffi.gc(_made(lib.lane_create(fd, sealed)), lib.lane_destroy)
         self._port: StreamPort | None = None
         self._news = 0
-        self._frame = bytearray()
+        self._frame = memoryview(b"")
+        self._frame_pointer: Any = ffi.NULL
 
     @property
     def handed(self) -> bool:
         """Something waits to be taken; until then no more is read."""
-        return bool(self._news & lib.LANE_HANDED)
+        return bool(self._news & HANDED)
 
     @property
     def ended(self) -> bool:
         """Nothing more will come, nor be sent."""
-        return bool(self._news & lib.LANE_ENDED)
+        return bool(self._news & ENDED)
 
     def end(self) -> None:
         """Before its socket is closed. What came is handed over."""
@@ -43,7 +51,8 @@ class Lane:
         if port._pointer is not None:
             _check(lib.lane_join(self._pointer, port._pointer))
             port._leave, self._port = self.leave, port
-            self._frame = bytearray(lib.lane_frame_bytes(self._pointer))
+            frame = bytearray(lib.lane_frame_bytes(self._pointer))
+            self._frame, self._frame_pointer = memoryview(frame), ffi.from_buffer(frame)
 
     def leave(self) -> None:
         """All that comes is handed over again. A port that closes is left by itself."""
@@ -60,15 +69,19 @@ class Lane:
 
     # -- what comes
 
+    @property
+    def due(self) -> bool:
+        """Sealed: there is something to be read."""
+        return bool(self._news & DUE)
+
     def receive(self) -> None:
         """Reads what is there, unless something waits to be taken."""
         self._news = lib.lane_receive(self._pointer)
 
     @property
-    def room(self) -> int:
-        """How many bytes it can be fed; none while something is handed over, or after the end."""
-        size: int = lib.lane_room(self._pointer)
-        return size
+    def full(self) -> bool:
+        """No room for the next 16 KiB: what came has to be taken or obeyed first, or was the last."""
+        return bool(self._news & FULL)
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """
@@ -94,13 +107,17 @@ class Lane:
 
     # -- what goes
 
-    def frame(self) -> bytes:
-        """What is to be sent next: what a socket left over of a frame, or a frame. Empty: nothing."""
-        size = lib.lane_frame(self._pointer, ffi.from_buffer(self._frame))
-        return bytes(self._frame[:size])
+    @property
+    def unsent(self) -> bool:
+        """A frame, or the rest of one, is the caller's to send."""
+        return bool(self._news & UNSENT)
+
+    def frame(self) -> memoryview:
+        """What is to be sent next, until the next call: what the socket left of a frame, or a frame. Empty: nothing."""
+        return self._frame[: lib.lane_frame(self._pointer, self._frame_pointer)]
 
     def hold(self, on: bool) -> None:
-        """No frame while on. It is set when a frame was left over."""
+        """No frame while on. It is set when the socket left a part of one."""
         lib.lane_hold(self._pointer, on)
 
 

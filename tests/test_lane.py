@@ -34,14 +34,18 @@ def open_stream(engine: Engine) -> StreamPort:
 
 
 def open_lane(port: StreamPort, fd: int | None = None) -> Lane:
-    """After the handshake, with a message learned."""
-    lane = Lane(fd)
+    """With a message learned; without a socket after the handshake."""
+    lane = fed_lane() if fd is None else Lane(fd)
     lane.join(port)
     lane.learn(FRAME_PREFIX, FRAME_SUFFIX, Codec.PCMA, 8000)
     if fd is None:
         lane.feed(HEAD)
         assert lane.take() == HEAD
     return lane
+
+
+def fed_lane() -> Lane:
+    return Lane(-1, sealed=True)
 
 
 def frame(payload: bytes, first: int = 0x81) -> bytes:
@@ -217,7 +221,7 @@ pieces = st.tuples(st.sampled_from([1, 2, 7, 100, 300, 1000]), st.sampled_from([
 def test_any_bytes_in_any_pieces_have_the_effects_that_they_have_without_a_lane(
     data: bytes, pieces: Sequence[tuple[int, bool]]
 ) -> None:
-    ours, plain = Listener(Lane()), Listener(None)
+    ours, plain = Listener(fed_lane()), Listener(None)
     with ours.engine, plain.engine:
         plain.hear(data, obey=True)
         at = turn = 0
@@ -234,7 +238,7 @@ def test_any_bytes_in_any_pieces_have_the_effects_that_they_have_without_a_lane(
 
 
 def test_a_server_with_one_form_of_message_is_understood_by_python_once(engine: Engine) -> None:
-    listener = Listener(Lane(), engine)
+    listener = Listener(fed_lane(), engine)
     for _ in range(50):
         listener.hear(frame(("{" + STYLES[0] % base64.b64encode(SOUND[:160]).decode() + "}").encode()), obey=True)
     assert (listener.messages, listener.port.stats().lane_messages) == (1, 49)
@@ -331,7 +335,7 @@ def test_after_what_ends_a_connection_nothing_is_played(engine: Engine, first: b
 def test_more_than_it_has_room_for_is_an_error_of_the_caller(engine: Engine) -> None:
     lane = open_lane(open_stream(engine))
     lane.feed(b"\x89\x00")
-    assert lane.room == 0
+    assert lane.full
     with pytest.raises(OSError, match="buffer"):
         lane.feed(bytes(1))
     assert lane.take() == b"\x89\x00"
@@ -339,12 +343,12 @@ def test_more_than_it_has_room_for_is_an_error_of_the_caller(engine: Engine) -> 
     lane.feed(frame(b"first"))
     assert lane.take() == frame(b"first")
     waiting = 0
-    while lane.room >= 10_000:
+    while not lane.full:
         lane.feed(played(bytes(6000)))
         waiting += 1
     assert waiting * len(played(bytes(6000))) > 65536
     lane.end()
-    assert lane.room == 0
+    assert lane.full
     assert lane.take() == waiting * played(bytes(6000))
 
 

@@ -1,13 +1,14 @@
 """The engine's news in Trio: to the right listener, in order, bounded, and one wake-up a tick."""
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import pytest
 import trio
 import trio.testing
 
-from appliance.media import EVENTS_BOUND, Media, open_media
+from appliance.media import EVENTS_BOUND, LOOK_AFTER_S, Media, open_media
 from native import Cleared, Codec, Engine, Event, Finished, Lane, Played, PortFailed, StreamPort
 
 
@@ -74,28 +75,27 @@ async def test_a_listener_that_sleeps_loses_the_newest_and_it_is_counted(media: 
 async def test_all_lanes_have_a_turn_after_a_tick_and_one_between_two(
     media: Media, autojump_clock: trio.testing.MockClock
 ):
-    lanes, turns = [Lane(), Lane()], [0, 0]
-
-    def taker(n: int) -> Callable[[], None]:
-        def take() -> None:
-            turns[n] += 1
-            while lanes[n].frame():
-                frames[n] += 1
-
-        return take
-
-    frames = [0, 0]
-    for lane in lanes:
-        lane.join(stream(media))
-    with media.turns(lanes[0], taker(0)), media.turns(lanes[1], taker(1)):
-        for tick in range(1, 6):
+    pairs = [socket.socketpair() for _ in range(2)]
+    lanes = [Lane(near.fileno()) for near, _ in pairs]
+    told: list[tuple[int, float]] = []
+    with ExitStack() as stack:
+        for number, (lane, (near, far)) in enumerate(zip(lanes, pairs, strict=True)):
+            stack.enter_context(near)
+            stack.enter_context(far)
+            lane.join(stream(media))
+            stack.enter_context(media.turns(lane, lambda n=number: told.append((n, trio.current_time()))))  # type: ignore[misc]
+        for tick in range(5):
             media.engine.tick()
             await trio.testing.wait_all_tasks_blocked()
-            assert frames == [tick, tick]
-            await trio.sleep(0.02)
-            assert turns == [2 * tick, 2 * tick]
-    await trio.sleep(1)
-    assert turns == [10, 10]
+            # Sent, and nobody was woken for it.
+            assert [len(far.recv(1000)) for _, far in pairs] == [2 + 4 + 4 + 216] * 2
+            await trio.sleep(LOOK_AFTER_S / 2)
+            for _, far in pairs:
+                far.send(b"HTTP")
+            await trio.sleep(LOOK_AFTER_S / 2 + 0.001)
+            assert [(n, round(at, 4)) for n, at in told] == [(n, round(0.016 * tick + 0.015, 4)) for n in range(2)]
+            assert [lane.take() for lane in lanes] == [b"HTTP"] * 2
+            told.clear()
 
 
 async def test_the_open_engine_ticks_by_itself_and_is_closed_behind():

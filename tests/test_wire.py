@@ -13,13 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.media import Media
 from appliance.wire import BACKLOG_LIMIT_BYTES, Closed, Rejected, Unreachable, Wire, open_wire, text_frame
+from native import Codec, Engine, alaw_decode, alaw_encode
 
 HEADERS = {"User-Agent": "branchline/test"}
 
@@ -436,6 +439,45 @@ async def test_wss_carries_texts_both_ways(certificate: Path, serve_voice: Any):
             assert len(await wire.receive()) == 1_000_000
         assert await server.receive() is None
         assert server.close_code == 1000
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_port_shares_the_wire_both_ways(certificate: Path, serve_voice: Any, secure: bool):
+    trust = ssl.create_default_context(cafile=certificate)
+    async with (
+        tls_server(certificate, serve_voice) if secure else serve_voice() as voice,
+        trio.open_nursery() as nursery,
+    ):
+        with Engine() as engine:
+            media = Media(engine)
+            nursery.start_soon(media.run)
+            sound = np.random.default_rng(5).integers(0, 256, 200 * 160).astype("u1").tobytes()
+            port = engine.stream(Codec.PCMA, 8000, prefix=b'{"payload":"', suffix=b'"}')
+            engine.connect(engine.player(alaw_decode(sound)), port)
+            async with open_wire(voice.url, headers=HEADERS, tls=trust) as wire:
+                server = await voice.connection()
+                wire.learn(b'{"audio": "', b'"}', Codec.PCMA, 8000)
+                with wire.shared(port, media):
+                    heard = b""
+                    for n in range(0, 200, 4):
+                        # Late ticks, and our own words between the frames.
+                        engine.tick(4)
+                        for _ in range(4):
+                            heard += base64.b64decode((await server.receive())["payload"])
+                        wire.send(json.dumps(n).encode())
+                        assert await server.receive() == n
+                    assert heard == alaw_encode(alaw_decode(sound))
+                    plays = [{"audio": base64.b64encode(bytes([n]) * 160).decode()} for n in range(200)]
+                    await server.send(*plays, "x" * 200_000, *plays, "last")
+                    assert await wire.receive() == "x" * 200_000
+                    assert await wire.receive() == "last"
+                    assert (port.stats().lane_messages, port.stats().queued_ms) == (400, 400 * 20)
+                # Alone again, all is received.
+                await server.send(plays[0])
+                assert json.loads(await wire.receive()) == plays[0]
+            assert await server.receive() is None
+            assert server.close_code == 1000
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(certificate: Path, serve_voice: Any):
