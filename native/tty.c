@@ -1,7 +1,8 @@
 /* What it does: reads and writes without waiting, and tells "nothing now" from "never again".
  *
  * How it works: a tty set to VMIN 0 answers "nothing yet" like the end of a file; only poll tells a hang-up
- * from it.
+ * from it. The last close of a serial tty waits until the device took what was written, up to Linux'
+ * closing_wait of 30 s, which a thread of its own does, as whoever frees a port has calls to attend to.
  *
  * How to use it: see tty.h. */
 
@@ -11,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <unistd.h>
 
 bool tty_open(tty *t, int fd) {
@@ -27,8 +30,18 @@ bool tty_open(tty *t, int fd) {
     return t->fd >= 0;
 }
 
+static void *close_it(void *fd) {
+    close((int)(intptr_t)fd);
+    return NULL;
+}
+
 void tty_close(tty *t) {
-    if (t->fd >= 0)
+    pthread_t thread;
+    if (t->fd < 0)
+        return;
+    if (t->is_tty && pthread_create(&thread, NULL, close_it, (void *)(intptr_t)t->fd) == 0)
+        pthread_detach(thread);
+    else
         close(t->fd);
 }
 
