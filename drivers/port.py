@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import termios
+import threading
 from dataclasses import dataclass, field
 
 import serial
@@ -204,6 +205,12 @@ _PLAIN = {
 }
 
 
+# struct serial_struct of linux/serial.h, on machines of 64 bits, and ASYNC_CLOSING_WAIT_NONE.
+_SERIAL_STRUCT_BYTES = 72
+_CLOSING_WAIT = slice(40, 42)
+_CLOSING_WAIT_NONE = b"\xff\xff"
+
+
 async def open_tty(path: str) -> int:
     """A file descriptor, raw 8N1 and exclusive, with nothing stale in either direction. Raises: LineLost."""
     # These ioctls wait for the device, and a sick one takes seconds.
@@ -211,14 +218,30 @@ async def open_tty(path: str) -> int:
 
 
 def close_tty(fd: int) -> None:
-    """Does not wait for the device to take what was written, as close alone would for 30 s; any descriptor will do."""
+    """Free for whoever opens it next; any descriptor will do.
+
+    Not to be waited for: the last close of a serial tty goes on until the device took what was written, or for 30 s
+    (Linux' closing_wait), and USB drivers do not always drop it when flushed.
+    """
     with contextlib.suppress(OSError, termios.error):
         termios.tcflush(fd, termios.TCIOFLUSH)
         # It outlives us on a pty, whose other end is still open.
         fcntl.ioctl(fd, termios.TIOCNXCL)
         # A duplicate that is still open elsewhere, a tick of the media engine long, must not keep the next call out.
         fcntl.flock(fd, fcntl.LOCK_UN)
-    os.close(fd)
+    if os.isatty(fd):
+        threading.Thread(target=os.close, args=(fd,), name="close_tty", daemon=True).start()
+    else:
+        os.close(fd)
+
+
+def _close_at_once(fd: int) -> None:
+    """Where the driver and our rights (CAP_SYS_ADMIN) allow it: who opens a tty that is being closed waits, too."""
+    with contextlib.suppress(OSError):
+        settings = bytearray(_SERIAL_STRUCT_BYTES)
+        fcntl.ioctl(fd, termios.TIOCGSERIAL, settings)
+        settings[_CLOSING_WAIT] = _CLOSING_WAIT_NONE
+        fcntl.ioctl(fd, termios.TIOCSSERIAL, settings)
 
 
 def _open_tty(path: str) -> int:
@@ -231,6 +254,7 @@ def _open_tty(path: str) -> int:
             attributes[6][termios.VMIN] = 1
             termios.tcsetattr(device, termios.TCSANOW, attributes)
             termios.tcflush(device, termios.TCIOFLUSH)
+            _close_at_once(device.fileno())
             # The lock and the settings stay with the duplicate.
             return os.dup(device.fileno())
     except (OSError, termios.error) as exc:

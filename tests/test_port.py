@@ -1,4 +1,5 @@
 import os
+import threading
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -381,6 +382,21 @@ async def test_a_tty_is_raw_exclusive_and_flushed() -> None:
         await stream.aclose()
         close_tty(fd)
         close_tty(await open_tty(path))
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+async def test_a_tty_is_closed_by_a_thread_as_that_may_take_long() -> None:
+    master, slave = os.openpty()
+    try:
+        fd = await open_tty(os.ttyname(slave))
+        close_tty(fd)
+        for thread in threading.enumerate():
+            if thread.name == "close_tty":
+                thread.join()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
     finally:
         os.close(master)
         os.close(slave)
