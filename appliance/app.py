@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -55,10 +56,12 @@ async def serve(config: Config) -> None:
     """
     data_dir, country = config.service.data_dir, config.sfvopi.default_country
     recordings = make_directories(data_dir)
+    # One for all whom we call. It reads the system's whole store of certificates: a private CA is added there.
+    tls = ssl.create_default_context()
     with _alone_in(data_dir), _bound(config.service.listen) as listener:
         async with (
             open_store(data_dir / DATABASE, config.webhooks) as store,
-            open_customer(USER_AGENT) as customer,
+            open_customer(USER_AGENT, tls=tls) as customer,
             open_media() as media,
             # Cancelled last: lines must be there while calls are hung up, and somebody to take the last events.
             trio.open_nursery() as base,
@@ -70,13 +73,14 @@ async def serve(config: Config) -> None:
                 recordings=recordings if config.service.recordings else None,
                 country=country,
                 user_agent=USER_AGENT,
+                tls=tls,
                 now=now,
             )
             control.trunks += [_trunk(line, control) for line in config.lines]
             health = Health(media.engine, control.trunks, store.outbox, Notifier())
             api = make_api(control, store, health, org_id=config.sfvopi.org_id, country=country, now=now)
-            courier = partial(run_courier, user_agent=USER_AGENT, allow_loopback=config.lab.allow_loopback, now=now)
-            base.start_soon(courier, store.outbox, config.webhooks)
+            courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
+            base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
                 await nursery.start(control.run)

@@ -6,6 +6,7 @@ call's end cancels both. Whatever happens, the line is hung up, and each fact is
 
 import math
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class Means:
     record: Callable[[Recorder, Path, trio.Event, FilteringBoundLogger], None]
     recordings: Path | None
     user_agent: str
+    tls: ssl.SSLContext
     now: Callable[[], datetime]
 
 
@@ -310,6 +312,7 @@ class Conductor:
                 stream_id=new_stream_id(order.direction, str(ULID())),
                 digits=self._digits,
                 user_agent=self._means.user_agent,
+                tls=self._means.tls,
                 log=self._log,
             )
             if order.keep_call_alive:

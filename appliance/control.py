@@ -1,5 +1,6 @@
 """All calls: those that come, those that are asked for, and those that a crash left open."""
 
+import ssl
 from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import datetime
@@ -40,6 +41,7 @@ class Control:
         recordings: Path | None,
         country: str,
         user_agent: str,
+        tls: ssl.SSLContext,
         now: Callable[[], datetime],
     ) -> None:
         self.trunks: list[Trunk] = []
@@ -47,7 +49,7 @@ class Control:
         self._customer = customer
         self._country = country
         self._now = now
-        self._means = Means(store, media, customer, self._tell, self._record, recordings, user_agent, now)
+        self._means = Means(store, media, customer, self._tell, self._record, recordings, user_agent, tls, now)
         # One encoder at a time: a box with one core free has calls to carry with it.
         self._encoder = trio.CapacityLimiter(1)
 

@@ -116,7 +116,7 @@ async def run_courier(
     tls: ssl.SSLContext | None = None,
     chance: Callable[[], float] = random.random,
 ) -> None:
-    """Delivers until cancelled. Without `tls` the system's certificates are trusted: a private CA is added there."""
+    """Delivers until cancelled. Without `tls` the system's certificates are trusted."""
     tls = tls or ssl.create_default_context()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_count_hours, outbox)
@@ -234,7 +234,7 @@ class _Route:
                     answer.beginning = await _beginning(response)
             except UNREACHED as exc:
                 if answer.code is None:
-                    answer.error = _reason(exc)
+                    answer.error = reason(exc)
         return answer
 
     def _headers(self, delivery: Delivery, at: datetime) -> dict[bytes | str, bytes | str]:
@@ -285,7 +285,7 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.exceptions[0] if isinstance(exc, BaseExceptionGroup) else exc.__cause__ or exc.__context__
 
 
-def _reason(exc: BaseException) -> str:
+def reason(exc: BaseException) -> str:
     """The innermost error says most: the outer ones only carry it."""
     said = [f"{type(cause).__name__}: {cause}" for cause in _causes(exc) if str(cause)]
     return said[-1] if said else type(exc).__name__

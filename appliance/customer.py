@@ -3,11 +3,15 @@
 Redirects are not followed and certificates are verified (spec/sfvopi.md 5).
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 import trio
+
+from appliance.courier import reason
 
 
 class CustomerFailed(Exception):
@@ -29,7 +33,7 @@ class Customer:
             CustomerFailed: anything else.
         """
         with trio.move_on_after(limit_s):
-            try:
+            with _failing("could not be asked"):
                 async with self._client.stream(method, url, headers=headers, content=body) as response:
                     if response.status_code != 200:
                         raise CustomerFailed(f"answered {response.status_code}")
@@ -40,8 +44,6 @@ class Customer:
                         if len(answer) > limit_bytes:
                             raise CustomerFailed(f"answered more than {limit_bytes} bytes")
                     return bytes(answer)
-            except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
-                raise CustomerFailed(f"could not be asked: {exc or type(exc).__name__}") from exc
         raise CustomerFailed(f"gave no answer in {limit_s:g} s")
 
     async def tell(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes, limit_s: float) -> None:
@@ -51,19 +53,29 @@ class Customer:
             CustomerFailed: none came.
         """
         with trio.move_on_after(limit_s):
-            try:
+            with _failing("could not be told"):
                 async with self._client.stream(method, url, headers=headers, content=body):
                     return
-            except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
-                raise CustomerFailed(f"could not be told: {exc or type(exc).__name__}") from exc
         raise CustomerFailed(f"gave no answer in {limit_s:g} s")
 
 
+@contextmanager
+def _failing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+        raise CustomerFailed(f"{what}: {reason(exc)}") from exc
+
+
 @asynccontextmanager
-async def open_customer(user_agent: str) -> AsyncIterator[Customer]:
+async def open_customer(user_agent: str, *, tls: ssl.SSLContext) -> AsyncIterator[Customer]:
     # httpx's own limits are per step; ours, around the whole, are the contract's. A connection for each request: one
     # that was kept may be closed by the server in the very moment that we use it, and a call would fail for that.
     headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
     limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(timeout=None, headers=headers, limits=limits, trust_env=False) as client:
+    # Requests know nothing of each other: they are of many calls, and of many customers.
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    async with httpx.AsyncClient(
+        verify=tls, timeout=None, headers=headers, cookies=cookies, limits=limits, trust_env=False
+    ) as client:
         yield Customer(client)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
@@ -109,7 +110,12 @@ async def open_box(directory: Path) -> AsyncIterator[Box]:
         line.say(state=LineState.IDLE)
         yield line
 
-    async with open_store(directory / "box.db") as store, open_media() as media, open_customer("test") as customer:
+    tls = ssl.create_default_context()
+    async with (
+        open_store(directory / "box.db") as store,
+        open_media() as media,
+        open_customer("test", tls=tls) as customer,
+    ):
         control = Control(
             store=store,
             media=media,
@@ -117,6 +123,7 @@ async def open_box(directory: Path) -> AsyncIterator[Box]:
             recordings=None,
             country="FR",
             user_agent="test",
+            tls=tls,
             now=lambda: box.now,
         )
         box = Box(directory, store, line, control)

@@ -2,8 +2,13 @@
 
 import base64
 import json
+import ssl
+from functools import partial
+
+import trio
 
 from hil.network import Cause, State
+from tests.conftest import _serve_voice as serve_voice
 from tests.rig import API, Client, Reply, Rig, Run, open_rig, together
 
 CALLEE = "+33612345678"
@@ -49,10 +54,24 @@ async def test_an_answer_webhook_that_gives_no_stream_fails_the_call_and_the_log
                 assert why in said[0]["error"], name
             request = await client.place(rig, CALLEE, answer_url=f"http://{NOWHERE}/")
             assert (await rig.customer.post("/hangup", request_uuid=request)).json["call_status"] == "FAILED"
+            assert run.lines("no instructions")[-1]["error"].endswith("Connection refused")
         assert [call.state for call in callee.calls] == [State.ENDED] * (len(BAD_ANSWERS) + 1)
         assert rig.rows("SELECT DISTINCT reason FROM calls") == [("answer_failed",)]
         assert rig.voice.handshakes == 0
         assert run.faults == []
+
+
+@together
+async def test_a_cookie_of_one_call_is_not_sent_in_another(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        await rig.start()
+        rig.customer.replies["/answer"] = Reply(500, headers={"Set-Cookie": "session=1; Path=/"})
+        for _ in range(2):
+            call = rig.phone.dial(rig.number)
+            await call.ended()
+        await rig.customer.inbox.get("the second", lambda post: len(rig.customer.posts("/hangup")) == 2, within_s=20)
+        assert len(rig.customer.posts("/answer")) == 2
+        assert not [post for post in rig.customer.inbox.all if "cookie" in post.headers]
 
 
 async def furnish_fallback(rig: Rig, run: Run, *, answer: str, fallback: str) -> None:
@@ -194,3 +213,32 @@ async def test_a_stream_that_is_cut_is_resumed_under_its_id(tmp_path):
         assert call.state is State.ACTIVE
         voice.close(1000)
         await call.ended()
+
+
+@together
+async def test_a_private_certificate_that_the_system_trusts_is_good_for_webhooks_and_streams(tmp_path):
+    await trio.run_process(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lan "
+        f"-addext subjectAltName=IP:127.0.0.1 -keyout {tmp_path}/key.pem -out {tmp_path}/cert.pem",
+        shell=True,
+        capture_stderr=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    async with open_rig(tmp_path) as rig, serve_voice(tls) as voice, trio.open_nursery() as nursery:
+
+        async def answer(stream: trio.SSLStream) -> None:
+            await stream.receive_some()
+            body = json.dumps({"stream": {"url": voice.url}}).encode()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        serve = partial(trio.serve_ssl_over_tcp, answer, 0, tls, host="127.0.0.1")
+        (listener,) = await nursery.start(serve)
+        run = await rig.start(SSL_CERT_FILE=str(tmp_path / "cert.pem"))
+        rig.bench.subscriber(CALLEE)
+        async with Client(run) as client:
+            port = listener.transport_listener.socket.getsockname()[1]
+            await client.place(rig, CALLEE, answer_url=f"https://127.0.0.1:{port}/")
+        await (await voice.connection()).next("media")
+        assert run.lines("no instructions") == []
+        nursery.cancel_scope.cancel()
