@@ -55,7 +55,7 @@ static size_t end_of(lane *l, uint8_t *out) {
 }
 
 static void must_hand_over_all(script s) {
-    lane *l = lane_create(-1);
+    lane *l = lane_create(-1, true);
     size_t came, handed;
     uint8_t *all = plain(s, &came), *out = pass(l, s, true, &handed);
     MUST(handed <= came && came - handed < 14);
@@ -73,7 +73,7 @@ static void must_keep_the_order(script s, bool obey) {
     port *stream = stream_create(
         e, &(stream_options){
                .prefix = "", .suffix = "", .codec = CODEC_PCMA, .rate_hz = RATE_HZ, .uplink = true});
-    lane *l = lane_create(-1);
+    lane *l = lane_create(-1, true);
     MUST(stream && lane_join(l, stream) == 0);
     lane_learn(l, &pattern);
     lane_feed(l, head, sizeof head - 1);
