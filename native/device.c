@@ -184,6 +184,8 @@ port *device_create(engine *e, uint32_t rate_hz) {
         return NULL;
     d->line = calloc(1, sizeof *d->line);
     if (d->line) {
+        d->base.inlets[0] = &d->in;
+        d->base.inlets[1] = &d->line->out;
         atomic_store(&d->line->holders, 1);
         d->line->at = FRAME_SAMPLES;
     }

@@ -99,6 +99,10 @@ int port_cancel_echo(port *p, uint32_t tail_ms);
 /* Automatic gain, suppression of steady noise; the sound is 10 ms later. */
 int port_process(port *p, bool agc, bool denoise);
 
+/* Whether what has run out goes on for 50 ms, fading, or stops at once. It is on, unless we play the device.
+ * EINVAL: the port has no clock but ours. */
+int port_conceal(port *p, bool on);
+
 /* Both open and close within a frame. Muted: nobody hears what the port yields; its detectors and peaks still
  * do. Deaf: it is given silence. EINVAL: a conference. */
 int port_mute(port *p, bool on);
@@ -119,11 +123,12 @@ enum pace {
 /* Sound on its way from one clock to another (inlet.c). */
 typedef struct {
     uint64_t underruns;     /* times it ran out */
-    uint64_t concealed;     /* frames of silence put in its place */
+    uint64_t concealed;     /* frames put in its place, of concealment or silence */
     uint64_t overruns;      /* times the buffer was full and its oldest samples were lost */
     uint64_t slips;         /* times surplus delay was cut out */
     uint64_t dropped;       /* samples lost to overruns and slips */
     uint32_t depth_samples; /* there, not yet taken */
+    float drift_ppm;        /* how much faster the clock is that it comes from; 0: not known yet */
 } inlet_stats;
 
 typedef struct {

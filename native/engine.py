@@ -141,6 +141,14 @@ class Port:
         if self._pointer is not None:
             _check(lib.port_detect_tones(self._pointer, patterns, len(patterns)))
 
+    def conceal(self, on: bool) -> None:
+        """What has run out goes on for 50 ms, fading, and does not just stop: so it is, unless the port plays a device.
+
+        Raises: ValueError: the port has no clock but ours.
+        """
+        if self._pointer is not None:
+            _check(lib.port_conceal(self._pointer, on), "a port that has no clock but ours has no gaps")
+
     def stats(self) -> PortStats:
         return PortStats(*self._meters())
 
@@ -700,7 +708,7 @@ def _event(port: Port, kind: int, value: int) -> Event | None:
 
 def _buffer(c: Any) -> BufferStats:
     depth_ms = 1000 * c.depth_samples / RATE_HZ
-    return BufferStats(depth_ms, c.underruns, c.concealed, c.overruns, c.slips, c.dropped)
+    return BufferStats(depth_ms, c.underruns, c.concealed, c.overruns, c.slips, c.dropped, c.drift_ppm)
 
 
 def _inlet(c: Any) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 /* What it does: keeps what came from another clock in an elastic buffer (elastic.c), gives a frame of it
- * every 20 ms, and counts what happened to it.
+ * every 20 ms, corrects the drift between the two (drift.c), and counts what happened to it.
  *
- * How it works: while there is no whole frame, it gives silence. What has not begun, or has ended, is silent
- * without being counted.
+ * How it works: while there is no whole frame, what was heard last goes on: libspandsp repeats its last pitch
+ * period, which fades to silence within 50 ms, and leads over to what comes next. What has not begun, or has
+ * ended, is silent without being counted.
  *
  * How to use it: inlet_put what came, as often as it comes; then inlet_yield, once every 20 ms. */
 
@@ -10,8 +11,15 @@
 
 #include <string.h>
 
-bool inlet_init(inlet *in, uint32_t limit, bool slips) {
-    in->slips = slips;
+enum {
+    FADED_FRAMES = 3, /* plc_fillin gives silence only */
+    MOST_DRY = 1000,
+};
+
+bool inlet_init(inlet *in, uint32_t limit, bool corrects) {
+    in->corrects = corrects;
+    atomic_init(&in->conceals, corrects);
+    plc_init(&in->past);
     return elastic_init(&in->buffer, limit);
 }
 
@@ -22,18 +30,40 @@ void inlet_free(inlet *in) {
 void inlet_put(inlet *in, const int16_t *samples, uint32_t count) {
     in->live = true;
     in->lost += elastic_put(&in->buffer, samples, count);
+    drift_receive(&in->drift, count);
 }
 
 static void conceal(inlet *in, int16_t *frame) {
     memset(frame, 0, 2 * FRAME_SAMPLES);
     if (!in->live)
         return;
-    if (!in->dry) {
+    if (in->dry == 0)
         count(&in->underruns, 1);
-        elastic_ran_out(&in->buffer);
-    }
-    in->dry = true;
+    if (in->dry < FADED_FRAMES && atomic_load_explicit(&in->conceals, memory_order_relaxed))
+        plc_fillin(&in->past, frame, FRAME_SAMPLES);
+    in->dry += in->dry < MOST_DRY;
     count(&in->concealed, 1);
+}
+
+static void correct(inlet *in) {
+    uint32_t surplus = elastic_settle(&in->buffer, FRAME_SAMPLES);
+    if (surplus) {
+        count(&in->slipped, 1);
+        count(&in->dropped, surplus);
+    }
+    elastic_follow(&in->buffer, drift_measured(&in->drift));
+}
+
+static void play(inlet *in, int16_t *frame) {
+    if (in->dry)
+        elastic_ran_out(&in->buffer, in->dry * FRAME_SAMPLES);
+    if (in->corrects && in->live)
+        correct(in);
+    elastic_peek(&in->buffer, frame, FRAME_SAMPLES);
+    elastic_skip(&in->buffer, FRAME_SAMPLES);
+    if (atomic_load_explicit(&in->conceals, memory_order_relaxed))
+        plc_rx(&in->past, frame, FRAME_SAMPLES);
+    in->dry = 0;
 }
 
 void inlet_yield(inlet *in, int16_t *frame) {
@@ -42,19 +72,24 @@ void inlet_yield(inlet *in, int16_t *frame) {
         count(&in->dropped, in->lost);
         in->lost = 0;
     }
-    if (elastic_depth(&in->buffer) >= FRAME_SAMPLES) {
-        elastic_peek(&in->buffer, frame, FRAME_SAMPLES);
-        elastic_skip(&in->buffer, FRAME_SAMPLES);
-        in->dry = false;
-    } else {
+    drift_tick(&in->drift);
+    if (elastic_ready(&in->buffer) >= FRAME_SAMPLES)
+        play(in, frame);
+    else
         conceal(in, frame);
-    }
-    uint32_t surplus = in->slips && in->live && !in->dry ? elastic_settle(&in->buffer) : 0;
-    if (surplus) {
-        count(&in->slipped, 1);
-        count(&in->dropped, surplus);
-    }
     atomic_store_explicit(&in->depth, elastic_depth(&in->buffer), memory_order_relaxed);
+    atomic_store_explicit(&in->drift_ppm, (float)(1e6 * drift_measured(&in->drift)), memory_order_relaxed);
+}
+
+int port_conceal(port *p, bool on) {
+    if (!p->inlets[0]) {
+        errno = EINVAL;
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof p->inlets / sizeof *p->inlets; i++)
+        if (p->inlets[i])
+            atomic_store_explicit(&p->inlets[i]->conceals, on, memory_order_relaxed);
+    return 0;
 }
 
 void inlet_read_stats(const inlet *in, inlet_stats *out) {
@@ -65,5 +100,6 @@ void inlet_read_stats(const inlet *in, inlet_stats *out) {
         .slips = counted(&in->slipped),
         .dropped = counted(&in->dropped),
         .depth_samples = atomic_load_explicit(&in->depth, memory_order_relaxed),
+        .drift_ppm = atomic_load_explicit(&in->drift_ppm, memory_order_relaxed),
     };
 }

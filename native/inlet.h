@@ -1,20 +1,28 @@
 /* Sound on its way from one clock to another: from a device's to the tick's, or back. See inlet.c. */
 #pragma once
 
+#include <spandsp.h>
+
+#include "drift.h"
 #include "elastic.h"
 #include "port.h"
 
-typedef struct {
+struct inlet {
     elastic buffer;
-    bool slips; /* surplus delay is cut out */
-    bool live;  /* something came, and has not ended */
-    bool dry;   /* what came has run out */
+    bool corrects;        /* delay and drift */
+    bool live;            /* something came, and has not ended */
+    uint32_t dry;         /* frames since what came has run out */
+    atomic_bool conceals; /* written by control */
+    drift drift;
+    plc_state_t past;
     uint32_t lost;
     counter underruns, concealed, overruns, slipped, dropped;
     _Atomic uint32_t depth;
-} inlet;
+    _Atomic float drift_ppm;
+};
 
-bool inlet_init(inlet *in, uint32_t limit, bool slips); /* false: out of memory */
+/* false: out of memory. corrects: delay and drift; gaps are concealed, too. */
+bool inlet_init(inlet *in, uint32_t limit, bool corrects);
 void inlet_free(inlet *in);
 
 /* Whoever reads: the tick, or a device's callback. */

@@ -101,6 +101,12 @@ static void pcm_yield(port *base) {
     inlet_yield(&p->in, base->frame);
 }
 
+/* Samples that wait and have leave. */
+static uint32_t due(const pcm *p) {
+    uint32_t waiting = elastic_ready(&p->out), allowed = (p->leave - p->out_is_odd) / 2;
+    return p->leave < 2 ? 0 : waiting < allowed ? waiting : allowed;
+}
+
 /* Sends what waits and has leave. A short write may end within a sample: its second byte goes first next
  * time. */
 static void transmit(pcm *p) {
@@ -108,8 +114,7 @@ static void transmit(pcm *p) {
         return;
     int16_t samples[1 + MOST_CHUNK_BYTES]; /* the first one's place is for the odd byte */
     uint8_t *second_bytes = (uint8_t *)samples + 1;
-    uint32_t waiting = elastic_depth(&p->out), allowed = (p->leave - p->out_is_odd) / 2;
-    uint32_t n = waiting < allowed ? waiting : allowed;
+    uint32_t n = due(p);
     elastic_peek(&p->out, samples + 1, n);
     second_bytes[0] = p->out_half;
     size_t size = 2 * n + p->out_is_odd;
@@ -135,7 +140,7 @@ static void pcm_take(port *base, const int16_t *frame) {
         return;
     if (atomic_load_explicit(&p->held, memory_order_relaxed)) {
         count(&p->dropped_out, elastic_depth(&p->out) + FRAME_SAMPLES);
-        elastic_skip(&p->out, elastic_depth(&p->out));
+        elastic_clear(&p->out);
         p->leave = 0;
         return;
     }
@@ -145,8 +150,9 @@ static void pcm_take(port *base, const int16_t *frame) {
         grant(p, p->made - p->made % p->chunk_bytes);
         p->made %= p->chunk_bytes;
     }
+    count(&p->dropped_out, elastic_settle(&p->out, due(p)));
+    elastic_mirror(&p->out, &p->in.buffer);
     transmit(p);
-    count(&p->dropped_out, elastic_settle(&p->out));
 }
 
 static void pcm_destroy(port *base) {
@@ -169,6 +175,7 @@ port *pcm_create(engine *e, int fd, int pace, uint32_t chunk_bytes) {
     p->pace = pace;
     p->chunk_bytes = chunk_bytes;
     p->fresh = true;
+    p->base.inlets[0] = &p->in;
     bool follow = pace == PACE_FOLLOW, ready = tty_open(&p->tty, fd);
     ready = ready && inlet_init(&p->in, follow ? FOLLOW_LIMIT : CLOCK_LIMIT, follow);
     /* A chunk being made and one that could not be sent yet. */

@@ -72,10 +72,14 @@ typedef struct {
     bool was_shut;
 } gate;
 
+/* See inlet.h. */
+typedef struct inlet inlet;
+
 struct port {
     const port_kind *kind;
     engine *engine;
-    port *twin; /* comes and goes in the same tick; owned by this one */
+    inlet *inlets[2]; /* where its sound passes from one clock to another; NULL: it has no other clock */
+    port *twin;       /* comes and goes in the same tick; owned by this one */
     uint32_t id;
     struct caller_id *caller_id; /* control's own: the newest in its place */
     _Atomic float level;         /* of the effect that measures it */

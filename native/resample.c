@@ -30,7 +30,6 @@
 
 enum {
     SPAN = 64,         /* of the low-pass, in samples of the lower rate: 8 ms */
-    LANES = 8,         /* AVX2's; two of SSE2's or NEON's */
     MOST_PHASES = 640, /* 44100 Hz needs 441, 11025 Hz too; above are only rates that nothing has */
 };
 
@@ -144,19 +143,6 @@ uint32_t resampler_delay(const resampler *r) {
 }
 
 /* ---- tick ---- */
-
-/* size_t: a 32-bit index might wrap around, for all the compiler knows, and that keeps it from vector code.
- */
-static inline float product(const float *restrict row, const float *restrict samples, size_t taps) {
-    float sum[LANES] = {0};
-    for (size_t i = 0; i < taps; i += LANES)
-        for (size_t lane = 0; lane < LANES; lane++)
-            sum[lane] += row[i + lane] * samples[i + lane];
-    for (size_t half = LANES / 2; half; half /= 2)
-        for (size_t lane = 0; lane < half; lane++)
-            sum[lane] += sum[lane + half];
-    return sum[0];
-}
 
 /* Writes as many outputs as the window has samples for; returns how many. */
 WIDE static uint32_t filter(resampler *r, int16_t *out, uint32_t room) {

@@ -32,8 +32,9 @@ class PortStats:
 class BufferStats:
     """Of sound on its way from one clock to another.
 
-    `depth_ms` waits. `underruns`: times it ran out; `concealed`: frames of silence in its place. `overruns`: times the
-    buffer was full; `slips`: times surplus delay was cut out; `dropped`: samples lost to both.
+    `depth_ms` waits. `underruns`: times it ran out; `concealed`: frames put in its place. `overruns`: times the buffer
+    was full; `slips`: times surplus delay was cut out; `dropped`: samples lost to both. `drift_ppm`: how much faster
+    the clock is that it comes from; 0 for the first 20 s.
     """
 
     depth_ms: float = 0.0
@@ -42,15 +43,17 @@ class BufferStats:
     overruns: int = 0
     slips: int = 0
     dropped: int = 0
+    drift_ppm: float = 0.0
 
 
 @dataclass(frozen=True)
 class PcmStats(PortStats):
     """`depth_ms` is audio received and not yet yielded.
 
-    `underruns`: times the device's audio ran out; `concealed`: frames of silence in its place. `overruns`: times the
-    buffer was full; `slips`: times surplus delay was cut out; `dropped_downlink`: samples lost to both.
-    `dropped_uplink`: samples that the device did not take in time.
+    `underruns`: times the device's audio ran out; `concealed`: frames put in its place. `overruns`: times the buffer
+    was full; `slips`: times surplus delay was cut out; `dropped_downlink`: samples lost to both. `dropped_uplink`:
+    samples that the device did not take in time. `drift_ppm`: how much faster than ours the device's clock is; 0 for
+    the first 20 s.
     """
 
     received_bytes: int = 0
@@ -62,6 +65,7 @@ class PcmStats(PortStats):
     slips: int = 0
     dropped_downlink: int = 0
     dropped_uplink: int = 0
+    drift_ppm: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
  * and ThreadSanitizer does not survive one. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
@@ -19,4 +20,19 @@ static inline int16_t rounded(float value) {
     value = value > 32767.0f ? 32767.0f : value;
     value = value < -32768.0f ? -32768.0f : value;
     return (int16_t)(value + integers_only - integers_only);
+}
+
+enum { LANES = 8 /* AVX2's; two of SSE2's or NEON's */ };
+
+/* Of as many pairs, a multiple of LANES. size_t: a 32-bit index might wrap around, for all the compiler
+ * knows, and that keeps it from vector code. */
+static inline float product(const float *restrict a, const float *restrict b, size_t count) {
+    float sum[LANES] = {0};
+    for (size_t i = 0; i < count; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++)
+            sum[lane] += a[i + lane] * b[i + lane];
+    for (size_t half = LANES / 2; half; half /= 2)
+        for (size_t lane = 0; lane < half; lane++)
+            sum[lane] += sum[lane + half];
+    return sum[0];
 }

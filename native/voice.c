@@ -228,10 +228,15 @@ static void send_rest(voice *v) {
     memmove(v->rest, v->rest + done, v->rest_bytes);
 }
 
+static uint32_t due(const voice *v) {
+    uint32_t waiting = elastic_ready(&v->out);
+    return waiting < v->leave ? waiting : v->leave;
+}
+
 static void send_samples(voice *v) {
     int16_t samples[LIMIT];
     uint8_t audio[2 * LIMIT], shielded[SAMPLE_BYTES * LIMIT];
-    uint32_t waiting = elastic_depth(&v->out), n = waiting < v->leave ? waiting : v->leave;
+    uint32_t n = due(v);
     if (n == 0)
         return;
     elastic_peek(&v->out, samples, n);
@@ -268,9 +273,10 @@ static void voice_take(port *base, const int16_t *frame) {
     count(&v->dropped_out, elastic_put(&v->out, frame, FRAME_SAMPLES));
     if (v->pace == PACE_CLOCK)
         grant(v, FRAME_SAMPLES);
+    count(&v->dropped_out, elastic_settle(&v->out, v->rest_bytes ? 0 : due(v)));
+    elastic_mirror(&v->out, &v->in.buffer);
     if (v->rest_bytes == 0)
         send_samples(v);
-    count(&v->dropped_out, elastic_settle(&v->out));
 }
 
 /* ---- control ---- */
@@ -326,6 +332,7 @@ port *voice_create(engine *e, int fd, int format, int pace, const uint8_t *early
     voice *v = calloc(1, sizeof *v);
     if (!v)
         return NULL;
+    v->base.inlets[0] = &v->in;
     v->format = format;
     v->pace = pace;
     v->sample_bytes = format == VOICE_L16 ? 2 : 1;

@@ -56,6 +56,8 @@ class Host:
         self.engine = Engine()
         with ours:
             self.port = self.engine.pcm(ours.fileno(), chunk_bytes=chunk_bytes)
+        # Samples are counted here; test_concealment.py has the rest.
+        self.port.conceal(False)
         self.recorder = self.engine.recorder()
         self.engine.connect(self.port, self.recorder.left)
         self.engine.tick()
@@ -379,24 +381,6 @@ def test_the_delay_of_a_hiccup_goes_away_by_itself(host: Host) -> None:
     assert (stats.slips, stats.underruns) == (1, 1)
     # A minute and a half without another one, and the margin is gone, too.
     assert run(90 * 50) - steady < 80
-
-
-@pytest.mark.parametrize("ppm", [-200, 200])
-def test_two_clocks_apart_keep_the_delay_within_a_frame(host: Host, ppm: int) -> None:
-    sent, delays = 0, []
-    for i in range(5 * 60 * 25):
-        due = int((i + 1) * 320 * (1 + ppm / 1e6))
-        host.step(serials(sent, due - sent))
-        host.step()
-        sent = due
-        heard = left_of(host.recorder)
-        # Not where silence stands in.
-        delays += [_delay(sent, heard)] if heard[-1] else []
-    assert max(delays) - min(delays) <= FRAME_SAMPLES
-    stats = host.port.stats()
-    # 96 samples a minute: slips of half a frame, or concealed frames.
-    assert (stats.slips if ppm > 0 else stats.concealed) in (2, 3, 4, 5, 6)
-    assert stats.overruns == 0
 
 
 def test_a_slip_waits_a_second_for_silence(host: Host) -> None:
