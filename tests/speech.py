@@ -1,5 +1,6 @@
 """Speech as a telephone brings it, by espeak-ng: many voices, pitches, paces and languages."""
 
+import os
 import random
 import subprocess
 
@@ -58,10 +59,16 @@ def speech(seconds: float, seed: int = 1) -> bytes:
             f"{chance.randint(110, 220)}",
         ]
         command = ["espeak-ng", *voice, "--stdout"]
-        wav = subprocess.run(command, input=" ".join([*words, text]).encode(), capture_output=True, check=True).stdout
+        said = " ".join([*words, text]).encode()
+        wav = subprocess.run(command, input=said, env=_environment(), capture_output=True, check=True).stdout
         parts.append(_at_8000_hz(numpy.frombuffer(wav, "<i2", offset=WAV_HEADER_BYTES)))
         size += len(parts[-1])
     return b"".join(parts)[: 2 * round(RATE_HZ * seconds)]
+
+
+def _environment() -> dict[str, str]:
+    """espeak-ng waits for ever with AddressSanitizer preloaded, which is meant for our engine alone."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def _at_8000_hz(samples: NDArray[numpy.int16]) -> bytes:
