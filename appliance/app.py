@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -58,7 +58,11 @@ async def serve(config: Config) -> None:
     recordings = make_directories(data_dir)
     # One for all whom we call. It reads the system's whole store of certificates: a private CA is added there.
     tls = ssl.create_default_context()
-    with _alone_in(data_dir), _bound(config.service.listen) as listener:
+    with (
+        _alone_in(data_dir),
+        _bound(config.service.listen) as listener,
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+    ):
         async with (
             open_store(data_dir / DATABASE, config.webhooks) as store,
             open_customer(USER_AGENT, tls=tls) as customer,
@@ -82,15 +86,16 @@ async def serve(config: Config) -> None:
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
                 await nursery.start(control.run)
                 for trunk in control.trunks:
                     base.start_soon(trunk.keep)
-                addresses = await nursery.start(_answer_http, api, listener)
-                if not await store.has_key():
-                    log.warning("nobody has a key for the API yet: `branchline token create` makes one")
-                log.info("ready", listen=addresses, lines=[trunk.name for trunk in control.trunks])
-                nursery.start_soon(health.watch)
+                async with trio.open_nursery() as requests:
+                    addresses = await requests.start(_answer_http, api, listener, signals)
+                    if not await store.has_key():
+                        log.warning("nobody has a key for the API yet: `branchline token create` makes one")
+                    log.info("ready", listen=addresses, lines=[trunk.name for trunk in control.trunks])
+                    nursery.start_soon(health.watch)
+                nursery.cancel_scope.cancel()
             base.cancel_scope.cancel()
     log.info("stopped")
 
@@ -138,20 +143,25 @@ def _trunk(line: LineConfig, control: Control) -> Trunk:
     return Trunk(line.name, line.number, open_line=open_line, ring=control.ring)
 
 
-async def _stop_on_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("stopping", signal=signal.Signals(number).name)
-            scope.cancel()
-
-
 async def _answer_http(
-    api: ASGIApp, listener: socket.socket, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    api: ASGIApp, listener: socket.socket, signals: AsyncIterator[int], *, task_status: trio.TaskStatus[list[str]]
 ) -> None:
+    """Until a signal comes and all requests are answered."""
+
+    async def stopped() -> None:
+        number = await anext(signals)
+        log.info("stopping", signal=signal.Signals(number).name)
+
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
     settings.graceful_timeout = GRACE_S
     settings.accesslog = None
     # Given a name only, hypercorn would write to stderr in a form of its own, besides.
     settings.errorlog = logging.getLogger("hypercorn.error")
-    await hypercorn.trio.serve(api, settings, mode="asgi", task_status=task_status)  # type: ignore[arg-type]
+    await hypercorn.trio.serve(
+        api,  # type: ignore[arg-type]  # its own notion of the same
+        settings,
+        mode="asgi",
+        shutdown_trigger=stopped,
+        task_status=task_status,
+    )

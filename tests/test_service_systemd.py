@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from hil.network import Cause
-from tests.rig import PATIENCE_S, Client, open_rig, together
+from tests.rig import API, KEY, PATIENCE_S, Client, open_rig, together
 
 
 class Systemd:
@@ -78,6 +78,24 @@ async def test_a_service_that_stops_hangs_up_its_calls_and_tells(tmp_path):
             await rig.customer.event("phone_call.error", id=call_id)
         assert sorted(rig.customer.events) == ["phone_call.error", "phone_call.error", "phone_call.started"]
         assert len(rig.customer.posts("/hangup")) == 2
+
+
+@together
+async def test_a_request_in_progress_at_the_stop_is_answered(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        port = int(run.url.rpartition(":")[2])
+        head = f"POST {API}/apps HTTP/1.1\r\nHost: box\r\nX-API-Key: {KEY}\r\nContent-Length: 2\r\n\r\n"
+        async with Client(run) as client, await trio.open_tcp_stream("127.0.0.1", port) as busy:
+            await client.health()
+            await busy.send_all(head.encode() + b"{")
+            run.send(signal.SIGTERM)
+            await run.logged("stopping")
+            await busy.send_all(b"}")
+            with trio.fail_after(PATIENCE_S):
+                assert (await busy.receive_some()).startswith(b"HTTP/1.1 400 ")
+            assert await run.ended() == 0
+        assert run.faults == []
 
 
 @together
