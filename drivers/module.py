@@ -51,7 +51,7 @@ class Module:
         # Commands of the model's `set_up` that are not taken yet, and how often they are still tried.
         self.unset = dict.fromkeys(model.set_up, SET_UP_TRIES)
         # Since then lists of calls did not come, or could not be read.
-        self._unlisted_since: float | None = None
+        self.unlisted_since: float | None = None
 
     async def ask(self, text: str, *, tries: int = 2) -> list[str]:
         """Raises: CommandError, also for silence; LineLost."""
@@ -78,16 +78,11 @@ class Module:
         asked_at = trio.current_time()
         reports = await self._listed()
         if reports is not None:
-            self._unlisted_since = None
-        elif self._unlisted_since is None:
-            self._unlisted_since = asked_at
+            self.unlisted_since = None
+        elif self.unlisted_since is None:
+            self.unlisted_since = asked_at
             log.info("%s: no readable list of calls", self.name)
         return reports
-
-    @property
-    def unlisted_s(self) -> float:
-        """For so long it is not known which calls there are."""
-        return trio.current_time() - self._unlisted_since if self._unlisted_since is not None else 0
 
     async def _listed(self) -> list[CallReport] | None:
         lines = await self.attempt("AT+CLCC", tries=1)

@@ -31,6 +31,9 @@ SEARCHING_SURVEY_S = 10
 # Calls that waited for the registration, or for the end of another, ring in the first seconds, and must not wait for
 # the network's answers.
 SETTLE_S = 5
+# A full uplink buffer is empty by then (EC25 takes 100 ms at once): if it has not said so, that was lost, and the far
+# side would hear nothing for the rest of the call.
+FULL_S = 2
 # How long ATD and ATA are waited for when a report shows their call in this state. At work they must not be disturbed,
 # as a byte typed may abort them (V.250 5.6.1); done, their result is late or lost.
 ORDER_LIMITS_S: Mapping[CallStat, float] = {
@@ -59,6 +62,7 @@ class Watch:
         self._survey_due = 0.0
         self._settle_due = float("inf")
         self._sim_doubted = False
+        self._full_until = float("inf")
         self._told_state = LineState.STARTING
         self._looking = trio.Lock()
         self._hint = trio.Event()
@@ -127,13 +131,15 @@ class Watch:
 
     async def _hear(self) -> None:
         while True:
-            with trio.move_on_at(self.call.number_due):
+            with trio.move_on_at(min(self.call.number_due, self._full_until)):
                 try:
                     self.take(parse(await self._port.urcs.receive()))
                 except trio.EndOfChannel:
                     raise LineLost(self._port.lost or "closed") from None
                 self._hear_queued()
             self.emit(self.call.tick(trio.current_time()))
+            if trio.current_time() >= self._full_until:
+                self._flow(True)
 
     def _hear_queued(self) -> None:
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
@@ -150,7 +156,7 @@ class Watch:
             case replies.Tone(digit) if self.call.stat is CallStat.ACTIVE:
                 self.emit([Digit(digit)])
             case replies.Flow(ready) if self._audio.fd is not None:
-                self.emit([AudioFlow(ready)])
+                self._flow(ready)
             case replies.Signal(dbm):
                 self.signal_dbm = dbm
             case replies.Operator(name):
@@ -170,6 +176,10 @@ class Watch:
                 self._hint.set()
             case _:
                 pass
+
+    def _flow(self, ready: bool) -> None:
+        self._full_until = float("inf") if ready else trio.current_time() + FULL_S
+        self.emit([AudioFlow(ready)])
 
     def _note(self, network: str, registered: bool) -> None:
         if self._networks.get(network) is not registered:
@@ -195,7 +205,7 @@ class Watch:
 
     def _look_due(self) -> float:
         now = trio.current_time()
-        if self._module.unlisted_s:
+        if self._module.unlisted_since is not None:
             return now + LOOK_AGAIN_S
         if self.call.stat is not None:
             return self.call.look_due(now)
@@ -205,12 +215,14 @@ class Watch:
         """Asks for the calls, and acts on them. Raises: LineLost."""
         async with self._looking:
             reports = await self._module.calls()
-            # What was told before the list is older than the list.
+            # What was told before the list is older than the list. What came right behind it, in the same read, is not:
+            # the evidence allows for that.
             self._hear_queued()
             if reports is None:
+                unlisted_since = self._module.unlisted_since or trio.current_time()
                 # A call with sound goes on without a list, as long as nothing says that it is over.
                 goes_on = self.call.stat is CallStat.ACTIVE and not self.call.is_ending
-                if self._module.unlisted_s >= UNLISTED_LIMIT_S and not goes_on:
+                if trio.current_time() - unlisted_since >= UNLISTED_LIMIT_S and not goes_on:
                     raise self._port.lose("the module does not list its calls")
                 return
             self.emit(self.call.listed(reports, trio.current_time()))
@@ -223,6 +235,7 @@ class Watch:
     async def _release(self) -> None:
         """The next call finds the audio as this one found it; only then is the line free."""
         self._audio.let_go()
+        self._full_until = float("inf")
         reported = None
         if self.call.cause is None:
             for line in await self._module.attempt("AT+CEER") or ():

@@ -25,7 +25,7 @@ from drivers.line import (
 )
 from drivers.models import MODELS
 from drivers.port import close_tty, open_tty
-from drivers.watch import SETTLE_S
+from drivers.watch import FULL_S, SETTLE_S
 from hil.board import Profile
 from hil.ec25 import Ec25
 from hil.modem import Modem
@@ -736,6 +736,16 @@ async def test_a_full_uplink_is_told(rig: Rig, autojump_clock: Clock) -> None:
         rig.modem.buffer_full(True)
         rig.modem.buffer_full(False)
         assert await events(line, 2) == [AudioFlow(False), AudioFlow(True)]
+
+
+async def test_an_uplink_whose_resumption_is_lost_goes_on_all_the_same(rig: Rig, autojump_clock: Clock) -> None:
+    async with talking(rig) as (line, _):
+        rig.modem.ec25.faults.lost_news.add("+QPCMV: 1")
+        rig.modem.buffer_full(True)
+        assert await events(line, 1) == [AudioFlow(False)]
+        rig.modem.buffer_full(False)
+        assert await events(line, 1, within_s=FULL_S + 0.1) == [AudioFlow(True)]
+        await quiet(line)
 
 
 # --- ill luck ---
