@@ -21,7 +21,6 @@ CAUSES = {
     20: "Subscriber absent",
     21: "Call rejected",
     27: "Destination out of order",
-    41: "Temporary failure",
 }
 RING_EVERY_S = 5.0
 

@@ -23,7 +23,6 @@ class Cause(IntEnum):
     ABSENT = 20
     REJECTED = 21
     OUT_OF_ORDER = 27
-    TEMPORARY_FAILURE = 41
 
 
 class State(Enum):
