@@ -26,10 +26,13 @@ static uint8_t *pass(lane *l, script s, bool obey, size_t *handed) {
         MUST(lane_feed(l, bytes, part) >= 0);
         free(bytes);
         s.at += part;
-        *handed += lane_handed(l);
-        lane_take(l, out + *handed - lane_handed(l));
-        if (obey)
-            lane_obeyed(l);
+        while (lane_handed(l)) {
+            *handed += lane_handed(l);
+            lane_take(l, out + *handed - lane_handed(l));
+            /* What waited behind a message may be handed over now. */
+            if (obey)
+                lane_obeyed(l);
+        }
     }
     return out;
 }
