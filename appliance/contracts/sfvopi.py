@@ -41,6 +41,7 @@ class Refused(Exception):
 KEY_MISSING = Refusal(401, "UnAuthorized, Please Provide API Key")
 KEY_UNKNOWN = Refusal(401, "UnAuthorized, Please Provide Valid API Key")
 BAD_BODY = Refusal(400, "Invalid request body")
+BAD_NUMBER = Refusal(400, "Invalid phone number")
 APP_NOT_FOUND = Refusal(404, "SFVoPI app not found")
 NOT_OUR_NUMBER = Refusal(400, "VoIP number not found or does not belong to this org")
 NUMBER_TAKEN = Refusal(409, "VoIP number is already linked to another SFVoPI app")
@@ -210,7 +211,7 @@ def order(body: bytes, *, country: str) -> Order:
     asked = _read(_PlaceCall, body)
     from_, to = normalise(asked.from_, country), normalise(asked.to, country)
     if from_ is None or to is None:
-        raise Refused(BAD_BODY)
+        raise Refused(BAD_NUMBER)
     return Order(
         from_=from_,
         to=to,
