@@ -19,12 +19,16 @@ log = structlog.get_logger(__name__)
 STILL_LIMIT_S = 1.0
 LOOK_EVERY_S = 0.5
 
+OK = "ok"
+
 
 class Notifier:
     """systemd's socket (sd_notify(3)), or nothing where there is none."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._address = environment.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+        address = environment.get("NOTIFY_SOCKET", "")
+        # A leading @ stands for an abstract address; one further on is part of a path, as in /run/user@1000.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog_us = environment.get("WATCHDOG_USEC", "")
         # systemd asks for twice as many signs of life as it needs (sd_watchdog_enabled(3)).
         self.watchdog_s = int(watchdog_us) / 2e6 if watchdog_us.isdigit() else None
@@ -70,13 +74,17 @@ class Health:
             self._ticks, self._ticked_at = stats.ticks, trio.current_time()
         return trio.current_time() - self._ticked_at < STILL_LIMIT_S
 
+    @property
+    def status(self) -> str:
+        return OK if self._look() else "media stopped"
+
     async def report(self) -> dict[str, Any]:
         """`worst_late_us` is since the last report."""
-        ticking = self._look()
+        status = self.status
         stats = self._engine.stats()
         worst_late_us, self._worst_late_us = self._worst_late_us, 0
         return {
-            "status": "ok" if ticking else "media stopped",
+            "status": status,
             "media": {
                 "ticks": stats.ticks,
                 "skipped": stats.skipped,

@@ -76,7 +76,7 @@ class Box:
         )
         if done.returncode:
             raise Missing(f"branchline token create: status {done.returncode}: {done.stderr.decode()}")
-        self.key = done.stdout.decode().strip()
+        self.key = self._http.headers["X-API-Key"] = done.stdout.decode().strip()
 
     async def start(self) -> None:
         with self.log.open("ab") as log:
@@ -161,7 +161,7 @@ class Box:
         """
         began = time.monotonic()
         try:
-            answer = await self._http.post(API + path, json=body, headers={"X-API-Key": self.key})
+            answer = await self._http.post(API + path, json=body)
         except httpx.HTTPError as exc:
             raise Missing(f"POST {path}: {exc!r}") from exc
         if answer.status_code != 200:

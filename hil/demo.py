@@ -48,7 +48,7 @@ All of it goes on until Ctrl-C. The customer plays back what callers say.
 
 To try in another terminal:
 
-  curl -s {box.url}/healthz
+  curl -s {box.url}/healthz -H 'X-API-Key: {box.key}'
   curl -s {box.url}/superfone/sfvopi/apps -H 'X-API-Key: {box.key}'
   tail -f {box.log}
 

@@ -26,7 +26,7 @@ class Systemd:
 
 @asynccontextmanager
 async def open_systemd(directory: Path) -> AsyncIterator[Systemd]:
-    path = directory / "notify"
+    path = directory / "user@1000"
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         await listener.bind(str(path))
         yield Systemd(path, listener)
@@ -102,7 +102,9 @@ async def test_a_request_in_progress_at_the_stop_is_answered(tmp_path):
 async def test_health_shows_lines_and_the_media_clock(tmp_path):
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
-        async with Client(run, key=None) as client:
+        async with Client(run, key=None) as stranger:
+            assert await stranger.health() == {"status": "ok"}
+        async with Client(run) as client:
             first = await client.health()
             assert first["status"] == "ok"
             assert first["lines"] == [
