@@ -26,7 +26,7 @@ from appliance.contracts.sfvopi import Request, Route
 from appliance.contracts.sfvopi_answer import ANSWER_BODY_LIMIT, BadInstructions, instructions
 from appliance.contracts.sfvopi_stream import new_stream_id
 from appliance.customer import Customer, CustomerFailed
-from appliance.media import Media
+from appliance.media import Media, audio_report
 from appliance.store import Store
 from appliance.stream import run_stream
 from appliance.trunk import Lost, Seizure
@@ -262,8 +262,13 @@ class Conductor:
         with closing(self._means.media.engine.pcm(audio.fd, chunk_bytes=audio.chunk_bytes)) as port:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._miss_sound, port)
-                with self._seizure.holding(port.hold):
-                    yield port
+                self._seizure.audio = port
+                try:
+                    with self._seizure.holding(port.hold):
+                        yield port
+                finally:
+                    self._seizure.audio = None
+                    self._log.info("audio", **audio_report(port))
                 nursery.cancel_scope.cancel()
 
     async def _miss_sound(self, port: PcmPort) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 import trio
 
+from appliance.media import audio_report
 from appliance.outbox import Outbox
 from appliance.trunk import Trunk
 from appliance.webhook import public
@@ -106,4 +107,5 @@ def _line(trunk: Trunk) -> dict[str, Any]:
         "operator": line.identity.operator if line else None,
         "signal_dbm": line.signal_dbm if line else None,
         "losses": trunk.losses,
+        **({"audio": audio_report(trunk.audio)} if trunk.audio else {}),
     }

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-from native import Engine, Event, Lane, Lanes, Port
+from native import RATE_HZ, Engine, Event, Lane, Lanes, PcmPort, Port
 
 # Events of one port that may wait for their listener: above a stream's marks, the most that can come at once.
 EVENTS_BOUND = 1024
@@ -83,3 +83,22 @@ async def open_media() -> AsyncIterator[Media]:
             engine.start()
             yield media
             nursery.cancel_scope.cancel()
+
+
+def audio_report(port: PcmPort) -> dict[str, float]:
+    """How a line's sound has fared in this call, for logs and /healthz; a peak of 0 is digital silence."""
+    stats = port.stats()
+    return {
+        "received_s": round(stats.received_bytes / 2 / RATE_HZ, 2),
+        "sent_s": round(stats.sent_bytes / 2 / RATE_HZ, 2),
+        "received_peak": stats.most_yielded,
+        "sent_peak": stats.most_given,
+        "depth_ms": stats.depth_ms,
+        "drift_ppm": round(stats.drift_ppm, 1),
+        "underruns": stats.underruns,
+        "concealed": stats.concealed,
+        "overruns": stats.overruns,
+        "slips": stats.slips,
+        "dropped_received": stats.dropped_downlink,
+        "dropped_sent": stats.dropped_uplink,
+    }

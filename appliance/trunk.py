@@ -9,6 +9,7 @@ import trio
 
 from drivers.errors import LineError
 from drivers.line import AudioFlow, Digit, Incoming, Line, LineEvent, LineState, Released, StateChanged
+from native import PcmPort
 
 # Seconds before a line that failed is opened again; the last one repeats.
 BACKOFF_S = (1, 2, 5, 10, 30)
@@ -45,6 +46,8 @@ class Seizure:
         self._send, self.told = trio.open_memory_channel[LineEvent | Lost](KEYS_LIMIT + TURNS_ROOM)
         self._held = False
         self._hold: Callable[[bool], None] | None = None
+        # The call's sound, while it has any.
+        self.audio: PcmPort | None = None
 
     def tell(self, event: LineEvent | Lost) -> None:
         if isinstance(event, AudioFlow):
@@ -97,6 +100,10 @@ class Trunk:
         # In step with the line's other events, which its own state may be ahead of.
         self._told_state = LineState.DOWN
         self._unserved: Incoming | None = None
+
+    @property
+    def audio(self) -> PcmPort | None:
+        return self._seizure.audio if self._seizure else None
 
     @property
     def state(self) -> LineState:

@@ -449,7 +449,12 @@ void engine_read_stats(engine *e, engine_stats *out) {
 }
 
 void port_read_peaks(const port *p, port_peaks *out) {
-    *out = (port_peaks){.yielded = meter_peak(&p->yielded), .given = meter_peak(&p->given)};
+    *out = (port_peaks){
+        .yielded = meter_peak(&p->yielded),
+        .given = meter_peak(&p->given),
+        .most_yielded = atomic_load_explicit(&p->yielded.most, memory_order_relaxed),
+        .most_given = atomic_load_explicit(&p->given.most, memory_order_relaxed),
+    };
 }
 
 static int shut(gate *g, const port *p, bool on) {

@@ -69,10 +69,10 @@ int engine_events(engine *e, event *out, int capacity); /* how many; clears the 
 
 /* ---- ports and connections ---- */
 
-/* Largest absolute sample of the last second. */
+/* Largest absolute sample of the last second, and since the port was made. */
 typedef struct {
-    uint16_t yielded;
-    uint16_t given;
+    uint16_t yielded, given;
+    uint16_t most_yielded, most_given;
 } port_peaks;
 
 uint32_t port_id(const port *p); /* unique in the engine, never used again */

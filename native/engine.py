@@ -152,17 +152,18 @@ class Port:
     def stats(self) -> PortStats:
         return PortStats(*self._meters())
 
-    def _meters(self) -> tuple[int, int, float | None, bool | None]:
+    def _meters(self) -> tuple[int, int, float | None, bool | None, int, int]:
         if self._pointer is None:
-            return 0, 0, None, None
+            return 0, 0, None, None, 0, 0
         peaks = ffi.new("port_peaks *")
         lib.port_read_peaks(self._pointer, peaks)
+        most = peaks.most_yielded, peaks.most_given
         if not self._measured:
-            return peaks.yielded, peaks.given, None, None
+            return peaks.yielded, peaks.given, None, None, *most
         activity = ffi.new("port_activity *")
         lib.port_read_activity(self._pointer, activity)
         level_dbfs = 10 * math.log10(activity.mean_square / FULL_SCALE) if activity.mean_square > 0 else -math.inf
-        return peaks.yielded, peaks.given, level_dbfs, activity.voice
+        return peaks.yielded, peaks.given, level_dbfs, activity.voice, *most
 
 
 class PcmPort(Port):

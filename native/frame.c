@@ -128,6 +128,8 @@ void meter_note(meter *m, const int16_t *frame, uint64_t tick) {
     _Atomic uint16_t *span = &m->spans[tick / PEAK_SPAN_TICKS % PEAK_SPANS];
     uint16_t before = tick % PEAK_SPAN_TICKS ? atomic_load_explicit(span, memory_order_relaxed) : 0;
     atomic_store_explicit(span, peak > before ? (uint16_t)peak : before, memory_order_relaxed);
+    if (peak > atomic_load_explicit(&m->most, memory_order_relaxed))
+        atomic_store_explicit(&m->most, (uint16_t)peak, memory_order_relaxed);
 }
 
 uint16_t meter_peak(const meter *m) {

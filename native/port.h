@@ -28,11 +28,12 @@ typedef struct {
     void (*destroy)(port *p);           /* control, when the tick knows it no more */
 } port_kind;
 
-/* The largest sample in each 200 ms of the last second. */
+/* The largest sample in each 200 ms of the last second, and of all. */
 enum { PEAK_SPANS = 5, PEAK_SPAN_TICKS = 10 };
 
 typedef struct {
     _Atomic uint16_t spans[PEAK_SPANS];
+    _Atomic uint16_t most;
 } meter;
 
 typedef struct connection {

@@ -16,7 +16,8 @@ class EngineStats:
 
 @dataclass(frozen=True)
 class PortStats:
-    """The largest sample of the last second, 0 to 32767: of what the port yields, and of what it is given.
+    """The largest sample of the last second, 0 to 32767: of what the port yields, and of what it is given;
+    `most_` since it was made.
 
     While it is measured, of what it yields: the level of the last eighth of a second against a sine of full scale, and
     whether somebody speaks.
@@ -26,6 +27,8 @@ class PortStats:
     peak_given: int = 0
     level_dbfs: float | None = None
     voice: bool | None = None
+    most_yielded: int = 0
+    most_given: int = 0
 
 
 @dataclass(frozen=True)

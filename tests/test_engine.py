@@ -180,7 +180,7 @@ def test_a_recorder_that_nobody_reads_keeps_its_first_ten_seconds_and_counts_the
     assert len(heard(recorder)[0]) == FRAME_SAMPLES
 
 
-def test_peaks_are_those_of_the_last_second(engine: Engine) -> None:
+def test_peaks_are_those_of_the_last_second_and_of_all(engine: Engine) -> None:
     recorder, player = engine.recorder(), play(engine, *[0] * 100, -32768, *[0] * 8000 * 2, loop=False)
     engine.connect(player, recorder.left, gain_db=-6.0206)
     engine.tick()
@@ -191,6 +191,7 @@ def test_peaks_are_those_of_the_last_second(engine: Engine) -> None:
     engine.tick(10)
     assert player.stats().peak_yielded == 0
     assert recorder.left.stats().peak_given == 0
+    assert (player.stats().most_yielded, recorder.left.stats().most_given) == (32767, 16383)
 
 
 KEYS = "0123456789*#ABCD"

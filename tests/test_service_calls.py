@@ -99,6 +99,26 @@ async def test_the_voice_server_ends_a_call_by_closing_its_socket(tmp_path):
 
 
 @together
+async def test_how_the_sound_of_a_call_fares_is_seen_while_it_lasts_and_in_the_log(tmp_path):
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        voice = await rig.voice.connection()
+        await voice.next("media")
+        async with Client(run) as client:
+            [line] = (await client.health())["lines"]
+            assert line["audio"]["received_s"] > 0
+            call.hang_up()
+            audio = await run.logged("audio", line="line1")
+            assert audio["received_s"] >= line["audio"]["received_s"]
+            # Nobody spoke.
+            assert (audio["received_peak"], audio["sent_peak"], audio["overruns"]) == (0, 0, 0)
+            await rig.customer.post("/hangup")
+            [line] = (await client.health())["lines"]
+            assert "audio" not in line
+
+
+@together
 async def test_a_call_to_a_number_without_an_app_is_left_to_ring(tmp_path):
     async with open_rig(tmp_path, linked=False) as rig:
         run = await rig.start()
