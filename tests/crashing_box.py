@@ -89,6 +89,7 @@ async def live(path: Path, url: str, calls: int) -> None:
         await store.revoke_keys("crm", at=now())
         await store.unlink(APP.app_id, NUMBER)
         await store.delete_app(APP.app_id)
+        await store.outbox.resume(hooks[0])
         await store.outbox.grow_older()
         # Only the courier knows when it has nothing left, and it is not made to be asked.
         while await store.outbox.pending():  # noqa: ASYNC110
