@@ -1,7 +1,8 @@
 """The whole service as a process, with 8 simulated EC25s on ptys, webhooks and a voice server on loopback.
 
 `start.lines_ready_s.8`: from the start of `branchline run` on a database with no more than a key until /healthz tells
-8 idle lines (asked every 50 ms). `service.rss_mib.8`: resident memory of that process with 8 calls up, streamed and recorded.
+8 idle lines (asked every 50 ms). `service.rss_mib.8`: resident memory of that process with 8 calls up, streamed and
+recorded.
 
 `latency.*`: with these 8 calls, while the API is asked without pause and a recording is encoded (tests.bench.load).
 What counts is when bytes are written to and read from the modem's end of the PCM pty, and the voice server's end of
