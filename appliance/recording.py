@@ -10,6 +10,7 @@ takes in.
 `python -m appliance.recording WAV MP3` is the encoder: a process of its own, so that it yields to everything else.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ from native import FRAME_SAMPLES, RATE_HZ, Recorder
 FRAME_BYTES = 4
 # Half of the second that a power cut may cost: the other half is the card's own time to sync.
 STEP_S = 0.5
+# Calls and events are written on the same disk, and more needed.
+RESERVE_BYTES = 200 * 2**20
 # An SD card may stall for seconds; the call's end waits no longer than this for it.
 LAST_STEP_LIMIT_S = 10
 
@@ -70,8 +73,9 @@ class Wav:
         OSError: as the disk says; what was safe stays safe.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reserve_bytes: int = RESERVE_BYTES) -> None:
         self.frames = 0
+        self._reserve_bytes = reserve_bytes
         # Set when nobody waits for the thread any more, which is then the one to close the file.
         self.abandoned = False
         self._path = path
@@ -79,6 +83,7 @@ class Wav:
 
     def open(self) -> None:
         """The file is new: a recording never overwrites another."""
+        self._need_room()
         self._file = self._path.open("xb", buffering=0)
         self._put(0, _header(0))
         _sync_directory(self._path)
@@ -86,6 +91,7 @@ class Wav:
     def append(self, frames: bytes) -> None:
         """Whole frames; they count as recorded when the header says so, and it says so last."""
         if frames:
+            self._need_room()
             self._put(_HEADER.size + self.frames * FRAME_BYTES, frames)
             self._put(0, _header(self.frames * FRAME_BYTES + len(frames)))
             self.frames += len(frames) // FRAME_BYTES
@@ -93,6 +99,11 @@ class Wav:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+    def _need_room(self) -> None:
+        disk = os.statvfs(self._path.parent)
+        if disk.f_bavail * disk.f_frsize < self._reserve_bytes:
+            raise OSError(errno.ENOSPC, f"less than {self._reserve_bytes >> 20} MiB are free", str(self._path))
 
     def _put(self, place: int, data: bytes) -> None:
         assert self._file is not None

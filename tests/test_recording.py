@@ -163,6 +163,12 @@ def test_a_recording_never_overwrites_another(tmp_path: Path):
     assert path.read_bytes() == b"evidence"
 
 
+def test_a_disk_that_others_need_is_not_filled(tmp_path: Path):
+    with pytest.raises(OSError, match=f"less than {2**40} MiB are free"):
+        Wav(tmp_path / "call.wav", reserve_bytes=2**60).open()
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_disk_that_stands_still_is_given_ten_seconds_at_the_end(
     engine: Engine, tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ):
