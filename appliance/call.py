@@ -34,6 +34,7 @@ class Reason(Enum):
     ANSWER_FAILED = "answer_failed"  # the customer's server gave no instructions
     NO_LINE = "no_line"  # our own line was busy or had no network
     LINE_LOST = "line_lost"
+    FAULT = "fault"  # what happened could not be written down, so it could not go on
     SHUTDOWN = "shutdown"
     RESTART = "restart"  # found open after a crash or a power cut
 
@@ -77,6 +78,7 @@ OUTCOME_OF_REASON = {
     Reason.RING_TIMEOUT: Outcome.NO_ANSWER,
     Reason.ANSWER_FAILED: Outcome.FAILED,
     Reason.LINE_LOST: Outcome.ERROR,
+    Reason.FAULT: Outcome.ERROR,
     Reason.SHUTDOWN: Outcome.ERROR,
     Reason.RESTART: Outcome.ERROR,
 }

@@ -26,6 +26,7 @@ from appliance.contracts.sfvopi import Request, Route
 from appliance.contracts.sfvopi_answer import ANSWER_BODY_LIMIT, BadInstructions, instructions
 from appliance.contracts.sfvopi_stream import new_stream_id
 from appliance.customer import Customer, CustomerFailed
+from appliance.database import StoreError
 from appliance.media import Media, audio_report
 from appliance.store import Store
 from appliance.stream import run_stream
@@ -57,6 +58,7 @@ OUR_CAUSE = {
     Reason.RING_TIMEOUT: 19,
     Reason.LINE_LOST: 27,
     Reason.ANSWER_FAILED: 41,
+    Reason.FAULT: 41,
     Reason.SHUTDOWN: 41,
     Reason.RESTART: 41,
     Reason.REFUSED: 127,
@@ -69,14 +71,16 @@ LINE_BUSY, LINE_DOWN = Ended(Reason.NO_LINE, 17), Ended(Reason.NO_LINE, 38)
 class Means:
     """What every call works with.
 
-    `tell` sends a webhook, and `record` takes a recorder down to a file until the event is set, and makes that small:
-    both in the background. Nothing is recorded when `recordings` is None.
+    `tell` sends a webhook, `finish` writes an end down that could not be written at once, and `record` takes a recorder
+    down to a file until the event is set, and makes that small: all in the background. Nothing is recorded when
+    `recordings` is None.
     """
 
     store: Store
     media: Media
     customer: Customer
     tell: Callable[[Request, Call], None]
+    finish: Callable[[Call, Route], None]
     record: Callable[[Recorder, Path, trio.Event, FilteringBoundLogger], None]
     recordings: Path | None
     user_agent: str
@@ -130,6 +134,9 @@ class Conductor:
                     await self._hang_up()
                     await self._ended.wait()
                 nursery.cancel_scope.cancel()
+        except* StoreError:
+            # One call's: others go on. The trunk hangs up.
+            self._excuse = Reason.FAULT
         finally:
             stopping = trio.current_effective_deadline() == -math.inf
             # Also when cancelled: a line left off-hook costs money, and a call left open is a lie. What a slow modem
@@ -184,7 +191,11 @@ class Conductor:
             pass
 
     async def _change(self, change: Change) -> None:
-        """Commits a change of state, and with it the event that tells it. A call that has ended stays so."""
+        """Commits a change of state, and with it the event that tells it. A call that has ended stays so.
+
+        Raises:
+            StoreError: it can't be written, and so not be told. A call's end is in the end.
+        """
         # A commit is there or it is not, and we must know which. No deadline: nothing calls back a thread at the disk.
         with trio.CancelScope(shield=True):
             async with self._changing:
@@ -195,8 +206,14 @@ class Conductor:
                 if isinstance(change, Answered):
                     self._answered_s = trio.current_time()
                 news = [events.of_call(call, now)] if events.status(call) != events.status(self.call) else []
-                await self._means.store.save(call, events=news)
-                self.call = call
+                try:
+                    await self._means.store.save(call, events=news)
+                    self.call = call
+                except StoreError as exc:
+                    self._log.error("call not written down", state=call.state.value, error=str(exc))
+                    if not call.end:
+                        raise
+                    self._means.finish(call, self._route)
                 if call.end:
                     self._ended.set()
         end = {"reason": call.end.reason.value, "cause": call.end.cause} if call.end else {}
@@ -291,7 +308,12 @@ class Conductor:
             yield []
             return
         path = self._means.recordings / f"{self.call.uuid}.wav"
-        await self._means.store.open_recording(self.call.id, path)
+        try:
+            await self._means.store.open_recording(self.call.id, path)
+        except StoreError as exc:
+            self._log.error("not recorded", error=str(exc))
+            yield []
+            return
         engine, ended = self._means.media.engine, trio.Event()
         recorder = engine.recorder()
         engine.connect(port, recorder.left)

@@ -18,6 +18,7 @@ from appliance.conductor import LINE_BUSY, LINE_DOWN, OUR_CAUSE, Conductor, Mean
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
+from appliance.database import StoreError
 from appliance.media import Media
 from appliance.numbers import caller_id
 from appliance.recording import RecordingError, encode_mp3, record, repair
@@ -27,6 +28,9 @@ from drivers.line import Incoming
 from native import Recorder
 
 log = structlog.get_logger(__name__)
+
+# A disk that was full has room again when somebody has made some.
+WRITE_AGAIN_S = 60
 
 
 class Control:
@@ -49,7 +53,9 @@ class Control:
         self._customer = customer
         self._country = country
         self._now = now
-        self._means = Means(store, media, customer, self._tell, self._record, recordings, user_agent, tls, now)
+        self._means = Means(
+            store, media, customer, self._tell, self._finish_later, self._record, recordings, user_agent, tls, now
+        )
         # One encoder at a time: a box with one core free has calls to carry with it.
         self._encoder = trio.CapacityLimiter(1)
 
@@ -68,25 +74,34 @@ class Control:
 
     async def _inbound(self, seizure: Seizure, incoming: Incoming) -> None:
         with closing(seizure):
-            trunk = seizure.trunk
-            app = await self._store.app_of_number(trunk.number)
-            if app is None or app.status != "ACTIVE":
+            try:
+                taken = await self._take(seizure.trunk, incoming)
+            except StoreError as exc:
+                log.error("call not taken: it can't be written down", line=seizure.trunk.name, error=str(exc))
+                taken = None
+            if taken is None:
                 # sfvopi 6.1: it rings until the caller has enough, and nobody is told.
-                log.info("call not taken: no active app for the number", line=trunk.name)
                 await seizure.over()
-                return
-            call = await self._store.open_call(
-                uuid=str(uuid4()),
-                line=trunk.name,
-                direction=Direction.INBOUND,
-                from_=caller_id(incoming.number, self._country),
-                to=trunk.number,
-                state=State.INCOMING,
-                started_at=self._now(),
-                app_id=app.app_id,
-                route=app.route.to_json(),
-            )
-            await Conductor(call, app.route, seizure, self._means).inbound()
+            else:
+                await Conductor(*taken, seizure, self._means).inbound()
+
+    async def _take(self, trunk: Trunk, incoming: Incoming) -> tuple[Call, Route] | None:
+        app = await self._store.app_of_number(trunk.number)
+        if app is None or app.status != "ACTIVE":
+            log.info("call not taken: no active app for the number", line=trunk.name)
+            return None
+        call = await self._store.open_call(
+            uuid=str(uuid4()),
+            line=trunk.name,
+            direction=Direction.INBOUND,
+            from_=caller_id(incoming.number, self._country),
+            to=trunk.number,
+            state=State.INCOMING,
+            started_at=self._now(),
+            app_id=app.app_id,
+            route=app.route.to_json(),
+        )
+        return call, app.route
 
     async def place(self, order: sfvopi.Order, app: sfvopi.App, request_uuid: str) -> None:
         """Returns when the order is safe; how it fares is told by webhooks (sfvopi 4.1)."""
@@ -120,9 +135,17 @@ class Control:
 
     async def _close(self, call: Call, route: Route, end: Ended) -> None:
         """Ends a call that no line carries."""
-        now = self._now()
-        call = call.apply(end, now)
-        await self._store.save(call, events=[events.of_call(call, now)])
+        await self._finish(call.apply(end, self._now()), route)
+
+    async def _finish(self, call: Call, route: Route) -> None:
+        """Writes an end down, and tells it: as soon as the disk lets us, or else the next start does."""
+        while True:
+            try:
+                await self._store.save(call, events=[events.of_call(call, self._now())])
+                break
+            except StoreError as exc:
+                log.error("call not written down", call=call.uuid, error=str(exc))
+            await trio.sleep(WRITE_AGAIN_S)
         if route.hangup:
             self._tell(sfvopi.hangup_request(route.hangup, call), call)
 
@@ -140,6 +163,9 @@ class Control:
 
     def _tell(self, request: Request, call: Call) -> None:
         self._chores.start_soon(self._send, request, call)
+
+    def _finish_later(self, call: Call, route: Route) -> None:
+        self._chores.start_soon(self._finish, call, route)
 
     async def _send(self, request: Request, call: Call) -> None:
         # Shielded: when the service stops, the last calls' webhooks still go out.
@@ -174,7 +200,7 @@ class Control:
                     await self._store.recording_dropped(wav)
                 await trio.to_thread.run_sync(partial(wav.unlink, missing_ok=True))
                 log.info("recorded" if recorded else "nothing recorded", call=wav.stem)
-            except (RecordingError, OSError) as exc:
+            except (RecordingError, StoreError, OSError) as exc:
                 log.error("recording not encoded", error=str(exc))
 
 

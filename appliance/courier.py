@@ -21,6 +21,7 @@ import trio
 
 from appliance import webhook as rules
 from appliance.config import Webhook
+from appliance.database import StoreError
 from appliance.outbox import Attempt, Delivery, Outbox
 from appliance.webhook import Generation, Verdict
 
@@ -129,7 +130,10 @@ async def _count_hours(outbox: Outbox) -> None:
     while True:
         full_hour += 3600
         await trio.sleep_until(full_hour)
-        await outbox.grow_older()
+        try:
+            await outbox.grow_older()
+        except StoreError as exc:
+            log.error("outbox not aged", error=str(exc))
 
 
 class _Route:
@@ -175,7 +179,7 @@ class _Route:
             delivery = await self._take()
             try:
                 attempt = await self._attempt(delivery)
-                await self._outbox.attempted(self._webhook, delivery, attempt)
+                await self._write_down(delivery, attempt)
                 self._note(delivery, attempt)
             except Offline as exc:
                 # Not counted, not written down: it is tried again when the pause is over.
@@ -197,6 +201,15 @@ class _Route:
                     return found
                 with trio.move_on_at(looked_at + min(found, LOOK_AGAIN_S)):
                     await news.wait()
+
+    async def _write_down(self, delivery: Delivery, attempt: Attempt) -> None:
+        """Until it is written it is not sent again, nor another in its place."""
+        while True:
+            try:
+                return await self._outbox.attempted(self._webhook, delivery, attempt)
+            except StoreError as exc:
+                self._log.error("delivery not written down", id=delivery.id, error=str(exc))
+                await trio.sleep(OFFLINE_PAUSE_S)
 
     async def _attempt(self, delivery: Delivery) -> Attempt:
         """Raises Offline."""

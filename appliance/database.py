@@ -22,12 +22,16 @@ import trio
 
 T = TypeVar("T")
 
-# Another process may hold the file for a moment: `branchline token create` beside the service.
-BUSY_LIMIT_S = 10
+# Another process may hold the file: `branchline token create` for a moment, a backup or somebody's shell for longer.
+BUSY_LIMIT_S = 60
 
 
 class StoreError(Exception):
-    """The file can't be used: damaged, newer than this program, disk full. The message says which; no retry helps."""
+    """The file can't be used: damaged, newer than this program, disk full. The message says which.
+
+    At the start it ends the program. Later it is the fault of one write: what can't be written is not told, the call
+    that it is about is hung up, and others go on - since a start on the same disk would serve nobody at all.
+    """
 
 
 class Commit(StrEnum):

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from appliance.contracts.sfvopi import App, Link, order
-from appliance.control import Control
+from appliance.control import WRITE_AGAIN_S, Control
 from appliance.customer import open_customer
 from appliance.media import open_media
 from appliance.store import Store, open_store
@@ -80,6 +80,11 @@ class Box:
         self.line = line
         self.control = control
         self._directory = directory
+
+    def break_store(self, broken: bool) -> None:
+        """Nothing can be written about calls, as on a full disk."""
+        names = ("calls", "lost") if broken else ("lost", "calls")
+        self.rows("ALTER TABLE {} RENAME TO {}".format(*names))
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         with closing(sqlite3.connect(self._directory / "box.db")) as connection:
@@ -178,3 +183,32 @@ async def test_a_call_that_never_rings_is_given_up(tmp_path, mock_clock):
         mock_clock.jump(60)
         await box.state("ended")
         assert box.rows("SELECT reason, cause FROM calls") == [("ring_timeout", 19)]
+
+
+async def test_a_call_that_cannot_be_written_down_is_hung_up_and_told_when_it_can(tmp_path, mock_clock):
+    async with open_box(tmp_path) as box:
+        await box.place()
+        await box.state("dialing")
+        box.break_store(True)
+        box.line.say(Alerting())
+        while "hang up" not in box.line.orders:
+            await still()
+        await still()
+        box.break_store(False)
+        assert box.rows("SELECT state FROM calls") == [("dialing",)]
+        mock_clock.jump(WRITE_AGAIN_S)
+        await box.state("ended")
+        assert box.rows("SELECT reason, cause FROM calls") == [("fault", 41)]
+
+
+async def test_who_calls_while_nothing_can_be_written_is_left_to_ring(tmp_path, mock_clock):
+    async with open_box(tmp_path) as box:
+        box.break_store(True)
+        box.line.say(Incoming("+33783484044"), state=LineState.IN_USE)
+        await still()
+        box.line.release()
+        await still()
+        assert box.line.orders == []
+        box.break_store(False)
+        await box.place()
+        await box.state("dialing")
