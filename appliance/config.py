@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from appliance.addresses import web_address
-from appliance.events import TYPES, WILDCARDS
+from appliance.events import NOT_YET, TYPES, WILDCARDS
 from appliance.numbers import is_e164
 from appliance.webhook import refusal
 
@@ -35,10 +35,9 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
 
-def _one_of(kind: str, known: Collection[str], text: str) -> str:
-    if text not in known:
-        raise ValueError(f'unknown {kind} "{text}" (known: {", ".join(sorted(known))})')
-    return text
+def _need_known(kind: str, known: Collection[str], *texts: str) -> None:
+    if unknown := [f'"{text}"' for text in texts if text not in known]:
+        raise ValueError(f"unknown {kind} {', '.join(unknown)} (known: {', '.join(sorted(known))})")
 
 
 def _absolute(value: object) -> Path:
@@ -70,13 +69,15 @@ def _number(text: str) -> str:
 
 def _model(text: str, info: ValidationInfo) -> str:
     assert info.context is not None
-    return _one_of("model", info.context["models"], text)
+    _need_known("model", info.context["models"], text)
+    return text
 
 
 def _event_types(patterns: tuple[str, ...]) -> tuple[str, ...]:
     if not patterns:
         raise ValueError('must name at least one event; ["*"] is all')
-    return tuple(_one_of("event", TYPES | WILDCARDS, pattern) for pattern in patterns)
+    _need_known("event", TYPES | WILDCARDS, *patterns)
+    return patterns
 
 
 def _country(text: str) -> str:
@@ -93,15 +94,23 @@ def _webhook_url(text: str, info: ValidationInfo) -> str:
         raise ValueError("must be in ASCII: other characters are written as %.., other domain names as xn--...")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not contain a user or a password")
-    try:
-        address = str(ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname))
-    except ValueError:
+    if not _is_address(parts.hostname):
         return text
+    address = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     assert info.context is not None
     encrypted = parts.scheme == "https"
     if refused := refusal(address, encrypted=encrypted, allow_loopback=info.context["allow_loopback"]):
         raise ValueError(refused)
     return text
+
+
+def _is_address(host: str) -> bool:
+    """Not a name, of which nobody knows yet where it leads."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
@@ -191,6 +200,17 @@ def parse(text: str, models: Collection[str]) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def doubts(config: Config) -> Iterator[str]:
+    """What is no mistake, but will hardly do what was meant."""
+    for place, webhook in enumerate(config.webhooks, 1):
+        for pattern in NOT_YET.intersection(webhook.events):
+            yield f'webhooks.{place}.events: "{pattern}" is known, but this version never sends it'
+        parts = urlsplit(webhook.url)
+        assert parts.hostname is not None
+        if parts.scheme == "http" and not _is_address(parts.hostname):
+            yield f"webhooks.{place}.url: http is refused where {parts.hostname} is on the internet: use https there"
 
 
 def _syntax(message: str) -> str:

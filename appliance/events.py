@@ -37,6 +37,8 @@ TYPES = frozenset(
 # 7.1: sent only to webhooks that name them, never through a wildcard.
 NAMED_ONLY = frozenset({"phone_call.ringing", "phone_call.queued"})
 WILDCARDS = frozenset({"*", "phone_call.*", "sms.*"})
+# Of the contract's, what nothing in this version fires.
+NOT_YET = frozenset({"phone_call.transcript", "sms.received", "sms.*"})
 
 STATUS = {
     State.QUEUED: "queued",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config import Config, ConfigError, LineConfig, Service, Webhook, parse
+from appliance.config import Config, ConfigError, LineConfig, Service, Webhook, doubts, parse
 
 SERVICE = '[service]\ndata_dir = "/var/lib/branchline"\n'
 LINE = """
@@ -270,3 +270,19 @@ def test_the_configurations_of_the_readme_hold():
     assert samples
     for sample in samples:
         read(sample)
+
+
+def test_all_wrong_events_are_named():
+    text = SERVICE + with_webhook(events='["phone_call.began", "*", "sms.sent"]')
+    (problem,) = problems(text)
+    assert problem.startswith('webhooks.1.events: unknown event "phone_call.began", "sms.sent" (known: *, ')
+
+
+def test_what_will_hardly_do_what_was_meant_is_doubted():
+    assert list(doubts(read(SERVICE + WEBHOOK))) == []
+    lan = with_webhook(url='"http://192.168.1.2/hook"', events='["phone_call.*"]')
+    named = with_webhook(url='"http://crm.example/hook"', events='["sms.received"]')
+    assert list(doubts(read(SERVICE + lan + named))) == [
+        'webhooks.2.events: "sms.received" is known, but this version never sends it',
+        "webhooks.2.url: http is refused where crm.example is on the internet: use https there",
+    ]
