@@ -14,7 +14,7 @@ import typer
 from structlog.typing import Processor
 
 from appliance import app
-from appliance.config import Config, ConfigError, parse
+from appliance.config import Config, ConfigError, doubts, parse
 from appliance.database import StoreError
 from appliance.store import Store, open_store
 from drivers.models import MODELS
@@ -44,14 +44,20 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     _log_to_stderr(settings.service.log_level)
     try:
         trio.run(app.serve, settings)
-    except* (app.Unable, StoreError) as group:
-        _fail(*(str(exc) for exc in _leaves(group)))
+    except (app.Unable, StoreError) as exc:
+        _fail(str(exc))
+    except BaseException:
+        # One line among the others, and not thirty that no log can hold together.
+        structlog.get_logger(__name__).critical("died", exc_info=True)
+        raise typer.Exit(1) from None
 
 
 @commands.command()
 def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Says whether a configuration is good, and if not, which keys are at fault."""
     settings = _read(config)
+    for doubt in doubts(settings):
+        print(f"branchline: {config}: {doubt}", file=sys.stderr)
     print(f"{config}: good, {len(settings.lines)} lines, {len(settings.webhooks)} webhooks")
 
 
@@ -117,7 +123,8 @@ def _with_store(settings: Config, work: Callable[[Store], Awaitable[T]]) -> T:
 
 def _read(config: Path) -> Config:
     try:
-        return parse(config.read_text(), MODELS)
+        # Some editors begin a file with a byte order mark.
+        return parse(config.read_text(encoding="utf-8-sig"), MODELS)
     except (OSError, UnicodeDecodeError) as exc:
         _fail(f"{config}: {getattr(exc, 'strerror', None) or exc}")
     except ConfigError as exc:
@@ -128,12 +135,6 @@ def _fail(*problems: str) -> NoReturn:
     for problem in problems:
         print(f"branchline: {problem}", file=sys.stderr)
     raise typer.Exit(1)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [
-        leaf for exc in group.exceptions for leaf in (_leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc])
-    ]
 
 
 def _log_to_stderr(level: str) -> None:

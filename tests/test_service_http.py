@@ -1,5 +1,6 @@
 """What the service says to a wrong start and to wrong requests: in words, in the contract's shape, and it goes on."""
 
+import json
 import socket
 import sqlite3
 import subprocess
@@ -142,6 +143,32 @@ def test_an_occupied_port_is_said_in_one_line_and_nothing_is_touched(config, tmp
     assert not (tmp_path / "data" / "branchline.db").exists()
 
 
+def test_a_death_is_one_line_in_the_log(config, tmp_path):
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "branchline.db"
+    trio.run(make_database, path)
+    with closing(sqlite3.connect(path)) as database, database:
+        facts = "(uuid, line, direction, from_, to_, state, started_at, route)"
+        database.execute(f"INSERT INTO calls {facts} VALUES ('u', '', '', '', '', 'no such state', '', '')")
+    status, said = start(config)
+    (line,) = said.splitlines()
+    assert status == 1
+    death = json.loads(line)
+    assert (death["event"], death["level"]) == ("died", "critical")
+    assert "Traceback" in death["exception"]
+
+
+async def make_database(path: Path) -> None:
+    async with open_store(path):
+        pass
+
+
+def test_a_configuration_with_a_byte_order_mark_is_read(config):
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
+    done = subprocess.run([COMMAND, "check", "--config", config], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_data_directory_that_cannot_be_one_is_said_in_one_line(config, tmp_path):
     (tmp_path / "data").write_text("not a directory")
     assert start(config) == (1, "branchline: service.data_dir: /data/recordings: Not a directory\n")
@@ -208,8 +235,6 @@ async def test_a_box_without_a_key_says_how_to_make_one(tmp_path):
 async def test_a_webhook_that_is_gone_is_named_at_each_start_and_can_be_resumed(tmp_path):
     async with open_rig(tmp_path) as rig:
         url = rig.customer.url + "/events"
-        async with open_store(rig.data / "branchline.db"):
-            pass
         with closing(sqlite3.connect(rig.data / "branchline.db")) as database, database:
             database.execute("INSERT INTO gone VALUES (?, '2026-02-02T00:00:00Z')", (url,))
         run = await rig.start()
