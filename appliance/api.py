@@ -17,6 +17,7 @@ from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
 from appliance.control import Control
 from appliance.health import OK, Health
+from appliance.numbers import normalise
 from appliance.store import Store
 
 # Our bound; the largest body that the contract knows is under 10 KiB.
@@ -27,7 +28,13 @@ PREFIX = "/superfone"
 FAILURES = {
     "create_app": "Failed to create SFVoPI app: {error}",
     "list_apps": "Failed to get SFVoPI apps: {error}",
+    "get_app": "Failed to get SFVoPI app: {error}",
+    "change_app": "Failed to update SFVoPI app: {error}",
+    "delete_app": "Failed to delete SFVoPI app: {error}",
+    "available_numbers": "Failed to get available numbers: {error}",
     "link_number": "Failed to link number: {error}",
+    "list_numbers": "Failed to get numbers: {error}",
+    "unlink_number": "Failed to unlink number: {error}",
     "place_call": "Failed to initiate outbound call",
 }
 
@@ -117,6 +124,51 @@ def sfvopi_routes(
     @routes.get("/apps")
     async def list_apps() -> Response:
         return answer(200, sfvopi.success([sfvopi.app_json(app, org_id) for app in await store.apps()]))
+
+    @routes.get("/apps/{app_id}")
+    async def get_app(app_id: str) -> Response:
+        return shown(await store.app(app_id))
+
+    @routes.put("/apps/{app_id}")
+    @routes.patch("/apps/{app_id}")
+    async def change_app(app_id: str, request: Request) -> Response:
+        changes = sfvopi.app_changes(await read_body(request), now=now())
+        return shown(await store.change_app(app_id, changes))
+
+    def shown(app: sfvopi.App | None) -> Response:
+        if app is None:
+            raise Refused(sfvopi.APP_NOT_FOUND)
+        return answer(200, sfvopi.success(sfvopi.app_json(app, org_id)))
+
+    @routes.delete("/apps/{app_id}")
+    async def delete_app(app_id: str) -> Response:
+        if not await store.delete_app(app_id):
+            raise Refused(sfvopi.APP_NOT_FOUND)
+        return answer(200, sfvopi.success(sfvopi.DELETED))
+
+    @routes.get("/available-numbers")
+    async def available_numbers() -> Response:
+        linked = await store.linked_numbers()
+        free = [
+            sfvopi.available_json(place, trunk.number)
+            for place, trunk in enumerate(control.trunks, 1)
+            if trunk.number not in linked
+        ]
+        return answer(200, sfvopi.success(free))
+
+    @routes.get("/apps/{app_id}/numbers")
+    async def list_numbers(app_id: str) -> Response:
+        if await store.app(app_id) is None:
+            raise Refused(sfvopi.NO_APP_OF_NUMBERS)
+        return answer(200, sfvopi.success([sfvopi.link_json(link, org_id) for link in await store.links(app_id)]))
+
+    @routes.delete("/apps/{app_id}/numbers/{number}")
+    async def unlink_number(app_id: str, number: str) -> Response:
+        if await store.app(app_id) is None:
+            raise Refused(sfvopi.NO_APP_OF_NUMBERS)
+        if not await store.unlink(app_id, normalise(number, country) or number):
+            raise Refused(sfvopi.NOT_LINKED_TO_APP)
+        return answer(200, sfvopi.success(sfvopi.DELETED))
 
     @routes.post("/apps/{app_id}/numbers")
     async def link_number(app_id: str, request: Request) -> Response:

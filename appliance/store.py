@@ -4,7 +4,7 @@ Facts that must be true together are one commit: a call's change of state, and t
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple, fields
 from datetime import UTC, datetime
@@ -59,6 +59,18 @@ class Store:
         rows = await self._rows(f"SELECT {APP_COLUMNS} FROM apps WHERE app_id = ?", app_id)
         return App(*rows[0]) if rows else None
 
+    async def change_app(self, app_id: str, changes: Mapping[str, str | None]) -> App | None:
+        """The app with new values in fields of these names; None when there is none."""
+        setting = ", ".join(f"{name} = ?" for name in changes)
+
+        def work(connection: sqlite3.Connection) -> App | None:
+            if changes:
+                connection.execute(f"UPDATE apps SET {setting} WHERE app_id = ?", (*changes.values(), app_id))
+            row = connection.execute(f"SELECT {APP_COLUMNS} FROM apps WHERE app_id = ?", (app_id,)).fetchone()
+            return App(*row) if row else None
+
+        return await self._database.write(Commit.APP_SAVED, work)
+
     async def delete_app(self, app_id: str) -> bool:
         """Its numbers become unlinked. False when there is none."""
         return await self._execute(Commit.APP_DELETED, "DELETE FROM apps WHERE app_id = ?", app_id) > 0
@@ -82,6 +94,10 @@ class Store:
         """Newest first."""
         query = "SELECT app_id, number, created_at FROM links WHERE app_id = ? ORDER BY rowid DESC"
         return [Link(*row) for row in await self._rows(query, app_id)]
+
+    async def linked_numbers(self) -> set[str]:
+        """To whichever app."""
+        return {number for (number,) in await self._rows("SELECT number FROM links")}
 
     async def unlink(self, app_id: str, number: str) -> bool:
         """False when it was not linked to this app."""

@@ -68,6 +68,51 @@ async def test_nothing_is_seen_without_a_key_and_the_rest_is_said_in_the_contrac
 
 
 @together
+async def test_an_app_and_its_numbers_from_first_to_last(tmp_path):
+    deleted = (200, {"data": {"deleted": True}, "message": "success"})
+    no_app, no_app_here = (404, {"message": "SFVoPI app not found"}), (404, {"message": "App not found"})
+    async with open_rig(tmp_path, lines=2, linked=False) as rig:
+        run = await rig.start()
+        async with Client(run) as client:
+            _, made = await client.request("POST", f"{API}/apps", {"name": "Desk", "answer_url": "https://a.example"})
+            app = made["data"]
+            path = f"{API}/apps/{app['app_id']}"
+            assert await client.request("GET", path) == (200, made)
+            _, changed = await client.request("PUT", path, {"name": "Bar", "hangup_url": "https://a.example/bye"})
+            news = {"name": "Bar", "hangup_url": "https://a.example/bye", "updated_at": changed["data"]["updated_at"]}
+            assert changed["data"] == app | news
+            assert news["updated_at"] > app["created_at"]
+            assert await client.request("PATCH", path, {}) == (200, changed)
+            assert await client.request("PUT", path, {"name": 1}) == (400, {"message": "Invalid request body"})
+
+            numbers = [line.number for line in rig.bench.lines]
+            free = [
+                {"id": place, "voip_number": number, "provider": "gsm", "status": "ACTIVE"}
+                for place, number in enumerate(numbers, 1)
+            ]
+            available = f"{API}/available-numbers"
+            assert (await client.request("GET", available))[1]["data"] == free
+            assert (await client.request("GET", f"{path}/numbers"))[1] == {"data": [], "message": "success"}
+            links = [(await client.request("POST", f"{path}/numbers", {"voip_number": n}))[1]["data"] for n in numbers]
+            assert (await client.request("GET", f"{path}/numbers"))[1]["data"] == links[::-1]
+            assert (await client.request("GET", available))[1]["data"] == []
+            # As a plus, and as it is escaped.
+            for number, written in zip(numbers, ("+", "%2B"), strict=True):
+                place = f"{path}/numbers/{number.replace('+', written)}"
+                assert await client.request("DELETE", place) == deleted
+                assert await client.request("DELETE", place) == (404, {"message": "Number not linked to this app"})
+            assert (await client.request("GET", available))[1]["data"] == free
+
+            await client.request("POST", f"{path}/numbers", {"voip_number": rig.number})
+            assert await client.request("DELETE", path) == deleted
+            assert (await client.request("GET", available))[1]["data"] == free
+            for method in ("GET", "PUT", "PATCH", "DELETE"):
+                assert await client.request(method, path, {} if method[0] == "P" else None) == no_app
+            assert await client.request("GET", f"{path}/numbers") == no_app_here
+            assert await client.request("DELETE", f"{path}/numbers/{rig.number}") == no_app_here
+
+
+@together
 async def test_a_body_that_is_too_long_is_refused_and_costs_nothing(tmp_path):
     """With a key or without: nobody waits for its end, nothing of it is kept, and the connection is closed."""
     async with open_rig(tmp_path) as rig:

@@ -87,6 +87,31 @@ def test_1_what_is_no_json_object_is_400(raw):
     assert refusal(sfvopi.order, raw, country="FR") == sfvopi.BAD_BODY
 
 
+def test_2_4_only_what_is_there_changes():
+    assert sfvopi.app_changes(b"{}", now=NOW) == {}
+    assert sfvopi.app_changes(body(colour="red"), now=NOW) == {}
+    at = {"updated_at": "2026-02-02T10:00:00.000Z"}
+    for changes in ({"name": "Bar"}, {"status": "INACTIVE"}, {"hangup_url": None, "fallback_answer_url": URL}):
+        assert sfvopi.app_changes(body(**changes), now=NOW) == changes | at
+    assert sfvopi.app_changes(body(answer_method="get"), now=NOW) == {"answer_method": "GET"} | at
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": ""},
+        {"name": None},
+        {"answer_url": None},
+        {"answer_url": "x"},
+        {"hangup_method": None},
+        {"status": "ON"},
+    ],
+    ids=str,
+)
+def test_2_4_a_bad_change_is_400(changes):
+    assert refusal(sfvopi.app_changes, body(**changes), now=NOW) == sfvopi.BAD_BODY
+
+
 def test_3_2_a_number_is_normalised_and_a_useless_one_is_400():
     assert sfvopi.number_to_link(body(voip_number="07 00 00 00 02"), country="FR") == "+33700000002"
     for bad in ({"voip_number": "office"}, {"voip_number": 33700000002}, {}):

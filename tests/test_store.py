@@ -77,6 +77,17 @@ async def test_an_app_saved_again_is_changed_and_keeps_its_place_and_numbers(pat
         assert await store.app_of_number(NUMBER) == changed
 
 
+async def test_an_app_is_changed_where_it_stands_and_one_that_is_gone_stays_gone(path):
+    async with open_store(path) as store:
+        await store.save_app(APP)
+        changed = replace(APP, hangup_url=None, status="INACTIVE")
+        assert await store.change_app(APP.app_id, {"hangup_url": None, "status": "INACTIVE"}) == changed
+        assert await store.change_app(APP.app_id, {}) == changed
+        await store.delete_app(APP.app_id)
+        assert await store.change_app(APP.app_id, {"status": "ACTIVE"}) is None
+        assert await store.apps() == []
+
+
 async def test_a_number_has_at_most_one_app_and_the_first_link_stays(path):
     async with open_store(path) as store:
         assert await store.link(LINK) is None

@@ -44,6 +44,9 @@ BAD_BODY = Refusal(400, "Invalid request body")
 BAD_NUMBER = Refusal(400, "Invalid phone number")
 APP_NOT_FOUND = Refusal(404, "SFVoPI app not found")
 NOT_OUR_NUMBER = Refusal(400, "VoIP number not found or does not belong to this org")
+# 3.3 and 3.4 have a text of their own for what all others call APP_NOT_FOUND.
+NO_APP_OF_NUMBERS = Refusal(404, "App not found")
+NOT_LINKED_TO_APP = Refusal(404, "Number not linked to this app")
 NUMBER_TAKEN = Refusal(409, "VoIP number is already linked to another SFVoPI app")
 
 
@@ -160,6 +163,13 @@ class _CreateApp(BaseModel):
     fallback_answer_method: Method = "POST"
 
 
+class _ChangeApp(_CreateApp):
+    # Never used: only fields that are there count.
+    name: Annotated[StrictStr, Field(min_length=1, max_length=100)] = ""
+    answer_url: Url = ""
+    status: Literal["ACTIVE", "INACTIVE"] = "ACTIVE"
+
+
 class _LinkNumber(BaseModel):
     voip_number: StrictStr
 
@@ -198,6 +208,12 @@ def new_app(body: bytes, *, app_id: str, now: datetime) -> App:
     return App(app_id=app_id, status="ACTIVE", created_at=timestamp(now), **asked.model_dump())
 
 
+def app_changes(body: bytes, *, now: datetime) -> Json:
+    """2.4: the new values by the names of App's fields; none at all for an empty object. Raises Refused."""
+    changes = _read(_ChangeApp, body).model_dump(exclude_unset=True)
+    return changes | {"updated_at": timestamp(now)} if changes else {}
+
+
 def number_to_link(body: bytes, *, country: str) -> str:
     """3.2: E.164. Raises Refused, with this endpoint's own text for a number that is none."""
     number = normalise(_read(_LinkNumber, body).voip_number, country)
@@ -225,6 +241,8 @@ def order(body: bytes, *, country: str) -> Order:
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
+DELETED: Json = {"deleted": True}
+
 
 def success(data: Json | list[Json]) -> Json:
     return {"data": data, "message": "success"}
@@ -243,6 +261,11 @@ def link_json(link: Link, org_id: int) -> Json:
         "created_at": link.created_at,
         "updated_at": None,
     }
+
+
+def available_json(place: int, number: str) -> Json:
+    """3.1; `place` is the line's among all, from 1."""
+    return {"id": place, "voip_number": number, "provider": "gsm", "status": "ACTIVE"}
 
 
 def queued_json(request_uuid: str) -> Json:
