@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.media import Media
-from appliance.wire import BACKLOG_LIMIT_BYTES, Closed, Rejected, Unreachable, Wire, open_wire, text_frame
+from appliance.outlet import BACKLOG_LIMIT_BYTES
+from appliance.wire import Closed, Rejected, Unreachable, Wire, open_wire, text_frame
 from native import Codec, Engine, alaw_decode, alaw_encode
 
 HEADERS = {"User-Agent": "branchline/test"}
