@@ -5,6 +5,9 @@
  * period, which fades to silence within 50 ms, and leads over to what comes next. What has not begun, or has
  * ended, is silent without being counted.
  *
+ * libspandsp is given its whole history at once, when it is needed: given frame by frame it turns it round
+ * with a memcpy onto itself, and costs something while nothing is missing.
+ *
  * How to use it: inlet_put what came, as often as it comes; then inlet_yield, once every 20 ms. */
 
 #include "inlet.h"
@@ -19,7 +22,7 @@ enum {
 bool inlet_init(inlet *in, uint32_t limit, bool corrects) {
     in->corrects = corrects;
     atomic_init(&in->conceals, corrects);
-    plc_init(&in->past);
+    plc_init(&in->filler);
     return elastic_init(&in->buffer, limit);
 }
 
@@ -39,8 +42,11 @@ static void conceal(inlet *in, int16_t *frame) {
         return;
     if (in->dry == 0)
         count(&in->underruns, 1);
-    if (in->dry < FADED_FRAMES && atomic_load_explicit(&in->conceals, memory_order_relaxed))
-        plc_fillin(&in->past, frame, FRAME_SAMPLES);
+    if (in->dry < FADED_FRAMES && atomic_load_explicit(&in->conceals, memory_order_relaxed)) {
+        if (in->dry == 0)
+            plc_rx(&in->filler, in->past + 2 * FRAME_SAMPLES - PLC_HISTORY_LEN, PLC_HISTORY_LEN);
+        plc_fillin(&in->filler, frame, FRAME_SAMPLES);
+    }
     in->dry += in->dry < MOST_DRY;
     count(&in->concealed, 1);
 }
@@ -61,9 +67,11 @@ static void play(inlet *in, int16_t *frame) {
         correct(in);
     elastic_peek(&in->buffer, frame, FRAME_SAMPLES);
     elastic_skip(&in->buffer, FRAME_SAMPLES);
-    if (atomic_load_explicit(&in->conceals, memory_order_relaxed))
-        plc_rx(&in->past, frame, FRAME_SAMPLES);
+    if (in->dry && atomic_load_explicit(&in->conceals, memory_order_relaxed))
+        plc_rx(&in->filler, frame, FRAME_SAMPLES);
     in->dry = 0;
+    memcpy(in->past, in->past + FRAME_SAMPLES, 2 * FRAME_SAMPLES);
+    memcpy(in->past + FRAME_SAMPLES, frame, 2 * FRAME_SAMPLES);
 }
 
 void inlet_yield(inlet *in, int16_t *frame) {

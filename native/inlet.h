@@ -14,7 +14,8 @@ struct inlet {
     uint32_t dry;         /* frames since what came has run out */
     atomic_bool conceals; /* written by control */
     drift drift;
-    plc_state_t past;
+    plc_state_t filler;
+    int16_t past[2 * FRAME_SAMPLES]; /* what was heard last */
     uint32_t lost;
     counter underruns, concealed, overruns, slipped, dropped;
     _Atomic uint32_t depth;
