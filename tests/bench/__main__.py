@@ -18,7 +18,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from tests.bench import drift, facts, samples, service, sound, streams
+from tests.bench import drift, dtmf, facts, samples, service, sound, streams
 from tests.bench.figures import TERMS, Figure, table, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +34,7 @@ class Measure(Protocol):
 
 SUITES: dict[Measure, tuple[str, ...]] = {
     sound.measure: ("engine.",),
+    dtmf.measure: ("dtmf.",),
     samples.measure: ("g711.", "resample."),
     drift.measure: ("drift.",),
     facts.measure: ("outbox.", "sqlite."),

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.table import Table
 
 TRIO_WEBSOCKET = "trio-websocket, json, base64, a task per direction"
+SPANDSP = "libspandsp's detector with its own limits"
 AUDIOOP = "audioop of Python's standard library"
 SPEEX = "libspeexdsp, quality 5"
 RESAMPLED_HZ = (16000, 24000, 32000, 44100, 48000)
@@ -43,6 +44,9 @@ TERMS = {
     "engine.conference_us.50": Terms("us"),
     "engine.conference_us.100": Terms("us"),
     "engine.conference_us.250": Terms("us", "five conferences of 50", most=1000, ratio=0.7),
+    "dtmf.found_percent": Terms("%", SPANDSP, least=100),
+    "dtmf.false_per_hour": Terms("1/h", SPANDSP, most=0),
+    "dtmf.frame_us": Terms("us", SPANDSP, most=1),
     "g711.encode_ns": Terms("ns", AUDIOOP, most=60),
     "g711.decode_ns": Terms("ns", AUDIOOP, most=60),
     "g711.ulaw_encode_ns": Terms("ns", AUDIOOP, most=60),
@@ -80,7 +84,7 @@ class Figure:
     @property
     def ratio(self) -> float | None:
         """How many times as much the peer needs."""
-        return None if self.peer_value is None else self.peer_value / self.value
+        return self.peer_value / self.value if self.peer_value is not None and self.value else None
 
     @property
     def held(self) -> bool | None:

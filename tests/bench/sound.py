@@ -1,8 +1,8 @@
 """What the engine costs, by its thread's own accounting, ticked by hand and alone; medians.
 
-`engine.call_tick_us`: one tick of one call, of 50: a modem's PCM on a socketpair, both ways, DTMF looked for in it, a
-stream that hears it and plays to it, a recorder of both. The tick alone: the far ends of the socketpairs are another
-engine, and messages and recordings are taken outside of what is counted.
+`engine.call_tick_us`: one tick of one call, of 50: a modem's PCM on a socketpair, both ways, keys and a network's
+tones looked for in it, a stream that hears it and plays to it, a recorder of both. The tick alone: the far ends of the
+socketpairs are another engine, and messages and recordings are taken outside of what is counted.
 
 `engine.conference_us.N`: one tick of a conference of N parties that all talk and hear, each a port whose sound comes
 from and goes to memory. Its cost must grow with the parties, not with their square: 250 are compared with five
@@ -55,6 +55,7 @@ def call_tick_us(ticks: int) -> float:
             far.connect(sound, far.pcm(theirs.fileno(), pace=Pace.CLOCK))
             line = engine.pcm(ours.fileno())
             line.detect_dtmf(True)
+            line.detect_tones("US")
             stream = engine.stream(Codec.PCMA, RATE_HZ, prefix=b'{"payload":"', suffix=b'"}')
             stream.play(noise(2)[: PLAYED_S * RATE_HZ], Codec.PCMA, RATE_HZ)
             recorder = engine.recorder()
