@@ -1,6 +1,6 @@
 """Orders of the customer, whichever contract they came by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -21,6 +21,14 @@ class Direction(Enum):
     @property
     def to_caller(self) -> bool:
         return self is not Direction.INBOUND
+
+
+# G.711 is defined at 8000 Hz; at another rate it would be played at the wrong speed (sfvopi 6.3, 11).
+RATES_HZ: Mapping[Codec, Sequence[int]] = {
+    Codec.PCMA: (8000,),
+    Codec.PCMU: (8000,),
+    Codec.L16: (8000, 16000, 24000, 32000, 44100, 48000),
+}
 
 
 @dataclass(frozen=True)

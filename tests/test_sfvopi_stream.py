@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.actions import Direction
+from appliance.actions import RATES_HZ, Direction
 from appliance.contracts import sfvopi_stream as sfvopi
 from appliance.contracts.sfvopi_stream import Checkpoint, Clear, Fault, Play, Reconnection
 from native import Codec
@@ -178,6 +178,13 @@ def test_7_6_what_is_not_json_is_dropped(text: str):
     assert kind(parse(text)) == "json"
 
 
+def test_a_long_message_is_one_of_audio_or_is_dropped():
+    audio = "1dXV" * 100_000
+    assert isinstance(parse(play(audio)), Play)
+    assert kind(parse(play(audio) | {"extra": [{}] * 1000})) == "parts"
+    assert kind(parse(f"[{'[],' * 100_000}[]]")) == "parts"
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "17", '"clearAudio"', "true", "NaN", '[{"event": "clearAudio"}]'])
 def test_7_6_what_is_no_object_is_dropped(text: str):
     assert kind(parse(text)) == "json"
@@ -285,7 +292,7 @@ def test_any_json_is_a_command_or_a_fault(message: object, stream: tuple[Codec, 
     result = parse(json.dumps(message), *stream)
     assert isinstance(result, Play | Clear | Checkpoint | Fault)
     if isinstance(result, Play):
-        assert result.rate_hz in sfvopi.RATES_HZ[result.codec]
+        assert result.rate_hz in RATES_HZ[result.codec]
         assert result.codec is not Codec.L16 or len(result.data) % 2 == 0
 
 

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictStr, ValidationError
 
-from appliance.actions import Direction, StreamTo
+from appliance.actions import RATES_HZ, Direction, StreamTo
 from appliance.addresses import web_address
 from native import Codec
 
 ANSWER_BODY_LIMIT = 64 * 1024  # ours: a Stream JSON is a few hundred bytes
-L16_RATES_HZ = (8000, 16000, 24000, 32000, 44100, 48000)
 # Names that belong to the handshake itself (7.1).
 RESERVED_HEADERS = {"host", "connection", "upgrade", "content-length", "transfer-encoding"}
 HEADER_NAME_CHARACTERS = set("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")  # RFC 9110 5.6.2
@@ -67,12 +66,12 @@ def instructions(body: bytes) -> StreamTo:
         asked = _Instructions.model_validate(_fold_names(json.loads(body))).stream
     except (ValueError, RecursionError) as exc:
         raise BadInstructions(_first_fault(exc)) from None
-    rates = L16_RATES_HZ if asked.codec == "L16" else (8000,)
-    if asked.sample_rate not in rates:
+    codec = Codec[asked.codec]
+    if asked.sample_rate not in RATES_HZ[codec]:
         raise BadInstructions(f"stream.sample_rate: {asked.sample_rate} is not a rate of {asked.codec}")
     return StreamTo(
         url=asked.url,
-        codec=Codec[asked.codec],
+        codec=codec,
         rate_hz=asked.sample_rate,
         direction=Direction[asked.direction],
         bidirectional=asked.bidirectional,

@@ -11,10 +11,10 @@ What we read was written by anybody: `parse` never raises, a message that breaks
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from appliance.actions import Direction
+from appliance.actions import RATES_HZ, Direction
 from native import Codec
 
 CONTENT_TYPES = {Codec.PCMA: "audio/PCMA", Codec.PCMU: "audio/PCMU", Codec.L16: "audio/x-l16"}
@@ -31,12 +31,11 @@ _CODECS = {
     "audio/l16": Codec.L16,
     "audio/pcm": Codec.L16,
 }
-# G.711 is defined at 8000 Hz; at another rate it would be played at the wrong speed (6.3, 11).
-RATES_HZ: Mapping[Codec, Sequence[int]] = {
-    Codec.PCMA: (8000,),
-    Codec.PCMU: (8000,),
-    Codec.L16: (8000, 16000, 24000, 32000, 44100, 48000),
-}
+# A long message is long for its audio, which has none of these. Of 15 MB of `[],[],` json makes ten million objects, and
+# for a second nothing else runs: a thread would not help, as it does not let go of the interpreter.
+LONG_CHARACTERS = 256 * 1024
+SEPARATORS = ",[{"
+SEPARATORS_LIMIT = 1000
 CHECKPOINT_NAME_LENGTH = 1024
 
 # A whole JSON string of base64, with "/" and "+" as some serialisers write them.
@@ -109,6 +108,8 @@ def played(stream_id: str, name: str) -> str:
 
 def parse(text: str, *, codec: Codec, rate_hz: int) -> Command | Fault:
     """`codec` and `rate_hz` are the stream's own, for a message that does not state its own."""
+    if len(text) > LONG_CHARACTERS and sum(map(text.count, SEPARATORS)) > SEPARATORS_LIMIT:
+        return Fault("parts", f"more than {SEPARATORS_LIMIT} parts in {len(text)} characters")
     try:
         message = json.loads(text)
     # RecursionError: "[[[[..." a hundred thousand deep.
