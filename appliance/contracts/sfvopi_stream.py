@@ -31,8 +31,8 @@ _CODECS = {
     "audio/l16": Codec.L16,
     "audio/pcm": Codec.L16,
 }
-# A long message is long for its audio, which has none of these. Of 15 MB of `[],[],` json makes ten million objects, and
-# for a second nothing else runs: a thread would not help, as it does not let go of the interpreter.
+# A long message is long for its audio, which has none of these. Of 15 MB of `[],[],` json makes five million objects,
+# and for a second nothing else runs: a thread would not help, as it does not let go of the interpreter.
 LONG_CHARACTERS = 256 * 1024
 SEPARATORS = ",[{"
 SEPARATORS_LIMIT = 1000
