@@ -81,7 +81,7 @@ async def serve(config: Config) -> None:
                 now=now,
             )
             control.trunks += [_trunk(line, control) for line in config.lines]
-            health = Health(media.engine, control.trunks, store.outbox, Notifier())
+            health = Health(media, control.trunks, store.outbox, Notifier())
             api = make_api(control, store, health, org_id=config.sfvopi.org_id, country=country, now=now)
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))

@@ -3,16 +3,16 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import structlog
 import trio
 
-from appliance.media import audio_report
+from appliance.media import Media, audio_report
 from appliance.outbox import Outbox
 from appliance.trunk import Trunk
 from appliance.webhook import public
-from native import Engine
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +47,8 @@ class Notifier:
 class Health:
     """A box whose media clock stands still is unwell: no call has sound. A line that is down is only told."""
 
-    def __init__(self, engine: Engine, trunks: Sequence[Trunk], outbox: Outbox, notifier: Notifier) -> None:
-        self._engine = engine
+    def __init__(self, media: Media, trunks: Sequence[Trunk], outbox: Outbox, notifier: Notifier) -> None:
+        self._media = media
         self._trunks = trunks
         self._outbox = outbox
         self._notifier = notifier
@@ -69,7 +69,7 @@ class Health:
             self._notifier.say("STOPPING=1")
 
     def _look(self) -> bool:
-        stats = self._engine.stats()
+        stats = self._media.engine.stats()
         self._worst_late_us = max(self._worst_late_us, stats.worst_late_us)
         if stats.ticks != self._ticks:
             self._ticks, self._ticked_at = stats.ticks, trio.current_time()
@@ -82,7 +82,7 @@ class Health:
     async def report(self) -> dict[str, Any]:
         """`worst_late_us` is since the last report."""
         status = self.status
-        stats = self._engine.stats()
+        stats = self._media.engine.stats()
         worst_late_us, self._worst_late_us = self._worst_late_us, 0
         return {
             "status": status,
@@ -91,6 +91,7 @@ class Health:
                 "skipped": stats.skipped,
                 "worst_late_us": worst_late_us,
                 "realtime": stats.realtime,
+                "lost_events": stats.lost_events + self._media.lost_events,
             },
             "lines": [_line(trunk) for trunk in self._trunks],
             "undelivered_events": await self._outbox.pending(),
@@ -107,5 +108,6 @@ def _line(trunk: Trunk) -> dict[str, Any]:
         "operator": line.identity.operator if line else None,
         "signal_dbm": line.signal_dbm if line else None,
         "losses": trunk.losses,
+        "recoveries": asdict(line.recoveries) if line else None,
         **({"audio": audio_report(trunk.audio)} if trunk.audio else {}),
     }

@@ -9,13 +9,12 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import trio
 
 from drivers.errors import CommandError, CommandTimeout, LineLost
-from drivers.line import Identity, LineEvent, LineState, PcmAudio
+from drivers.line import Identity, LineEvent, LineState, PcmAudio, Recoveries
 from drivers.models import Model
 from drivers.module import AudioPath, Module
 from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
@@ -29,19 +28,6 @@ ORDER_LIMIT_S = 30
 
 NUMBER = re.compile(r"\+?[0-9*#]{1,40}")
 KEYS = re.compile(r"[0-9*#A-D]*")
-
-
-@dataclass(frozen=True)
-class Recoveries:
-    """What went wrong on a line and was mended, since it was opened; each rung of the ladder has its count."""
-
-    timeouts: int
-    retries: int
-    resyncs: int
-    # Calls, answers and ends that only the list knew of, and calls that were nobody's.
-    repairs: int
-    noise: int
-    urcs_lost: int
 
 
 class GsmLine:

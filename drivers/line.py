@@ -88,6 +88,19 @@ class PcmAudio:
     chunk_bytes: int
 
 
+@dataclass(frozen=True)
+class Recoveries:
+    """What went wrong on a line and was mended, since it was opened; each rung of the ladder has its count."""
+
+    timeouts: int
+    retries: int
+    resyncs: int
+    # Calls, answers and ends that only the list knew of, and calls that were nobody's.
+    repairs: int
+    noise: int
+    urcs_lost: int
+
+
 class Line(Protocol):
     """Errors: CommandError when the device refuses, LineLost when it is gone; no other."""
 
@@ -101,6 +114,9 @@ class Line(Protocol):
 
     @property
     def signal_dbm(self) -> int | None: ...
+
+    @property
+    def recoveries(self) -> Recoveries: ...
 
     @property
     def audio(self) -> PcmAudio | None:

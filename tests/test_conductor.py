@@ -17,7 +17,18 @@ from appliance.customer import open_customer
 from appliance.media import open_media
 from appliance.store import Store, open_store
 from appliance.trunk import Trunk
-from drivers.line import Alerting, Answered, Identity, Incoming, LineEvent, LineState, PcmAudio, Released, StateChanged
+from drivers.line import (
+    Alerting,
+    Answered,
+    Identity,
+    Incoming,
+    LineEvent,
+    LineState,
+    PcmAudio,
+    Recoveries,
+    Released,
+    StateChanged,
+)
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 NUMBER = "+33700000002"
@@ -32,6 +43,7 @@ class TestLine:
     name = "test"
     identity = Identity("", "", "", "", "")
     signal_dbm = None
+    recoveries = Recoveries(0, 0, 0, 0, 0, 0)
     audio: PcmAudio | None = None
 
     def __init__(self) -> None:

@@ -115,6 +115,7 @@ async def test_health_shows_lines_and_the_media_clock(tmp_path):
                     "operator": "Orange F",
                     "signal_dbm": -65,
                     "losses": 0,
+                    "recoveries": dict.fromkeys(("timeouts", "retries", "resyncs", "repairs", "noise", "urcs_lost"), 0),
                 }
             ]
             rig.phone.dial(rig.number)
