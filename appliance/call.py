@@ -28,6 +28,7 @@ class Reason(Enum):
 
     HANGUP = "hangup"  # by a party on the phone
     CUSTOMER = "customer"  # by the customer's server
+    STREAM_LOST = "stream_lost"  # the customer's server went away and did not come back
     REFUSED = "refused"  # the network or the far phone did not take the call
     RING_TIMEOUT = "ring_timeout"
     TIME_LIMIT = "time_limit"

@@ -29,7 +29,7 @@ from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
 from appliance.media import Media, audio_report
 from appliance.store import Store
-from appliance.stream import run_stream
+from appliance.stream import Ending, run_stream
 from appliance.trunk import Lost, Seizure
 from drivers.errors import CommandError, LineError, LineLost
 from drivers.line import Alerting, Answered, Digit, LineState, Released
@@ -54,6 +54,7 @@ DIGITS_LIMIT = 64
 OUR_CAUSE = {
     Reason.HANGUP: 16,
     Reason.CUSTOMER: 16,
+    Reason.STREAM_LOST: 16,
     Reason.TIME_LIMIT: 16,
     Reason.RING_TIMEOUT: 19,
     Reason.LINE_LOST: 27,
@@ -330,7 +331,7 @@ class Conductor:
             order = await self._ask()
             if order is None:
                 return Reason.ANSWER_FAILED
-            await run_stream(
+            end = await run_stream(
                 order,
                 media=self._means.media,
                 line=port,
@@ -344,7 +345,7 @@ class Conductor:
             )
             if order.keep_call_alive:
                 await trio.sleep_forever()
-            return Reason.CUSTOMER
+            return Reason.STREAM_LOST if end.ending is Ending.LOST else Reason.CUSTOMER
 
     async def _ask(self) -> StreamTo | None:
         """The answer webhook's instructions, or its fallback's (sfvopi 6.5)."""

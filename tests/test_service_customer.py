@@ -182,6 +182,7 @@ async def test_a_voice_server_that_is_not_there_is_tried_again_and_then_the_call
         assert await rig.phone.dial(rig.number).ended() == Cause.NORMAL
         assert [line["wait_s"] for line in run.lines("stream lost")] == [1, 2, 4, None]
         assert (await rig.customer.post("/hangup")).json["call_status"] == "COMPLETED"
+        assert rig.rows("SELECT reason FROM calls") == [("stream_lost",)]
 
 
 @together
