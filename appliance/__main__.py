@@ -14,7 +14,7 @@ import typer
 from structlog.typing import Processor
 
 from appliance import app
-from appliance.config import Config, ConfigError, doubts, parse
+from appliance.config import Config, ConfigError, Webhook, doubts, parse
 from appliance.database import StoreError
 from appliance.store import Store, open_store
 from drivers.models import MODELS
@@ -98,10 +98,29 @@ def resume_webhook(
 ) -> None:
     """Switches a webhook on again that answered 410: it is told of what happens from now on."""
     settings = _read(config)
-    webhook = next((webhook for webhook in settings.webhooks if name in (webhook.key, webhook.url)), None)
-    if webhook is None:
-        _fail(f"{config}: no webhook is called {name}")
+    webhook = _webhook(config, settings, name)
     print(f"{name}: " + ("resumed" if _with_store(settings, lambda store: store.outbox.resume(webhook)) else "was on"))
+
+
+@webhooks.command("log")
+def show_webhook_log(
+    name: Annotated[str, typer.Argument(help="As the configuration names it, or else its url.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Shows the last attempts to deliver, newest first."""
+    settings = _read(config)
+    webhook = _webhook(config, settings, name)
+    for entry in _with_store(settings, lambda store: store.outbox.log(webhook)):
+        came = entry.error or f"{entry.code} {entry.response[:80].decode(errors='replace')!r}"
+        again = f", again at {entry.next_at}" if entry.next_at else ""
+        print(f"{entry.at}  {entry.type} {entry.event_id} try {entry.attempt}: {came} in {entry.duration_ms} ms{again}")
+
+
+def _webhook(config: Path, settings: Config, name: str) -> Webhook:
+    for webhook in settings.webhooks:
+        if name in (webhook.key, webhook.url):
+            return webhook
+    _fail(f"{config}: no webhook is called {name}")
 
 
 T = TypeVar("T")

@@ -291,5 +291,11 @@ async def test_a_webhook_that_is_gone_is_named_at_each_start_and_can_be_resumed(
             done = await trio.run_process(command, capture_stdout=True)
             assert done.stdout.decode() == f"{url}: resumed\n"
             assert (await client.health())["webhooks_gone"] == []
-            rig.phone.dial(rig.number)
-            await rig.customer.event("phone_call.started")
+            call = rig.phone.dial(rig.number)
+            await (await rig.voice.connection()).next("start")
+            call.hang_up()
+            event = await rig.customer.event("phone_call.started")
+            await rig.customer.event("phone_call.completed")
+            command = [COMMAND, "webhook", "log", url, "--config", rig.config]
+            *_, line = (await trio.run_process(command, capture_stdout=True)).stdout.decode().splitlines()
+            assert f"phone_call.started {event['id']} try 1: 200 '{{}}' in " in line
