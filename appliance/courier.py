@@ -23,7 +23,7 @@ from appliance import webhook as rules
 from appliance.config import Webhook
 from appliance.database import StoreError
 from appliance.outbox import Attempt, Delivery, Outbox
-from appliance.webhook import Generation, Verdict
+from appliance.webhook import Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -255,7 +255,7 @@ class _Route:
             "Content-Type": "application/json",
             "User-Agent": self._user_agent,
             "webhook-id": delivery.id,
-            Generation.CURRENT.value: rules.sign(self._webhook.secret, int(at.timestamp()), delivery.body),
+            rules.SIGNATURE_HEADER: rules.sign(self._webhook.secret, int(at.timestamp()), delivery.body),
         }
 
     def _note(self, delivery: Delivery, attempt: Attempt) -> None:

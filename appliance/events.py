@@ -62,20 +62,8 @@ def status(call: Call) -> str:
     return STATUS[call.state] if call.outcome is None else call.outcome.value
 
 
-def of_call(
-    call: Call,
-    at: datetime,
-    *,
-    relay_number: str | None = None,
-    recording_url: str | None = None,
-    transcription: str | None = None,
-    analysis: Mapping[str, Json] | None = None,
-    revision: int = 1,
-) -> Event:
-    """What became of the call, by its state. Keys are never left out: null says unknown (7.3).
-
-    `revision` counts the firings of one ended call: each later one only adds (7.4).
-    """
+def of_call(call: Call, at: datetime) -> Event:
+    """What became of the call, by its state. Keys are never left out: null says unknown (7.3)."""
     is_now = status(call)
     data: dict[str, Json] = {
         "id": call.id,
@@ -85,11 +73,11 @@ def of_call(
         "direction": call.direction.value,
         "from": call.from_,
         "to": call.to,
-        "relay_number": relay_number,
-        "recording_url": recording_url,
-        "transcription": transcription,
-        "analysis": analysis,
-        "revision": revision,
+        "relay_number": None,
+        "recording_url": None,
+        "transcription": None,
+        "analysis": None,
+        "revision": 1,  # 7.4: of the firings of one ended call; nothing is added later yet
         "ended_reason": call.end.reason.value if call.end else None,
     }
     return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data)

@@ -9,12 +9,8 @@ import ipaddress
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-
-class Generation(Enum):
-    """Each of the contract's generations has its own spelling of the header; never both in one request (8)."""
-
-    CURRENT = "Phonevoice-Signature"
-    OLDER = "PhoneVoice-Signature"
+# 8: the spelling of the contract's current generation; an older one's is never in the same request.
+SIGNATURE_HEADER = "Phonevoice-Signature"
 
 
 class Verdict(Enum):

@@ -48,7 +48,7 @@ def test_an_answered_call_has_started():
 
 
 def test_an_ended_call_is_told_under_its_outcome():
-    event = of_call(COMPLETED, NOON, recording_url="https://box/call_17.mp3")
+    event = of_call(COMPLETED, NOON)
     assert event == Event(
         "phone_call.completed",
         NOON,
@@ -61,7 +61,7 @@ def test_an_ended_call_is_told_under_its_outcome():
             "from": "+33700000001",
             "to": "+33700000002",
             "relay_number": None,
-            "recording_url": "https://box/call_17.mp3",
+            "recording_url": None,
             "transcription": None,
             "analysis": None,
             "revision": 1,

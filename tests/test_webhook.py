@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from appliance.webhook import (
     LONGEST_WAIT_S,
     RETRY_AFTER_S,
-    Generation,
     Verdict,
     next_attempt,
     refusal,
@@ -64,10 +63,6 @@ def test_openssl_computes_the_same_signature():
         check=True,
     )
     assert openssl.stdout.decode().split("= ")[1].strip() == V1
-
-
-def test_each_generation_spells_its_header_in_its_own_way():
-    assert [generation.value for generation in Generation] == ["Phonevoice-Signature", "PhoneVoice-Signature"]
 
 
 def test_eight_attempts_in_27_hours_and_35_minutes():
