@@ -33,7 +33,7 @@ from hil.network import Call, Network, NetworkError, State
 from hil.sound import Studio
 from hil.subscriber import PATIENCE_S, Behaviour, Subscriber
 from hil.tty import Pty
-from native.engine import Engine, Pace, PcmPort
+from native import Engine, Pace, PcmPort
 
 # A module that restarts is off the bus for seconds.
 ENUMERATION_S = 2.0

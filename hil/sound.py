@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from hil.network import Call, Party, State
-from native import dtmf
-from native.engine import TICK_S, Engine, Finished, Player, Port
+from native import TICK_S, Engine, Finished, Player, Port, dtmf
 
 # Engine's recorders keep 10 s: a phone's memory is fetched more often than that.
 FETCH_EVERY_S = 1.0

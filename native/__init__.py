@@ -2,37 +2,39 @@
 
 from native.callerid import Caller, CallerIdKind
 from native.codec import alaw_decode, alaw_encode, dtmf, ulaw_decode, ulaw_encode
-from native.engine import (
+from native.engine import Engine
+from native.events import (
+    CallerId,
+    Cleared,
+    Dtmf,
+    Event,
+    Finished,
+    Played,
+    PortFailed,
+    StreamEnded,
+    Tone,
+    VoiceCode,
+    VoiceReport,
+)
+from native.lane import Lane, Lanes
+from native.ports import (
     FRAME_SAMPLES,
     RATE_HZ,
     TICK_S,
-    CallerId,
-    Cleared,
     Codec,
     Conference,
     DevicePort,
     DeviceStream,
-    Dtmf,
-    Engine,
-    Event,
-    Finished,
     FramesPort,
     Pace,
     PcmPort,
-    Played,
     Player,
     Port,
-    PortFailed,
     Recorder,
-    StreamEnded,
     StreamPort,
-    Tone,
-    VoiceCode,
     VoiceFormat,
     VoicePort,
-    VoiceReport,
 )
-from native.lane import Lane, Lanes
 from native.stats import BufferStats, DeviceStats, EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import BEEP, COUNTRIES, Cadence, Step, ToneKind, keys, tones
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from native._engine import ffi, lib
-from native.engine import Codec, StreamPort, _check, _made
+from native.faults import check, made
+from native.ports import Codec, StreamPort
 
 # What lanes tell; asked for twice a tick for each of them.
 HANDED: int = lib.LANE_HANDED
@@ -26,7 +27,7 @@ class Lane:
     MOST_BYTES: int = lib.LANE_MOST_BYTES
 
     def __init__(self, fd: int, *, sealed: bool = False) -> None:
-        self._pointer = ffi.gc(_made(lib.lane_create(fd, sealed)), lib.lane_destroy)
+        self._pointer = ffi.gc(made(lib.lane_create(fd, sealed)), lib.lane_destroy)
         self._port: StreamPort | None = None
         self._news = 0
         self._frame = memoryview(b"")
@@ -49,7 +50,7 @@ class Lane:
     def join(self, port: StreamPort) -> None:
         """Sends what this port hears from now on, and plays what was learned."""
         if port._pointer is not None:
-            _check(lib.lane_join(self._pointer, port._pointer))
+            check(lib.lane_join(self._pointer, port._pointer))
             port._leave, self._port = self.leave, port
             frame = bytearray(lib.lane_frame_bytes(self._pointer))
             self._frame, self._frame_pointer = memoryview(frame), ffi.from_buffer(frame)
@@ -89,7 +90,7 @@ class Lane:
             OSError: more than there is room for.
         """
         self._news = lib.lane_feed(self._pointer, ffi.from_buffer(data), len(data))
-        _check(self._news)
+        check(self._news)
 
     def take(self) -> bytes:
         data = bytearray(lib.lane_handed(self._pointer))

@@ -1,0 +1,460 @@
+"""What can be connected in the matrix, each kind of port with its orders and figures.
+
+A port that was closed, or whose engine was, is inert: orders to it are ignored, reading from it finds nothing. A port
+lives until it or its engine is closed, whether anybody holds the Python object or not.
+"""
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from native import callerid
+from native._engine import ffi, lib
+from native.callerid import Caller, CallerIdKind
+from native.faults import check, error
+from native.stats import BufferStats, DeviceStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.tones import Step, cycles, tones
+
+if TYPE_CHECKING:
+    from native.engine import Engine
+
+FRAME_SAMPLES: int = lib.FRAME_SAMPLES
+RATE_HZ: int = lib.RATE_HZ
+TICK_S: float = lib.TICK_MS / 1000
+
+# Mean square of a sine.
+FULL_SCALE = 32768**2 / 2
+
+
+class Codec(Enum):
+    """L16 is little-endian. PCMA and PCMU exist at 8000 Hz only."""
+
+    PCMA = lib.CODEC_PCMA
+    PCMU = lib.CODEC_PCMU
+    L16 = lib.CODEC_L16
+
+
+class Pace(Enum):
+    """FOLLOW: the far end is a device, its stream is the clock. CLOCK: we play the device."""
+
+    FOLLOW = lib.PACE_FOLLOW
+    CLOCK = lib.PACE_CLOCK
+
+
+class VoiceFormat(Enum):
+    """What `+VSM` has chosen, at 8000 Hz. U8 is linear around 128, L16 is little-endian."""
+
+    U8 = lib.VOICE_U8
+    L16 = lib.VOICE_L16
+    PCMU = lib.VOICE_PCMU
+    PCMA = lib.VOICE_PCMA
+
+
+class Port:
+    """An end in the matrix. Made by the engine's methods only."""
+
+    yields = True
+    takes = True
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        self._engine = engine
+        # None once closed.
+        self._pointer: Any = pointer
+        self._measured = False
+        self._caller_id: CallerIdKind | None = None
+        self._id = engine._adopt(self, pointer)
+
+    def close(self) -> None:
+        """Takes effect with the next tick; its connections go with it, and no event of it is told any more."""
+        if self._pointer is not None:
+            check(lib.port_remove(self._pointer))
+            self._engine._forget(self._id)
+
+    def detect_dtmf(self, on: bool) -> None:
+        """In what the port yields."""
+        if self._pointer is not None:
+            check(lib.port_detect_dtmf(self._pointer, on))
+
+    def mute(self, on: bool) -> None:
+        """Nobody hears it, but its keys and peaks are still told. Raises: ValueError: a conference."""
+        if self._pointer is not None:
+            check(lib.port_mute(self._pointer, on), "a conference is not muted, its parties are")
+
+    def deafen(self, on: bool) -> None:
+        """It hears silence. Raises: ValueError: a conference."""
+        if self._pointer is not None:
+            check(lib.port_deafen(self._pointer, on), "a conference is not deafened, its parties are")
+
+    def detect_caller_id(self, kind: CallerIdKind | None) -> None:
+        """In what the port yields, on hook or off; None: not any more."""
+        if self._pointer is not None:
+            check(lib.port_detect_caller_id(self._pointer, lib.CALLER_ID_NONE if kind is None else kind.value))
+            self._caller_id = kind
+
+    def _take_caller(self) -> Caller | None:
+        if self._pointer is None or self._caller_id is None:
+            return None
+        message = ffi.new("uint8_t[]", lib.CALLER_ID_BYTES)
+        size = lib.port_take_caller_id(self._pointer, message)
+        return callerid.read(bytes(message[0:size]), self._caller_id)
+
+    def measure(self, on: bool) -> None:
+        """Level and voice activity of what the port yields, in its `stats`."""
+        if self._pointer is not None:
+            check(lib.port_measure(self._pointer, on))
+            self._measured = on
+
+    def cancel_echo(self, tail_ms: int) -> None:
+        """Takes out of what the port yields what it was given; 0: not any more.
+
+        `tail_ms` covers the device's delay and the line's: 10 to 60 ms and 12 ms on a USB modem.
+
+        Raises:
+            ValueError: more than 512, or a port that does not both yield and take.
+        """
+        if self._pointer is not None and lib.port_cancel_echo(self._pointer, tail_ms) < 0:
+            raise error(f"no echo of {tail_ms} ms can be cancelled there")
+
+    def process(self, *, agc: bool = False, denoise: bool = False) -> None:
+        """In what the port yields: one level for loud and quiet talkers, less of a steady noise. 10 ms later."""
+        if self._pointer is not None:
+            check(lib.port_process(self._pointer, agc, denoise))
+
+    def detect_tones(self, country: str | None) -> None:
+        """The call-progress tones of a country (`native.COUNTRIES`) in what the port yields; None: not any more.
+
+        Raises:
+            ValueError: a country whose tones are not known.
+        """
+        found = tones(country) if country is not None else {}
+        patterns = ffi.new("tone_pattern[]", len(found))
+        for pattern, (kind, cadence) in zip(patterns, found.items(), strict=True):
+            pattern.kind, pattern.cycles, pattern.steps = kind.value, cycles(country or "", kind), len(cadence)
+            for at, step in enumerate(cadence):
+                pattern.step[at] = tone_step(step)
+        if self._pointer is not None:
+            check(lib.port_detect_tones(self._pointer, patterns, len(patterns)))
+
+    def conceal(self, on: bool) -> None:
+        """What has run out goes on for 50 ms, fading, and does not just stop: so it is, unless the port plays a device.
+
+        Raises: ValueError: the port has no clock but ours.
+        """
+        if self._pointer is not None:
+            check(lib.port_conceal(self._pointer, on), "a port that has no clock but ours has no gaps")
+
+    def stats(self) -> PortStats:
+        return PortStats(*self._meters())
+
+    def _meters(self) -> tuple[int, int, float | None, bool | None, int, int]:
+        if self._pointer is None:
+            return 0, 0, None, None, 0, 0
+        peaks = ffi.new("port_peaks *")
+        lib.port_read_peaks(self._pointer, peaks)
+        most = peaks.most_yielded, peaks.most_given
+        if not self._measured:
+            return peaks.yielded, peaks.given, None, None, *most
+        activity = ffi.new("port_activity *")
+        lib.port_read_activity(self._pointer, activity)
+        level_dbfs = 10 * math.log10(activity.mean_square / FULL_SCALE) if activity.mean_square > 0 else -math.inf
+        return peaks.yielded, peaks.given, level_dbfs, activity.voice, *most
+
+
+class PcmPort(Port):
+    """Signed 16-bit little-endian samples at 8000 Hz on a file descriptor: a modem's audio tty."""
+
+    def hold(self, on: bool) -> None:
+        """Sends nothing while on (+QPCMV: 0); what it is given meanwhile is lost, what is received is not."""
+        if self._pointer is not None:
+            lib.pcm_hold(self._pointer, on)
+
+    def stats(self) -> PcmStats:
+        if self._pointer is None:
+            return PcmStats()
+        c = ffi.new("pcm_stats *")
+        lib.pcm_read_stats(self._pointer, c)
+        return PcmStats(
+            *self._meters(),
+            received_bytes=c.received_bytes,
+            sent_bytes=c.sent_bytes,
+            dropped_uplink=c.dropped_uplink,
+            **_inlet(c.downlink),
+        )
+
+
+class VoicePort(Port):
+    """A voice modem's tty in ITU-T V.253's duplex stream (+VTR), or with Pace.CLOCK the modem's end of one.
+
+    Keys that the modem hears are told as Dtmf, once for each press; other codes as VoiceCode, but for those which
+    `stats` counts. With StreamEnded the tty is the AT dialogue's again: the port touches it no more.
+    """
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        super().__init__(engine, pointer)
+        self._report = ""
+
+    def send(self, codes: bytes) -> None:
+        r"""As they are, between two samples: `u` makes it louder. At most 16 bytes.
+
+        Raises:
+            ValueError: too many.
+            OSError: EBUSY: those before were not sent yet.
+        """
+        self._send(codes, last=False)
+
+    def leave(self, sequence: bytes) -> None:
+        r"""The last that is sent: `^` or `!` or ``. Another may follow, should the modem not obey.
+
+        A modem answers with its own ``: StreamEnded. Raises: as `send`.
+        """
+        self._send(sequence, last=True)
+
+    def beyond(self) -> bytes:
+        """After StreamEnded: what was read together with the end, and is the AT dialogue's."""
+        if self._pointer is None:
+            return b""
+        out = bytearray(lib.VOICE_BEYOND_BYTES)
+        size = lib.voice_beyond(self._pointer, ffi.from_buffer("uint8_t[]", out))
+        return bytes(out[:size])
+
+    def stats(self) -> VoiceStats:
+        if self._pointer is None:
+            return VoiceStats()
+        c = ffi.new("voice_stats *")
+        lib.voice_read_stats(self._pointer, c)
+        return VoiceStats(
+            *self._meters(),
+            received_bytes=c.received_bytes,
+            sent_bytes=c.sent_bytes,
+            dropped_uplink=c.dropped_uplink,
+            modem_underruns=c.modem_underruns,
+            modem_overruns=c.modem_overruns,
+            **_inlet(c.downlink),
+        )
+
+    def _send(self, codes: bytes, *, last: bool) -> None:
+        if self._pointer is not None:
+            sent = lib.voice_send(self._pointer, ffi.from_buffer("uint8_t[]", codes), len(codes), last)
+            check(sent, f"{len(codes)} bytes are more than {lib.VOICE_CODES_BYTES}")
+
+    def _read(self, character: str) -> None:
+        self._report += character
+
+    def _end_report(self) -> str:
+        report, self._report = self._report, ""
+        return report
+
+
+@dataclass(frozen=True)
+class DeviceStream:
+    """Addresses: of a PaStreamCallback for one channel of int16, of a PaStreamFinishedCallback, and their userdata."""
+
+    callback: int
+    finished: int
+    userdata: int
+
+
+class DevicePort(Port):
+    """A sound card; its own clock, and its rate, are evened out. `drivers/sound.py` opens one."""
+
+    def open_stream(self) -> DeviceStream:
+        """For one stream of PortAudio, which may use these until `close_stream`, even when the port is closed.
+
+        A stream that ends before the port is closed is told as PortFailed, ENODEV.
+
+        Raises:
+            ValueError: the port is closed.
+        """
+        if self._pointer is None:
+            raise ValueError("the port is closed")
+        c = ffi.new("device_stream *")
+        lib.device_open(self._pointer, c)
+        return DeviceStream(c.callback, c.finished, c.userdata)
+
+    @staticmethod
+    def close_stream(stream: DeviceStream) -> None:
+        """When PortAudio has closed it; on any thread, once."""
+        lib.device_closed(stream.userdata)
+
+    def stats(self) -> DeviceStats:
+        if self._pointer is None:
+            return DeviceStats()
+        c = ffi.new("device_stats *")
+        lib.device_read_stats(self._pointer, c)
+        return DeviceStats(
+            *self._meters(),
+            callbacks=c.callbacks,
+            input_xruns=c.input_xruns,
+            output_xruns=c.output_xruns,
+            dropped_downlink=c.dropped_downlink,
+            dropped_uplink=c.dropped_uplink,
+            downlink=_buffer(c.downlink),
+            uplink=_buffer(c.uplink),
+        )
+
+
+class StreamPort(Port):
+    """A customer's media stream: messages of what it is given, and a queue of what it plays."""
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        super().__init__(engine, pointer)
+        self._message = ffi.new("char[]", lib.stream_message_bytes(pointer))
+        # Of the lane that has joined it.
+        self._leave: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        if self._leave is not None:
+            self._leave()
+        super().close()
+
+    def take(self) -> bytes | None:
+        """The next message: prefix, a frame in base64, suffix. Messages older than two seconds are lost."""
+        if self._pointer is None or not lib.stream_take(self._pointer, self._message):
+            return None
+        message: bytes = ffi.buffer(self._message)[:]
+        return message
+
+    def play(self, data: bytes, codec: Codec, rate_hz: int) -> bool:
+        """False: refused whole, because more than ten minutes of audio would wait.
+
+        Raises:
+            ValueError: not a whole number of samples, or a rate that streams do not carry in this codec.
+        """
+        if self._pointer is None:
+            return False
+        queued: int = lib.stream_play(self._pointer, ffi.from_buffer(data), len(data), codec.value, rate_hz)
+        if queued < 0:
+            raise error(f"{len(data)} bytes of {codec.name} at {rate_hz} Hz cannot be played")
+        return queued == 1
+
+    def clear(self, mark: int) -> None:
+        """Forgets all that was queued before, checkpoints too, in the next tick; then Cleared(mark)."""
+        if self._pointer is not None:
+            check(lib.stream_clear(self._pointer, mark))
+
+    def checkpoint(self, mark: int) -> None:
+        """Played(mark) when all that was queued before has been yielded."""
+        if self._pointer is not None:
+            check(lib.stream_checkpoint(self._pointer, mark))
+
+    @property
+    def queued_ms(self) -> int:
+        return self.stats().queued_ms
+
+    def stats(self) -> StreamStats:
+        if self._pointer is None:
+            return StreamStats()
+        c = ffi.new("stream_stats *")
+        lib.stream_read_stats(self._pointer, c)
+        return StreamStats(
+            *self._meters(),
+            taken_frames=c.taken_frames,
+            dropped_frames=c.dropped_frames,
+            lane_messages=c.lane_messages,
+            refused_bytes=c.refused_bytes,
+            queued_ms=c.queued_ms,
+        )
+
+
+class Player(Port):
+    """Plays a block of samples or tones, once or for ever."""
+
+    takes = False
+
+
+class Conference(Port):
+    """Connect a party to it to let it talk, it to a party to let that hear all the others, without itself.
+
+    Each party's contribution is whole samples of 16 bits, after its gain; what is heard saturates after the sum.
+    """
+
+
+class FramesPort(Port):
+    """Sound from and to this program, by the frame of 20 ms; nothing evens out its jitter."""
+
+    def push(self, samples: bytes) -> bool:
+        """16-bit samples at 8000 Hz. False: refused whole, because about a second would wait.
+
+        Raises:
+            ValueError: not whole samples.
+        """
+        if len(samples) % 2:
+            raise ValueError(f"{len(samples)} bytes are not whole samples")
+        if self._pointer is None:
+            return False
+        block = ffi.from_buffer("int16_t[]", samples)
+        return bool(lib.frames_push(self._pointer, block, len(block)))
+
+    def pull(self) -> bytes | None:
+        """The next frame that it was given. About a second is kept, what finds that full is lost."""
+        frame = bytearray(2 * FRAME_SAMPLES)
+        if self._pointer is None or not lib.frames_pull(self._pointer, ffi.from_buffer("int16_t[]", frame)):
+            return None
+        return bytes(frame)
+
+    @property
+    def dropped_frames(self) -> int:
+        """Lost because nobody pulled."""
+        return 0 if self._pointer is None else int(lib.frames_dropped(self._pointer))
+
+
+class Channel(Port):
+    """One of a recorder's two sinks. Closing it closes the recorder."""
+
+    yields = False
+
+    def __init__(self, engine: "Engine", pointer: Any, recorder: "Recorder") -> None:
+        super().__init__(engine, pointer)
+        self._recorder = recorder
+
+    def close(self) -> None:
+        self._recorder.close()
+
+
+class Recorder:
+    """Two sinks, aligned to the sample, from the tick that follows its making. Keeps ten seconds for its reader."""
+
+    def __init__(self, engine: "Engine", pointer: Any) -> None:
+        self.left = Channel(engine, pointer, self)
+        self.right = Channel(engine, lib.recorder_right(pointer), self)
+        # Reading may happen on a thread of its own, and must not meet a close.
+        self._lock = threading.Lock()
+
+    def read(self) -> bytes:
+        """All that was recorded since the last reading: left and right samples in turn, 16-bit little-endian."""
+        with self._lock:
+            pointer = self.left._pointer
+            if pointer is None:
+                return b""
+            out = bytearray(4 * lib.recorder_waiting(pointer))
+            lib.recorder_read(pointer, ffi.from_buffer("int16_t[]", out), len(out) // 4)
+            return bytes(out)
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames, of both channels, that the reader came too late for."""
+        pointer = self.left._pointer
+        return 0 if pointer is None else int(lib.recorder_dropped_frames(pointer))
+
+    def close(self) -> None:
+        with self._lock:
+            Port.close(self.left)
+            self.right._engine._forget(self.right._id)
+
+
+def _buffer(c: Any) -> BufferStats:
+    depth_ms = 1000 * c.depth_samples / RATE_HZ
+    return BufferStats(depth_ms, c.underruns, c.concealed, c.overruns, c.slips, c.dropped, c.drift_ppm)
+
+
+def _inlet(c: Any) -> dict[str, Any]:
+    buffer = asdict(_buffer(c))
+    return {"dropped_downlink": buffer.pop("dropped"), **buffer}
+
+
+def tone_step(step: Step) -> tuple[float, float, float, int]:
+    first, second = (*step.hz, 0.0, 0.0)[:2] if len(step.hz) < 3 else (-1.0, -1.0)
+    return first, second, step.modulated_hz, step.ms
