@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_urlsafe
@@ -58,7 +58,7 @@ def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
     settings = _read(config)
     for doubt in doubts(settings):
         print(f"branchline: {config}: {doubt}", file=sys.stderr)
-    print(f"{config}: good, {len(settings.lines)} lines, {len(settings.webhooks)} webhooks")
+    print(f"{config}: good, {_count(settings.lines, 'line')}, {_count(settings.webhooks, 'webhook')}")
 
 
 @tokens.command("create")
@@ -138,6 +138,10 @@ def _with_store(settings: Config, work: Callable[[Store], Awaitable[T]]) -> T:
         return trio.run(do)
     except (app.Unable, StoreError) as exc:
         _fail(str(exc))
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _read(config: Path) -> Config:
