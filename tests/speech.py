@@ -74,4 +74,4 @@ def _environment() -> dict[str, str]:
 def _at_8000_hz(samples: NDArray[numpy.int16]) -> bytes:
     count = len(samples) * RATE_HZ // ESPEAK_RATE_HZ
     sound = numpy.fft.irfft(numpy.fft.rfft(samples)[: count // 2 + 1], count)
-    return (sound * (13000 / max(1e-9, abs(sound).max()))).astype("<i2").tobytes()
+    return bytes((sound * (13000 / max(1e-9, abs(sound).max()))).astype("<i2").tobytes())
