@@ -112,7 +112,11 @@ async def open_webhooks(stream: Callable[[], dict[str, object]]) -> AsyncIterato
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            size = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(size)
+            if len(body) < size:
+                # Cut off when its sender stopped: no request at all.
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             token.run_sync_soon(webhooks.inbox.put, Post(time.monotonic(), self.path, headers, body))
             answer = webhooks.answer(self.path)

@@ -148,7 +148,11 @@ async def open_customer() -> AsyncIterator[Customer]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            size = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(size)
+            if len(body) < size:
+                # Cut off when its sender stopped: no request at all.
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = customer.replies.get(self.path, Reply())
             reply = reply if isinstance(reply, Reply) else reply()
