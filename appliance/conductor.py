@@ -8,7 +8,7 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,13 +27,13 @@ from appliance.contracts.sfvopi_answer import ANSWER_BODY_LIMIT, BadInstructions
 from appliance.contracts.sfvopi_stream import new_stream_id
 from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
-from appliance.media import Media, audio_report
+from appliance.media import Media, audio_report, received_s
 from appliance.store import Store
 from appliance.stream import Ending, run_stream
 from appliance.trunk import Lost, Seizure
 from drivers.errors import CommandError, LineError, LineLost
 from drivers.line import Alerting, Answered, Digit, LineState, Released
-from native import PcmPort, Port, PortFailed, Recorder
+from native import Event, Port, PortFailed, Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -110,22 +110,26 @@ class Conductor:
         self._log = log.bind(call=call.uuid, line=call.line)
 
     async def inbound(self) -> None:
-        await self._conduct(self._answer)
+        await self._conduct(self._line.answer, self._await_answer)
 
     async def outbound(self) -> None:
-        await self._conduct(self._dial)
+        await self._conduct(self._dial, self._ring)
 
     # --- the scope of the call --------------------------------------------------------------------------------------
 
-    async def _conduct(self, connect: Callable[[], Awaitable[None]]) -> None:
+    async def _conduct(self, order: Callable[[], Awaitable[None]], connect: Callable[[], Awaitable[None]]) -> None:
+        """`order` is taken by the line or refused; `connect` waits for what comes of it."""
         self._log.info("call", state=self.call.state.value)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, nursery.cancel_scope)
                 try:
-                    await connect()
-                    if self._answered.is_set():
-                        await self._talk()
+                    await order()
+                    if not self._ended.is_set():
+                        async with self._sound() as port:
+                            await connect()
+                            if self._answered.is_set():
+                                await self._talk(port)
                 except LineLost:
                     # As `_listen` is told, too.
                     self._excuse = Reason.LINE_LOST
@@ -239,8 +243,7 @@ class Conductor:
 
     # --- what the customer wants ------------------------------------------------------------------------------------
 
-    async def _answer(self) -> None:
-        await self._line.answer()
+    async def _await_answer(self) -> None:
         with trio.move_on_after(ANSWER_LIMIT_S):
             await self._answered.wait()
 
@@ -254,7 +257,8 @@ class Conductor:
             self._log.warning("not dialed", error=str(exc))
             taken = self._line.state is LineState.IN_USE
             await self._change(LINE_BUSY if taken else Ended(Reason.REFUSED, OUR_CAUSE[Reason.REFUSED]))
-            return
+
+    async def _ring(self) -> None:
         # A line that can't tell when it rings has its time to ring from here.
         limit_s = max(SET_UP_LIMIT_S, self._route.ring_timeout_s)
         self._patience.deadline = min(self._patience.deadline, trio.current_time() + limit_s)
@@ -263,38 +267,42 @@ class Conductor:
         if self._patience.cancelled_caught:
             self._decided = Reason.RING_TIMEOUT
 
-    async def _talk(self) -> None:
+    async def _talk(self, port: Port) -> None:
         with trio.move_on_after(self._route.time_limit_s) as limit:
-            async with self._media_leg() as port:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._miss_sound, port)
                 decided = await self._follow(port)
+                nursery.cancel_scope.cancel()
             self._decided = decided
         if limit.cancelled_caught:
             self._decided = Reason.TIME_LIMIT
 
     @asynccontextmanager
-    async def _media_leg(self) -> AsyncIterator[PcmPort]:
-        """The line's audio in the engine, while there is a call."""
-        audio = self._line.audio
-        if audio is None:
-            raise LineError("the line has no audio for its call")
-        with closing(self._means.media.engine.pcm(audio.fd, chunk_bytes=audio.chunk_bytes)) as port:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._miss_sound, port)
-                self._seizure.audio = port
-                try:
-                    with self._seizure.holding(port.hold):
+    async def _sound(self) -> AsyncIterator[Port]:
+        """The line's audio in the engine, while there is a call; what the engine hears of it the line is told."""
+        async with self._line.attach(self._means.media.engine) as port:
+            with self._means.media.events_of(port) as events:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pass_on, events)
+                    self._seizure.audio = port
+                    try:
                         yield port
-                finally:
-                    self._seizure.audio = None
-                    self._log.info("audio", **audio_report(port))
-                nursery.cancel_scope.cancel()
+                    finally:
+                        self._seizure.audio = None
+                        if self._answered.is_set():
+                            self._log.info("audio", **audio_report(port))
+                    nursery.cancel_scope.cancel()
 
-    async def _miss_sound(self, port: PcmPort) -> None:
+    async def _pass_on(self, events: trio.MemoryReceiveChannel[Event]) -> None:
+        async for event in events:
+            self._line.heard(event)
+
+    async def _miss_sound(self, port: Port) -> None:
         """A modem without sound is no reason to end a call, as it may come back; but somebody has to know."""
-        heard_bytes = -1
+        heard_s = -1.0
         with self._means.media.events_of(port) as events:
-            while (received_bytes := port.stats().received_bytes) != heard_bytes:
-                heard_bytes = received_bytes
+            while (now_s := received_s(port.stats())) != heard_s:
+                heard_s = now_s
                 with trio.move_on_after(SOUNDLESS_LIMIT_S):
                     async for event in events:
                         if isinstance(event, PortFailed):
@@ -303,7 +311,7 @@ class Conductor:
         self._log.warning(f"no audio from the modem for {SOUNDLESS_LIMIT_S} s")
 
     @asynccontextmanager
-    async def _recording(self, port: PcmPort) -> AsyncIterator[list[Port]]:
+    async def _recording(self, port: Port) -> AsyncIterator[list[Port]]:
         """Records the caller on the left. Yields where the caller's other side is to be sent to be recorded too."""
         if self._means.recordings is None:
             yield []
@@ -325,7 +333,7 @@ class Conductor:
         finally:
             ended.set()
 
-    async def _follow(self, port: PcmPort) -> Reason:
+    async def _follow(self, port: Port) -> Reason:
         """Does what the customer wants; returns why the call is to be hung up."""
         async with self._recording(port) as ears:
             order = await self._ask()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-from native import RATE_HZ, Engine, Event, Lane, Lanes, PcmPort, Port
+from native import RATE_HZ, TICK_S, BufferStats, DeviceStats, Engine, Event, Lane, Lanes, PcmStats, Port, PortStats
 
 # Events of one port that may wait for their listener: above a stream's marks, the most that can come at once.
 EVENTS_BOUND = 1024
@@ -85,20 +85,42 @@ async def open_media() -> AsyncIterator[Media]:
             nursery.cancel_scope.cancel()
 
 
-def audio_report(port: PcmPort) -> dict[str, float]:
+def received_s(stats: PortStats) -> float:
+    """How much sound a line's device has given in this call."""
+    match stats:
+        case PcmStats():
+            return stats.received_bytes / stats.sample_bytes / RATE_HZ
+        case DeviceStats():
+            return stats.callbacks * TICK_S
+    return 0.0
+
+
+def audio_report(port: Port) -> dict[str, float]:
     """How a line's sound has fared in this call, for logs and /healthz; a peak of 0 is digital silence."""
     stats = port.stats()
-    return {
-        "received_s": round(stats.received_bytes / 2 / RATE_HZ, 2),
-        "sent_s": round(stats.sent_bytes / 2 / RATE_HZ, 2),
+    buffer: PcmStats | BufferStats
+    report = {
+        "received_s": round(received_s(stats), 2),
         "received_peak": stats.most_yielded,
         "sent_peak": stats.most_given,
-        "depth_ms": stats.depth_ms,
-        "drift_ppm": round(stats.drift_ppm, 1),
-        "underruns": stats.underruns,
-        "concealed": stats.concealed,
-        "overruns": stats.overruns,
-        "slips": stats.slips,
-        "dropped_received": stats.dropped_downlink,
-        "dropped_sent": stats.dropped_uplink,
+    }
+    match stats:
+        case PcmStats():
+            buffer, dropped_received, dropped_sent = stats, stats.dropped_downlink, stats.dropped_uplink
+            report["sent_s"] = round(stats.sent_bytes / stats.sample_bytes / RATE_HZ, 2)
+        case DeviceStats():
+            buffer, dropped_received, dropped_sent = stats.downlink, stats.dropped_downlink, stats.dropped_uplink
+            report["xruns"] = stats.input_xruns + stats.output_xruns
+        case _:
+            return report
+    return {
+        **report,
+        "depth_ms": buffer.depth_ms,
+        "drift_ppm": round(buffer.drift_ppm, 1),
+        "underruns": buffer.underruns,
+        "concealed": buffer.concealed,
+        "overruns": buffer.overruns,
+        "slips": buffer.slips,
+        "dropped_received": dropped_received,
+        "dropped_sent": dropped_sent,
     }

@@ -1,15 +1,15 @@
 """A configured line over time: opened, lost, opened again for ever; it carries at most one call."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import structlog
 import trio
 
 from drivers.errors import LineError
-from drivers.line import AudioFlow, Digit, Incoming, Line, LineEvent, LineState, Released, StateChanged
-from native import PcmPort
+from drivers.line import Digit, Incoming, Line, LineEvent, LineState, Released, StateChanged
+from native import Port
 
 # Seconds before a line that failed is opened again; the last one repeats.
 BACKOFF_S = (1, 2, 5, 10, 30)
@@ -44,29 +44,13 @@ class Seizure:
         # Whether the call may stay when we let go of it: it rings, and is nothing to us.
         self.leaves_call = False
         self._send, self.told = trio.open_memory_channel[LineEvent | Lost](KEYS_LIMIT + TURNS_ROOM)
-        self._held = False
-        self._hold: Callable[[bool], None] | None = None
         # The call's sound, while it has any.
-        self.audio: PcmPort | None = None
+        self.audio: Port | None = None
 
     def tell(self, event: LineEvent | Lost) -> None:
-        if isinstance(event, AudioFlow):
-            self._held = not event.ready
-            if self._hold is not None:
-                self._hold(self._held)
         # A modem that goes mad may send keys without end; it must not take the service with it.
-        elif not isinstance(event, Digit) or self._send.statistics().current_buffer_used < KEYS_LIMIT:
+        if not isinstance(event, Digit) or self._send.statistics().current_buffer_used < KEYS_LIMIT:
             self._send.send_nowait(event)
-
-    @contextmanager
-    def holding(self, hold: Callable[[bool], None]) -> Iterator[None]:
-        """Meanwhile the line's AudioFlow, the last one before included, goes to `hold` past all other news."""
-        self._hold = hold
-        hold(self._held)
-        try:
-            yield
-        finally:
-            self._hold = None
 
     async def over(self) -> None:
         """Leaves the call alone, and returns when it is gone; what is told meanwhile is of no interest."""
@@ -102,7 +86,7 @@ class Trunk:
         self._unserved: Incoming | None = None
 
     @property
-    def audio(self) -> PcmPort | None:
+    def audio(self) -> Port | None:
         return self._seizure.audio if self._seizure else None
 
     @property

@@ -8,18 +8,19 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 
 import trio
 
-from drivers.errors import CommandError, CommandTimeout, LineLost
-from drivers.line import Identity, LineEvent, LineState, PcmAudio, Recoveries
+from drivers.errors import CommandError, CommandTimeout, LineError, LineLost
+from drivers.line import Identity, LineEvent, LineState, Recoveries
 from drivers.models import Model
 from drivers.module import AudioPath, Module
 from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
 from drivers.replies import CallEnded, CallStat, parse
 from drivers.watch import Watch
+from native import Engine, Event, PcmPort
 
 # For leaving nothing behind: an order that failed, a line that is closed in a call. With the last command heard out.
 LEAVE_S = 8
@@ -52,11 +53,6 @@ class GsmLine:
     @property
     def signal_dbm(self) -> int | None:
         return self._watch.signal_dbm
-
-    @property
-    def audio(self) -> PcmAudio | None:
-        fd = self._audio.fd
-        return PcmAudio(fd, self._module.model.chunk_bytes) if fd is not None else None
 
     @property
     def repairs(self) -> int:
@@ -136,6 +132,20 @@ class GsmLine:
             self._need(CallStat.ACTIVE, "AT+VTS", "no call")
             # Not again after silence: it may have been heard.
             await self._module.ask(self._module.model.dtmf.format(digit), tries=1)
+
+    @asynccontextmanager
+    async def attach(self, engine: Engine) -> AsyncIterator[PcmPort]:
+        fd = self._audio.fd
+        if fd is None:
+            raise LineError("no call")
+        with (
+            closing(engine.pcm(fd, chunk_bytes=self._module.model.chunk_bytes)) as port,
+            self._watch.flow_to(port.hold),
+        ):
+            yield port
+
+    def heard(self, event: Event) -> None:
+        """The module hears keys itself, and tells them on its AT port."""
 
     def _need(self, stat: CallStat | None, order: str, otherwise: str) -> None:
         if self._module.port.lost is not None:

@@ -4,9 +4,12 @@ A line carries at most one call. It never decides: it reports what the device sa
 device lists, and does what it is told.
 """
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from native import Engine, Event, Port
 
 
 class LineState(Enum):
@@ -49,20 +52,13 @@ class Digit:
 
 
 @dataclass(frozen=True)
-class AudioFlow:
-    """The device's uplink buffer: `ready` False asks us to stop writing, True to go on."""
-
-    ready: bool
-
-
-@dataclass(frozen=True)
 class StateChanged:
     """Registration was lost or found, or the line went in or out of use."""
 
     state: LineState
 
 
-LineEvent = Incoming | Alerting | Answered | Released | Digit | AudioFlow | StateChanged
+LineEvent = Incoming | Alerting | Answered | Released | Digit | StateChanged
 
 
 @dataclass(frozen=True)
@@ -74,18 +70,6 @@ class Identity:
     imei: str
     iccid: str
     operator: str
-
-
-@dataclass(frozen=True)
-class PcmAudio:
-    """A call's audio on a tty: signed 16-bit little-endian, mono, 8000 Hz, both ways.
-
-    `fd` is open, non-blocking and flushed, and belongs to the line: who reads it keeps a duplicate. `chunk_bytes` is
-    the device's own step (640 on Quectel: 40 ms).
-    """
-
-    fd: int
-    chunk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -118,9 +102,18 @@ class Line(Protocol):
     @property
     def recoveries(self) -> Recoveries: ...
 
-    @property
-    def audio(self) -> PcmAudio | None:
-        """The call's audio: there from before `answer` or `dial` return until the call's end."""
+    def attach(self, engine: Engine) -> AbstractAsyncContextManager[Port]:
+        """The call's audio as a port of the engine's, for as long as the context lasts: on a tty, or a sound card.
+
+        It can be had from the return of `answer` or `dial` until the call's end. The line sets the port's detectors as
+        it needs them, and whoever takes the engine's events gives it those of this port, by `heard`.
+
+        Raises:
+            LineError: there is no call, or no sound.
+        """
+
+    def heard(self, event: Event) -> None:
+        """Does not wait."""
 
     async def next_event(self) -> LineEvent:
         """In the order in which they happened.

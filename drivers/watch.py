@@ -7,14 +7,14 @@ the last word (`drivers/evidence.py`).
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import trio
 
 from drivers import replies
 from drivers.errors import LineLost
 from drivers.evidence import OneCall
-from drivers.line import AudioFlow, Digit, Identity, LineEvent, LineState, StateChanged
+from drivers.line import Digit, Identity, LineEvent, LineState, StateChanged
 from drivers.module import UNLISTED_LIMIT_S, AudioPath, Module
 from drivers.replies import CallReport, CallStat, Reply, parse
 
@@ -62,7 +62,9 @@ class Watch:
         self._survey_due = 0.0
         self._settle_due = float("inf")
         self._sim_doubted = False
+        # The uplink buffer is full, and asked about no later than that.
         self._full_until = float("inf")
+        self._hold: Callable[[bool], None] | None = None
         self._told_state = LineState.STARTING
         self._looking = trio.Lock()
         self._hint = trio.Event()
@@ -179,7 +181,18 @@ class Watch:
 
     def _flow(self, ready: bool) -> None:
         self._full_until = float("inf") if ready else trio.current_time() + FULL_S
-        self.emit([AudioFlow(ready)])
+        if self._hold is not None:
+            self._hold(not ready)
+
+    @contextlib.contextmanager
+    def flow_to(self, hold: Callable[[bool], None]) -> Iterator[None]:
+        """Meanwhile `hold` is told when the module's uplink buffer is full, and when there is room again."""
+        self._hold = hold
+        hold(self._full_until < float("inf"))
+        try:
+            yield
+        finally:
+            self._hold = None
 
     def _note(self, network: str, registered: bool) -> None:
         if self._networks.get(network) is not registered:

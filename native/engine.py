@@ -113,7 +113,8 @@ class Engine:
         """
         read = ffi.from_buffer("uint8_t[]", early)
         pointer = lib.voice_create(self._pointer, fd, format.value, pace.value, read, len(early))
-        return VoicePort(self, made(pointer, f"fd {fd} blocks, or {len(early)} bytes are too many"))
+        made(pointer, f"fd {fd} blocks, or {len(early)} bytes are too many")
+        return VoicePort(self, pointer, sample_bytes=2 if format is VoiceFormat.L16 else 1)
 
     def device(self, rate_hz: int) -> DevicePort:
         """Raises: ValueError: no rate of a sound card; 8000, 16000, 32000, 44100, 48000, 96000 are, among others."""

@@ -192,8 +192,9 @@ class VoicePort(Port):
     `stats` counts. With StreamEnded the tty is the AT dialogue's again: the port touches it no more.
     """
 
-    def __init__(self, engine: "Engine", pointer: Any) -> None:
+    def __init__(self, engine: "Engine", pointer: Any, sample_bytes: int) -> None:
         super().__init__(engine, pointer)
+        self._sample_bytes = sample_bytes
         self._report = ""
 
     def send(self, codes: bytes) -> None:
@@ -232,6 +233,7 @@ class VoicePort(Port):
             dropped_uplink=c.dropped_uplink,
             modem_underruns=c.modem_underruns,
             modem_overruns=c.modem_overruns,
+            sample_bytes=self._sample_bytes,
             **_inlet(c.downlink),
         )
 

@@ -24,11 +24,11 @@ from drivers.line import (
     Incoming,
     LineEvent,
     LineState,
-    PcmAudio,
     Recoveries,
     Released,
     StateChanged,
 )
+from native import Engine, Event, Port
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 NUMBER = "+33700000002"
@@ -44,7 +44,6 @@ class TestLine:
     identity = Identity("", "", "", "", "")
     signal_dbm = None
     recoveries = Recoveries(0, 0, 0, 0, 0, 0)
-    audio: PcmAudio | None = None
 
     def __init__(self) -> None:
         self.state = LineState.STARTING
@@ -81,6 +80,14 @@ class TestLine:
 
     async def send_dtmf(self, digits: str) -> None:
         raise AssertionError("nobody asked for it")
+
+    @asynccontextmanager
+    async def attach(self, engine: Engine) -> AsyncIterator[Port]:
+        with closing(engine.frames()) as port:
+            yield port
+
+    def heard(self, event: Event) -> None:
+        raise AssertionError("nothing to be heard")
 
 
 class Box:

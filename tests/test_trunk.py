@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from appliance.trunk import KEYS_LIMIT, Lost, Seizure, Trunk
-from drivers.line import AudioFlow, Digit
+from drivers.line import Digit
 
 
 @pytest.fixture
@@ -20,18 +20,6 @@ def seizure():
 
     trunk = Trunk("office", "+33700000002", open_line=open_line, ring=ring)
     return Seizure(trunk, None)
-
-
-def test_the_last_word_on_a_full_buffer_counts_among_keys_without_end(seizure):
-    held = []
-    for _ in range(2 * KEYS_LIMIT):
-        seizure.tell(Digit("5"))
-    seizure.tell(AudioFlow(False))
-    with seizure.holding(held.append):
-        seizure.tell(AudioFlow(True))
-        seizure.tell(AudioFlow(False))
-    seizure.tell(AudioFlow(True))
-    assert held == [True, False, True]
 
 
 async def test_the_turns_of_a_call_find_room_behind_keys_without_end(seizure):
