@@ -2,6 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True)
+class UsbId:
+    """How a device shows itself on the bus: which interface is what, by `bInterfaceNumber`. A device that has more
+    than one such composition has a row for each.
+    """
+
+    vendor: int
+    product: int
+    at: int
+    # None: no tty has a call's audio.
+    pcm: int | None = None
+
+
+class Sound(Enum):
+    """Where a call's audio is, by the key that names it in the configuration."""
+
+    # A tty of its own.
+    PCM = "pcm"
+    # A sound card: analog, or of the device itself (USB audio class).
+    CARD = "card"
+    # The tty of the commands (V.253).
+    AT = "at"
 
 
 @dataclass(frozen=True)
@@ -24,6 +49,11 @@ class Model:
     hang_up: str
     dtmf: str
     limits_s: Mapping[str, float]
+    usb: tuple[UsbId, ...] = ()
+    # The kinds that it can have; the first is what is meant when a configuration does not say.
+    sound: tuple[Sound, ...] = (Sound.PCM,)
+    # Starts the device anew, which then leaves the bus and comes back. Empty: there is no such command.
+    reset: str = "AT+CFUN=1,1"
 
     def limit_s(self, command: str) -> float:
         """Of all rows that the command begins with, the longest is the closest."""
@@ -112,5 +142,7 @@ MODELS: Mapping[str, Model] = {
         hang_up="AT+CHUP",
         dtmf='AT+VTS="{}"',
         limits_s=COMMON_LIMITS_S,
+        usb=(UsbId(0x2C7C, 0x0125, at=2, pcm=1),),
+        sound=(Sound.PCM, Sound.CARD),
     ),
 }
