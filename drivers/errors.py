@@ -22,4 +22,20 @@ class CommandTimeout(LineError):
 
 
 class LineLost(LineError):
-    """The port is gone or out of step: close it and open it anew."""
+    """The port is gone or out of step: close it and open it anew; where that does not help, a reset may.
+
+    `silent_since`, by trio's clock: when the device was asked what it has not answered any more. None: it is lost for
+    another reason.
+    """
+
+    def __init__(self, why: str, *, silent_since: float | None = None) -> None:
+        super().__init__(why)
+        self.silent_since = silent_since
+
+
+class LineAbsent(LineLost):
+    """There is nothing that could be reset: wait for the device."""
+
+
+class LineBlocked(LineLost):
+    """Only a person can help: with a SIM, a permission, the other program that has the port. A reset would not."""

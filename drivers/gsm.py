@@ -75,7 +75,7 @@ class GsmLine:
         try:
             return await self._watch.events.receive()
         except trio.EndOfChannel:
-            raise LineLost(self._module.port.lost or "closed") from None
+            raise self._module.port.loss() from None
 
     async def dial(self, number: str) -> None:
         """Raises: ValueError for what is not a number; CommandError also while there is a call."""
@@ -149,7 +149,7 @@ class GsmLine:
 
     def _need(self, stat: CallStat | None, order: str, otherwise: str) -> None:
         if self._module.port.lost is not None:
-            raise LineLost(self._module.port.lost)
+            raise self._module.port.loss()
         if self._call.stat is not stat:
             raise CommandError(order, otherwise)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from drivers.errors import CommandError, CommandTimeout, LineLost
+from drivers.errors import CommandError, CommandTimeout, LineBlocked, LineLost
 from drivers.line import Identity
 from drivers.models import Model
 from drivers.port import Port, close_tty, public
@@ -153,7 +153,7 @@ class Module:
             while state != "READY":
                 state = await self._sim_state()
                 if state in _SIM_TROUBLE:
-                    raise self.port.lose(_SIM_TROUBLE[state])
+                    raise self.port.lose(_SIM_TROUBLE[state], LineBlocked)
                 if state != "READY":
                     await trio.sleep(SIM_RETRY_S)
         if state != "READY":
@@ -173,7 +173,7 @@ class Module:
                 await self.ask(self.model.audio_on)
                 await self.attempt(self.model.audio_off)
                 return
-            raise self.port.lose("the module's firmware has no voice")
+            raise self.port.lose("the module's firmware has no voice", LineBlocked)
 
 
 class AudioPath:
@@ -217,7 +217,7 @@ class AudioPath:
         try:
             return await self._open_pcm()
         except LineLost as exc:
-            raise self._module.port.lose(str(exc)) from exc
+            raise self._module.port.lose(str(exc), type(exc)) from exc
 
 
 def is_up(report: CallReport) -> bool:

@@ -14,7 +14,7 @@ import serial
 import trio
 
 from drivers.at import Dialogue, Final, Info, Urc
-from drivers.errors import CommandError, CommandTimeout, LineLost
+from drivers.errors import CommandError, CommandTimeout, LineAbsent, LineBlocked, LineLost
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ class Counters:
 
     timeouts: int = 0
     resyncs: int = 0
+    # From commands without an answer to the next answer.
+    silent_s: float = 0
     # Lines that belong to nothing, and URCs that nobody took in time.
     noise: int = 0
     urcs_lost: int = 0
@@ -69,6 +71,9 @@ class Port:
     def __init__(self, stream: trio.abc.Stream, *, urcs: tuple[str, ...]) -> None:
         self.counters = Counters()
         self.lost: str | None = None
+        # When the first command was sent of those without an answer since.
+        self.silent_since: float | None = None
+        self._kind: type[LineLost] = LineLost
         self._prefixes = urcs
         self._stream = stream
         self._dialogue = Dialogue(urcs)
@@ -86,7 +91,7 @@ class Port:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         # The end of the stream is what an unplugged tty reads as; others say EIO.
-        self.lose(GONE)
+        self.lose(GONE, LineAbsent)
 
     async def command(self, text: str, *, limit_s: float = 5) -> list[str]:
         """The answer's lines. When cancelled, it is heard out for HEAR_OUT_S first, as a command cannot be taken back;
@@ -122,7 +127,8 @@ class Port:
 
     async def _ask(self, text: str, limit_s: float, *, probe: bool = False) -> list[str]:
         exchange = self._exchange = _Exchange()
-        deadline = trio.current_time() + limit_s
+        sent_at = trio.current_time()
+        deadline = sent_at + limit_s
         try:
             # Half a line would be the start of the next one.
             with trio.CancelScope(deadline=deadline, shield=True):
@@ -137,23 +143,28 @@ class Port:
             self._exchange = None
             self._dialogue.abandon()
         if self.lost is not None:
-            raise LineLost(self.lost)
+            raise self.loss()
         if exchange.final is None:
             self._in_step = False
             self.counters.timeouts += 1
+            if self.silent_since is None:
+                self.silent_since = sent_at
             raise CommandTimeout(f"{public(text)}: no answer in {limit_s} s")
+        if self.silent_since is not None:
+            self.counters.silent_s += trio.current_time() - self.silent_since
+            self.silent_since = None
         if not exchange.final.startswith(("OK", "CONNECT")):
             raise CommandError(public(text), exchange.final)
         return exchange.lines
 
     async def _send(self, data: bytes) -> None:
         if self.lost is not None:
-            raise LineLost(self.lost)
+            raise self.loss()
         log.debug("> %r", data)
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise self.lose(GONE) from exc
+            raise self.lose(GONE, LineAbsent) from exc
 
     def _take(self, data: bytes) -> None:
         for event in self._dialogue.receive(data):
@@ -179,13 +190,18 @@ class Port:
         except trio.WouldBlock:
             self.counters.urcs_lost += 1
 
-    def lose(self, why: str) -> LineLost:
+    def lose(self, why: str, kind: type[LineLost] = LineLost) -> LineLost:
         """Ends the port, for whoever is on it; the first reason is the one that counts."""
-        self.lost = self.lost or why
+        if self.lost is None:
+            self.lost, self._kind = why, kind
         self._news.close()
         if self._exchange is not None:
             self._exchange.over.set()
-        return LineLost(self.lost)
+        return self.loss()
+
+    def loss(self) -> LineLost:
+        """Why the port is lost, to be raised by whoever finds it so."""
+        return self._kind(self.lost or "closed", silent_since=self.silent_since)
 
 
 def public(command: str) -> str:
@@ -193,15 +209,15 @@ def public(command: str) -> str:
     return re.sub(r"^(ATD|AT\+VTS=).*", r"\1", command)
 
 
-_PLAIN = {
-    errno.ENOENT: "no such device",
-    errno.ENODEV: "no such device",
-    errno.ENXIO: "no such device",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
+_PLAIN: dict[int, tuple[str, type[LineLost]]] = {
+    errno.ENOENT: ("no such device", LineAbsent),
+    errno.ENODEV: ("no such device", LineAbsent),
+    errno.ENXIO: ("no such device", LineAbsent),
+    errno.EACCES: ("permission denied", LineBlocked),
+    errno.EPERM: ("permission denied", LineBlocked),
     # The one by TIOCEXCL, the other by flock.
-    errno.EBUSY: "in use by another program",
-    errno.EAGAIN: "in use by another program",
+    errno.EBUSY: ("in use by another program", LineBlocked),
+    errno.EAGAIN: ("in use by another program", LineBlocked),
 }
 
 
@@ -258,5 +274,5 @@ def _open_tty(path: str) -> int:
             # The lock and the settings stay with the duplicate.
             return os.dup(device.fileno())
     except (OSError, termios.error) as exc:
-        why = _PLAIN.get(getattr(exc, "errno", None) or 0, str(exc))
-        raise LineLost(f"{path}: {why}") from exc
+        why, kind = _PLAIN.get(getattr(exc, "errno", None) or 0, (str(exc), LineLost))
+        raise kind(f"{path}: {why}") from exc

@@ -137,7 +137,7 @@ class Watch:
                 try:
                     self.take(parse(await self._port.urcs.receive()))
                 except trio.EndOfChannel:
-                    raise LineLost(self._port.lost or "closed") from None
+                    raise self._port.loss() from None
                 self._hear_queued()
             self.emit(self.call.tick(trio.current_time()))
             if trio.current_time() >= self._full_until:

@@ -3,6 +3,7 @@ import threading
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -10,7 +11,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.errors import CommandError, CommandTimeout, LineLost
+from drivers.errors import CommandError, CommandTimeout, LineAbsent, LineBlocked, LineLost
 from drivers.models import MODELS
 from drivers.port import HEAR_OUT_S, PROBES, URC_QUEUE, Port, close_tty, open_tty
 
@@ -150,6 +151,42 @@ async def test_a_module_that_stays_silent_is_lost_in_about_ten_seconds(
         assert trio.current_time() - began < 10
         with pytest.raises(LineLost):
             await port.command("AT+CSQ")
+
+
+async def test_a_loss_tells_since_when_the_module_was_silent(autojump_clock: trio.testing.MockClock) -> None:
+    deaf: list[bool] = []
+    async with port_to(lambda c: None if deaf else polite(c)) as (port, _):
+        deaf.append(True)
+        await trio.sleep(100)
+        silent_since = trio.current_time()
+        for _ in range(2):
+            with pytest.raises((CommandTimeout, LineLost)):
+                await port.command("AT+CSQ", limit_s=1)
+        assert port.loss().silent_since == silent_since
+
+
+async def test_silence_that_ends_is_measured(autojump_clock: trio.testing.MockClock) -> None:
+    async with port_to(lambda c: None if c == "AT+SLOW" else polite(c)) as (port, _):
+        with pytest.raises(CommandTimeout):
+            await port.command("AT+SLOW", limit_s=5)
+        await trio.sleep(2)
+        await port.command("AT+CSQ")
+        assert port.silent_since is None
+        assert 7 <= port.counters.silent_s < 8
+
+
+async def test_a_tty_that_another_has_is_a_persons_case_and_one_that_is_not_there_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(LineAbsent):
+        await open_tty(str(tmp_path / "ttyUSB2"))
+    master, slave = os.openpty()
+    path = os.ttyname(slave)
+    fd = await open_tty(path)
+    try:
+        with pytest.raises(LineBlocked, match="in use by another program"):
+            await open_tty(path)
+    finally:
+        for each in (fd, slave, master):
+            os.close(each)
 
 
 async def test_a_result_too_many_puts_the_port_in_step_before_the_next_command(
