@@ -90,6 +90,9 @@ static void receive(pcm *p) {
         if (p->pace == PACE_FOLLOW)
             grant(p, (size_t)got);
         inlet_put(&p->in, samples, (uint32_t)size / 2);
+        /* So little was all: asking again would cost as much as this did. */
+        if (got < READ_BYTES / 2)
+            break;
     }
 }
 
