@@ -7,25 +7,27 @@
 
 enum { BANK_TONES = 8, BANK_BLOCKS = 10, BANK_BLOCK_SAMPLES = 40 };
 
-/* For each tone a real part, then for each an imaginary one. By fours, in the vectors of gcc and clang:
- * whether loops over so few numbers are turned into vector code is chance. */
-typedef float four __attribute__((vector_size(16), aligned(4)));
-enum { BANK_FOURS = 2 * BANK_TONES / 4 };
-typedef union {
-    four fours[BANK_FOURS];
-    float each[2 * BANK_TONES];
-} bank_lanes;
+/* A number for each tone, in the vectors of gcc and clang: whether loops over so few numbers are turned into
+ * vector code is chance. */
+typedef float each_tone __attribute__((vector_size(4 * BANK_TONES), aligned(4)));
+typedef struct {
+    each_tone cosines, sines;
+} bank_waves;
+typedef struct {
+    each_tone re, im;
+} bank_parts;
 
 typedef struct {
-    /* The last window: re^2 + im^2 is a tone's mean square, total is that of all there is. The phase is
-     * against a wave that begins with the window. */
-    float re[BANK_TONES], im[BANK_TONES], total;
+    /* The last window: each tone's mean square, and that of all there is. power is re^2 + im^2, their phase
+     * is against a wave that begins with the window. */
+    each_tone power, re, im;
+    float total;
 
     int block, blocks, at;
-    bank_lanes wave[BANK_BLOCK_SAMPLES]; /* cosines, sines */
-    bank_lanes turn[BANK_BLOCKS];        /* of a block within the window, weighted */
+    bank_waves wave[BANK_BLOCK_SAMPLES / 2]; /* from the middle of a block on */
+    bank_waves turn[BANK_BLOCKS];            /* of that middle within the window, weighted */
     float weight[BANK_BLOCKS];
-    bank_lanes parts[BANK_BLOCKS]; /* of the last blocks, a ring */
+    bank_parts parts[BANK_BLOCKS]; /* of the last blocks, a ring */
     float energies[BANK_BLOCKS];
 } bank;
 
@@ -34,7 +36,3 @@ void bank_init(bank *b, const float hz[BANK_TONES], int block, int blocks);
 
 void bank_put(bank *b, const int16_t *samples); /* one block */
 void bank_look(bank *b);                        /* at the window that ends with it */
-
-static inline float bank_power(const bank *b, int tone) {
-    return b->re[tone] * b->re[tone] + b->im[tone] * b->im[tone];
-}

@@ -16,7 +16,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bank.h"
 #include "port.h"
@@ -59,7 +58,7 @@ typedef struct {
 typedef struct {
     effect base;
     bank bank;
-    float past_re[BANK_TONES], past_im[BANK_TONES]; /* in the look before */
+    each_tone past_re, past_im;                     /* in the look before */
     turn step[BANK_TONES];                          /* of a tone of the nominal frequency, in a look */
     float least[BANK_TONES], run_least[BANK_TONES]; /* cosines of what it may turn more or less */
 
@@ -74,7 +73,7 @@ typedef struct {
 static int strongest(const bank *b, int from) {
     int best = from;
     for (int i = from + 1; i < from + 4; i++)
-        if (bank_power(b, i) > bank_power(b, best))
+        if (b->power[i] > b->power[best])
             best = i;
     return best;
 }
@@ -94,7 +93,7 @@ static bool within(turn t, float least) {
 /* A tone beside the middle of its filter seems weaker: in Hann's window of 20 ms its power falls as the
  * cosine of what it turns in 5 ms does, to a tenth within 40 Hz. */
 static float true_power(const dtmf *d, int tone, turn t) {
-    return bank_power(&d->bank, tone) * sqrtf(1 + t.across * t.across / (t.along * t.along));
+    return d->bank.power[tone] * sqrtf(1 + t.across * t.across / (t.along * t.along));
 }
 
 /* The key that may sound in this window, or -1. */
@@ -135,7 +134,7 @@ static void press(dtmf *d, port *p) {
 }
 
 static void follow_press(dtmf *d) {
-    float row = bank_power(&d->bank, d->pressed / 4), column = bank_power(&d->bank, 4 + d->pressed % 4);
+    float row = d->bank.power[d->pressed / 4], column = d->bank.power[4 + d->pressed % 4];
     d->row = row > d->row ? row : d->row;
     d->column = column > d->column ? column : d->column;
     d->missing = row >= gone * d->row && column >= gone * d->column ? 0 : d->missing + 1;
@@ -147,8 +146,8 @@ static void take_look(dtmf *d, port *p) {
     bank_look(&d->bank);
     evidence seen;
     int key = find_key(d, &seen);
-    memcpy(d->past_re, d->bank.re, sizeof d->past_re);
-    memcpy(d->past_im, d->bank.im, sizeof d->past_im);
+    d->past_re = d->bank.re;
+    d->past_im = d->bank.im;
     if (key < 0 || key != d->key) {
         d->looks = 0;
         d->run = (evidence){0};

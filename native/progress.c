@@ -49,7 +49,8 @@ static const float most_in_pause = 0.25f;
 static const float on_share = 0.5f;
 
 typedef struct {
-    float tones[BANK_TONES], all;
+    each_tone tones;
+    float all;
 } powers;
 
 typedef struct {
@@ -85,8 +86,7 @@ typedef struct {
 } progress;
 
 static void add(powers *sum, const powers *one) {
-    for (int i = 0; i < BANK_TONES; i++)
-        sum->tones[i] += one->tones[i];
+    sum->tones += one->tones;
     sum->all += one->all;
 }
 
@@ -181,9 +181,7 @@ static void end_span(progress *g) {
 static void take_look(progress *g, port *p) {
     bank_look(&g->bank);
     powers *newest = &g->ring[g->seen++ % RING];
-    for (int i = 0; i < BANK_TONES; i++)
-        newest->tones[i] = bank_power(&g->bank, i);
-    newest->all = g->bank.total;
+    *newest = (powers){.tones = g->bank.power, .all = g->bank.total};
     float loudest = 0;
     for (int i = 0; i < RING; i++)
         loudest = g->ring[i].all > loudest ? g->ring[i].all : loudest;

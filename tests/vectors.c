@@ -1,14 +1,15 @@
-/* What codec.c and resample.c make, as a number for each function: the same number is the same bits.
+/* What codec.c, resample.c and bank.c make, as a number for each function: the same number is the same bits.
  *
  * How to use it: `./dev check --arm64` compiles and runs it as scalar code, as this machine's vector code,
  * and as arm64's under qemu, and compares. That the numbers stand for the right samples is shown by
- * test_codec.py and test_resample.py. */
+ * test_codec.py, test_resample.py and test_dtmf.py. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include "bank.h"
 #include "engine.h"
 
 /* FNV-1a. */
@@ -56,6 +57,25 @@ static void print_resampled(uint32_t from_hz, uint32_t to_hz) {
     print_digest(name, made, n * sizeof *made);
 }
 
+static void print_bank(int block, int blocks) {
+    static const float hz[BANK_TONES] = {350, 440, 480, 620, 950, 1400, 1800};
+    static bank b;
+    int16_t noise[BANK_BLOCK_SAMPLES];
+    char name[64];
+    uint32_t chance = 1;
+    bank_init(&b, hz, block, blocks);
+    for (int i = 0; i < 2 * blocks; i++) {
+        for (int at = 0; at < block; at++) {
+            chance = chance * 1664525 + 1013904223;
+            noise[at] = (int16_t)(chance >> 16);
+        }
+        bank_put(&b, noise);
+    }
+    bank_look(&b);
+    snprintf(name, sizeof name, "bank of %d by %d", blocks, block);
+    print_digest(name, &b.power, sizeof b.power + sizeof b.re + sizeof b.im + sizeof b.total);
+}
+
 int main(void) {
     static const uint32_t rates[] = {16000, 24000, 32000, 44100, 48000};
     print_codec();
@@ -63,5 +83,7 @@ int main(void) {
         print_resampled(RATE_HZ, rates[i]);
         print_resampled(rates[i], RATE_HZ);
     }
+    print_bank(20, 8);
+    print_bank(40, 10);
     return 0;
 }
