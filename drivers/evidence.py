@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from drivers.line import Alerting, Answered, Incoming, LineEvent, Released
-from drivers.replies import CallEnded, CallerId, CallReport, CallStat, Reply, Ring
+from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring
 
 # What is told when a call in one state is seen in another. Seen in any other it has not moved: reports overtake one
 # another.
@@ -82,12 +82,16 @@ class _Call:
         """
         if not report.voice or report.outgoing is not self.outgoing:
             return False
-        if report.stat is CallStat.RELEASED and self.index not in (None, report.index):
+        if report.stat is CallStat.RELEASED and not self.may_be(report.index):
             return False
         if not self.outgoing and _differ(self.number, report.number):
             return False
         new = report.stat in (CallStat.INCOMING, CallStat.WAITING)
         return not new or self.stat is CallStat.INCOMING
+
+    def may_be(self, index: int | None) -> bool:
+        """A second call has another index."""
+        return index is None or self.index in (None, index)
 
     def is_like(self, report: CallReport) -> bool:
         known = self.number is not None and report.number is not None
@@ -119,6 +123,11 @@ class OneCall:
     @property
     def stat(self) -> CallStat | None:
         return self._call.stat if self._call else None
+
+    @property
+    def index(self) -> int | None:
+        """Of the list, once a report had it."""
+        return self._call.index if self._call else None
 
     @property
     def ordered(self) -> bool:
@@ -188,6 +197,14 @@ class OneCall:
             case CallerId(number):
                 self._news = True
                 return self._ringing(number, True, now)
+            case CallWaiting(number):
+                self._news = True
+                # Of a call that we know nothing of somebody else knows: if it waits, or what it waits for, the list
+                # has it.
+                return self._ringing(number, True, now) if self._call is None else []
+            case CallMoved() as moved:
+                self._news = True
+                return self._moved(moved, now)
             case CallReport(stat=CallStat.RELEASED) as report:
                 self._news = True
                 if self._call is not None and self._call.is_seen_in(report):
@@ -208,8 +225,13 @@ class OneCall:
         return self._tell(None) if now >= self.number_due else []
 
     def listed(self, reports: list[CallReport], now: float) -> list[LineEvent]:
-        """What AT+CLCC answered: all calls there are."""
+        """What AT+CLCC answered: all calls there are. SIM7600 tells news in the same words, and so among them."""
         events: list[LineEvent] = []
+        last = {report.index: report for report in reports}
+        for report in reports:
+            if report.stat is CallStat.RELEASED:
+                events += self.hear(report, now)
+        reports = [report for report in last.values() if report.stat is not CallStat.RELEASED]
         ours = next((r for r in reports if self._call is not None and self._call.is_seen_in(r)), None)
         if ours is not None:
             events += self._present(ours, now)
@@ -270,6 +292,26 @@ class OneCall:
             if self._call.ending_since is None:
                 self._call.ending_since = now
 
+    def _moved(self, moved: CallMoved, now: float) -> list[LineEvent]:
+        call = self._call
+        if call is None or not call.may_be(moved.index):
+            return []
+        if moved.stat is CallStat.RELEASED:
+            falls_back = moved.cause is None and call.stat is CallStat.DIALING
+            self._ending(moved.cause, now, sure=not falls_back)
+            return []
+        # Only we place calls: what is dialing or alerting at an incoming one is another.
+        if not call.outgoing and moved.stat is not CallStat.ACTIVE:
+            return []
+        call.index, call.missing_since = moved.index or call.index, None
+        return ([] if call.told else self._tell(call.number)) + self._progress(call, moved.stat)
+
+    def _progress(self, call: _Call, stat: CallStat) -> list[LineEvent]:
+        if (event := PROGRESS[call.stat].get(stat)) is None:
+            return []
+        call.stat = stat
+        return [event]
+
     def _seen(self, report: CallReport, now: float) -> list[LineEvent]:
         if self._call is None or (not self._call.told and report.stat is CallStat.INCOMING):
             if report.voice and not report.outgoing and report.stat is CallStat.INCOMING:
@@ -282,10 +324,7 @@ class OneCall:
         self._note(report)
         events = [] if self._call.told else self._tell(report.number)
         stat = CallStat.ACTIVE if report.stat is CallStat.HELD else report.stat
-        if (event := PROGRESS[self._call.stat].get(stat)) is not None:
-            self._call.stat = stat
-            events.append(event)
-        return events
+        return events + self._progress(self._call, stat)
 
     def _note(self, report: CallReport) -> None:
         if (call := self._call) is not None:

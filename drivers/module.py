@@ -10,7 +10,7 @@ from drivers.errors import CommandError, CommandTimeout, LineBlocked, LineLost
 from drivers.line import Identity
 from drivers.models import Model
 from drivers.port import Port, close_tty, public
-from drivers.replies import CallReport, CallStat, SimId, SimState, Unreadable, bare, parse
+from drivers.replies import CallReport, CallStat, SimState, Unreadable, bare, iccid, parse
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Module:
             if unseen:
                 await self.attempt(self.model.hang_up, tries=1)
             reports = await self.calls()
-            if reports is not None and not any(is_up(report) or (ringing and report.voice) for report in reports):
+            if reports is not None and not any(is_up(report) or (ringing and is_there(report)) for report in reports):
                 return
             if trio.current_time() >= give_up_at:
                 raise self.port.lose("a call could not be hung up")
@@ -137,12 +137,11 @@ class Module:
 
     async def _identify(self) -> Identity:
         model, firmware, imei = [bare(await self.attempt(f"AT+{what}") or []) for what in ("CGMM", "CGMR", "CGSN")]
-        iccid = [parse(line) for line in await self.attempt(self.model.iccid) or []]
         return Identity(
             model=model,
             firmware=firmware,
             imei=imei if imei.isdecimal() else "",
-            iccid=next((reply.iccid for reply in iccid if isinstance(reply, SimId)), ""),
+            iccid=iccid(await self.attempt(self.model.iccid) or []),
             operator="",
         )
 
@@ -222,4 +221,8 @@ class AudioPath:
 
 def is_up(report: CallReport) -> bool:
     """A voice call that somebody placed or answered."""
-    return report.voice and report.stat not in (CallStat.INCOMING, CallStat.WAITING)
+    return report.voice and report.stat not in (CallStat.INCOMING, CallStat.WAITING, CallStat.RELEASED)
+
+
+def is_there(report: CallReport) -> bool:
+    return report.voice and report.stat is not CallStat.RELEASED

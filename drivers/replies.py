@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from drivers.causes import cause_in_words, cause_of_end
+
 
 class CallStat(Enum):
-    """<stat> of +CLCC (7.18), and the end, which only news can tell."""
+    """<stat> of +CLCC (7.18), and the end, which only news can tell: SIM7600 has a number for it, too."""
 
     ACTIVE = 0
     HELD = 1
@@ -31,6 +33,25 @@ class CallReport:
     outgoing: bool
     stat: CallStat
     voice: bool
+    number: str | None
+
+
+@dataclass(frozen=True)
+class CallMoved:
+    """A call is in this state now; which one, in what direction and with whom is not said, or by its index alone.
+
+    ^ORIG, ^CONF, ^CONN and ^CEND (Huawei), VOICE CALL (SIMCom). `cause` is of ITU-T Q.850.
+    """
+
+    index: int | None
+    stat: CallStat
+    cause: int | None = None
+
+
+@dataclass(frozen=True)
+class CallWaiting:
+    """+CCWA: somebody calls while there is a call."""
+
     number: str | None
 
 
@@ -60,10 +81,16 @@ class EndReport:
 
 @dataclass(frozen=True)
 class Registration:
-    """`network` is "+CREG" (circuit switched), "+CGREG" or "+CEREG" (LTE); `stat` as in 7.2."""
+    """`network` is "+CREG" (circuit switched), "+CGREG" or "+CEREG" (LTE); `stat` as in 7.2.
+
+    `area` and `cell` are in hexadecimal, `act` is the access technology as in 7.3; None where the device does not say.
+    """
 
     network: str
     stat: int
+    area: str | None = None
+    cell: str | None = None
+    act: int | None = None
 
     @property
     def registered(self) -> bool:
@@ -73,7 +100,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Ims:
-    """`+QCFG: "ims"` (Quectel): whether voice over LTE works."""
+    """+CIREG (8.71), `+QCFG: "ims"` (Quectel): whether voice over LTE works."""
 
     registered: bool
 
@@ -86,6 +113,7 @@ class Signal:
 @dataclass(frozen=True)
 class Operator:
     name: str
+    act: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +124,10 @@ class SimState:
 
 
 @dataclass(frozen=True)
-class SimId:
-    iccid: str
+class PinTries:
+    """How many wrong PINs the SIM still takes before it wants its PUK."""
+
+    left: int
 
 
 @dataclass(frozen=True)
@@ -133,6 +163,8 @@ class Unknown:
 
 Reply = (
     CallReport
+    | CallMoved
+    | CallWaiting
     | Ring
     | CallerId
     | CallEnded
@@ -142,7 +174,7 @@ Reply = (
     | Signal
     | Operator
     | SimState
-    | SimId
+    | PinTries
     | Tone
     | Flow
     | Restarted
@@ -177,6 +209,12 @@ def bare(lines: list[str]) -> str:
     """The answer to a question like AT+CGMM: one line, with or without its prefix and quotes. Empty without one."""
     line = lines[0] if lines else ""
     return re.sub(r"^(\+\w+|Revision): *", "", line).strip('"')
+
+
+def iccid(lines: list[str]) -> str:
+    """The SIM's number, in whatever wording; without the F that fills it up to an even count. Empty without one."""
+    found = re.search(r"\b89\d{16,18}", lines[0]) if lines else None
+    return found[0] if found else ""
 
 
 def _number(digits: str, kind: str) -> str | None:
@@ -227,6 +265,45 @@ def _dsci(f: list[str]) -> Reply | None:
     return _call(f[0], f[1], stat, f[3], f[4:6]) if stat else None
 
 
+# Huawei's count of call types (^ORIG, ^CONN): voice, and an emergency call. The others are data and services.
+_HUAWEI_VOICE = {0, 9}
+
+
+def _huawei(stat: CallStat) -> Callable[[list[str]], Reply | None]:
+    def parser(f: list[str]) -> Reply | None:
+        # ^CONF has no type.
+        return CallMoved(int(f[0]), stat) if len(f) < 2 or int(f[1]) in _HUAWEI_VOICE else None
+
+    return parser
+
+
+def _cend(f: list[str]) -> Reply:
+    """<index>, <seconds>, <end status>, and on most firmware the network's cause."""
+    status, cause = (int(text) if text.strip() else None for text in (*f[2:4], "", "")[:2])
+    return CallMoved(int(f[0]), CallStat.RELEASED, cause_of_end(status, cause))
+
+
+_VOICE_CALL_STATS = {
+    "BEGIN": CallStat.ACTIVE,
+    "END": CallStat.RELEASED,
+    "ALERTING": CallStat.ALERTING,
+}
+
+
+def _voice_call(f: list[str]) -> Reply | None:
+    """`VOICE CALL: BEGIN`, `VOICE CALL: END`, `VOICE CALL: END: 000012`; A7672 has `VOICE CALL:END: 000012`."""
+    stat = _VOICE_CALL_STATS.get(f[0].partition(":")[0].strip())
+    return CallMoved(None, stat) if stat else None
+
+
+def _ccwa(f: list[str]) -> Reply | None:
+    """Unasked a number, its type and a class; the answer to a question has a status and a class."""
+    if len(f) < 3:
+        return None
+    # 27.007 7.12: the class is a sum, voice is 1.
+    return CallWaiting(_number(f[0], f[1])) if int(f[2]) & 1 else None
+
+
 def _cring(f: list[str]) -> Reply:
     return Ring(f[0].startswith("VOICE"))
 
@@ -243,13 +320,23 @@ def _registration(network: str) -> Callable[[list[str]], Reply]:
         stat = int(f[1] if asked else f[0])
         if stat not in range(11):
             raise ValueError(stat)
-        return Registration(network, stat)
+        area, cell, act = (*f[1 + asked :], "", "", "")[:3]
+        return Registration(network, stat, area or None, cell or None, _count(act))
 
     return parser
 
 
+def _count(text: str) -> int | None:
+    return int(text) if text.strip().isdecimal() else None
+
+
 def _qcfg(f: list[str]) -> Reply | None:
     return Ims(f[2] == "1") if f[0] == "ims" else None
+
+
+def _cireg(f: list[str]) -> Reply:
+    """<info>, and a sum of what can be had by it, of which 1 is voice (8.71)."""
+    return Ims(int(f[0]) == 1 and bool(int(f[1]) & 1 if len(f) > 1 else True))
 
 
 def _csq(f: list[str]) -> Reply:
@@ -262,81 +349,79 @@ def _csq(f: list[str]) -> Reply:
 
 
 def _cops(f: list[str]) -> Reply:
-    return Operator(f[2] if len(f) > 2 else "")
+    return Operator(f[2] if len(f) > 2 else "", _count(f[3]) if len(f) > 3 else None)
 
 
+def _huawei_sim(f: list[str]) -> Reply | None:
+    """^SIMST: 255 is no SIM, 0 one that does not work. That it works is asked for."""
+    return SimState("NOT INSERTED") if int(f[0]) in (0, 255) else None
+
+
+def _tries(place: int) -> Callable[[list[str]], Reply | None]:
+    """Of an answer that has the tries left for the PIN there."""
+    return lambda f: PinTries(int(f[place]))
+
+
+KEYS = "0123456789*#ABCD"
 # EC25 tells a key by its character code, in decimal.
-_TONES = {ord(digit): digit for digit in "0123456789*#ABCD"}
+_TONES = {ord(digit): digit for digit in KEYS}
 
 
 def _qtonedet(f: list[str]) -> Reply:
     return Tone(_TONES[int(f[0])])
 
 
+def _key(f: list[str]) -> Reply:
+    """SIM800 may add how long it was pressed."""
+    return Tone(KEYS[KEYS.index(f[0].strip()) if len(f[0].strip()) == 1 else len(KEYS)])
+
+
 def _qpcmv(f: list[str]) -> Reply:
     return Flow(("0", "1").index(f[0]) == 1)
-
-
-# What the causes of Q.850 table 1 are called by firmware which gives words (27.007 8.27 leaves the text free), in
-# lower case and letters only; the longer before the one it contains.
-_CAUSE_WORDS = {
-    "unassigned": 1,
-    "unallocated": 1,
-    "no route": 3,
-    "operator determined barring": 8,
-    "normal call clearing": 16,
-    "client ended": 16,
-    "network ended": 16,
-    "user busy": 17,
-    "userbusy": 17,
-    "no user responding": 18,
-    "no answer": 19,
-    "absent": 20,
-    "rejected": 21,
-    "number changed": 22,
-    "destination out of order": 27,
-    "invalid number": 28,
-    "facility rejected": 29,
-    "normal unspecified": 31,
-    "no circuit": 34,
-    "network out of order": 38,
-    "no service": 38,
-    "temporary failure": 41,
-    "congestion": 42,
-    "resources unavailable": 47,
-    "not subscribed": 50,
-    "not authorized": 57,
-    "incompatible destination": 88,
-    "timer expiry": 102,
-    "protocol error": 111,
-    "interworking": 127,
-}
 
 
 def _ceer(f: list[str]) -> Reply:
     """`5,17` (Quectel: <type>,<cause>), `"CC setup error",16,"Normal call clearing"`, or words alone."""
     if len(f) > 1 and f[1].isdecimal() and int(f[1]) in range(1, 128):
         return EndReport(int(f[1]))
-    words = re.sub(r"[^a-z]+", " ", " ".join(f).lower())
-    return EndReport(next((cause for name, cause in _CAUSE_WORDS.items() if name in words), None))
+    return EndReport(cause_in_words(" ".join(f)))
 
 
 _PARSERS: dict[str, Callable[[list[str]], Reply | None]] = {
     "+CLCC": _clcc,
     "+QIND": _qind,
     "^DSCI": _dsci,
+    "^ORIG": _huawei(CallStat.DIALING),
+    "^CONF": _huawei(CallStat.ALERTING),
+    "^CONN": _huawei(CallStat.ACTIVE),
+    "^CEND": _cend,
+    "VOICE CALL": _voice_call,
+    # A ring that nobody answered, with its time and number (SIMCom).
+    "MISSED_CALL": lambda f: CallEnded(None),
+    "+CCWA": _ccwa,
     "+CRING": _cring,
     "+CLIP": _clip,
     "+CEER": _ceer,
     "+CREG": _registration("+CREG"),
     "+CGREG": _registration("+CGREG"),
     "+CEREG": _registration("+CEREG"),
+    "+CIREG": lambda f: _cireg(f[1:]),
+    "+CIREGU": _cireg,
     "+QCFG": _qcfg,
     "+CSQ": _csq,
     "+COPS": _cops,
     "+CPIN": lambda f: SimState(f[0].strip()),
-    "+QCCID": lambda f: SimId(f[0].strip()),
+    "^SIMST": _huawei_sim,
+    # 27.007 8.65: `SIM PIN,<left>`.
+    "+CPINR": _tries(1),
+    "+CPINC": _tries(0),
+    "+QPINC": _tries(1),
+    # Huawei: the state, what is left for what it asks, then for PUK, PIN, PUK2 and PIN2.
+    "^CPIN": _tries(3),
     "+QTONEDET": _qtonedet,
+    "+RXDTMF": _key,
+    "+DTMF": _key,
+    "^DDTMF": _key,
     "+QPCMV": _qpcmv,
 }
 
@@ -349,4 +434,6 @@ _WORDS: dict[str, Reply] = {
     "NO DIAL TONE": CallEnded(None),
     "RDY": Restarted(),
     "POWERED DOWN": Restarted(),
+    "NORMAL POWER DOWN": Restarted(),
+    "UNDER-VOLTAGE POWER DOWN": Restarted(),
 }

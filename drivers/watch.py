@@ -16,7 +16,7 @@ from drivers.errors import LineLost
 from drivers.evidence import OneCall
 from drivers.line import Digit, Identity, LineEvent, LineState, StateChanged
 from drivers.module import UNLISTED_LIMIT_S, AudioPath, Module
-from drivers.replies import CallReport, CallStat, Reply, parse
+from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring, parse
 
 log = logging.getLogger(__name__)
 
@@ -150,10 +150,10 @@ class Watch:
 
     def take(self, reply: Reply) -> None:
         match reply:
-            case replies.Ring() | replies.CallerId() | replies.CallReport() | replies.CallEnded():
+            case Ring() | CallerId() | CallReport() | CallMoved() | CallWaiting() | CallEnded():
                 self.emit(self.call.hear(reply, trio.current_time()))
                 self._hint.set()
-                if isinstance(reply, CallReport) and (stat := self.call.stat) and stat in ORDER_LIMITS_S:
+                if isinstance(reply, CallReport | CallMoved) and (stat := self.call.stat) and stat in ORDER_LIMITS_S:
                     self.order.deadline = trio.current_time() + ORDER_LIMITS_S[stat]
             case replies.Tone(digit) if self.call.stat is CallStat.ACTIVE:
                 self.emit([Digit(digit)])

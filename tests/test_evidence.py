@@ -16,7 +16,7 @@ from drivers.evidence import (
     OneCall,
 )
 from drivers.line import Alerting, Answered, Incoming, LineEvent, Released
-from drivers.replies import CallEnded, CallerId, CallReport, CallStat, Reply, Ring
+from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring
 
 S = CallStat
 ORDER = (S.DIALING, S.ALERTING, S.ACTIVE)
@@ -48,6 +48,7 @@ def call_in(stat: CallStat, *, outgoing: bool) -> OneCall:
         (Ring(voice=True), False),
         (CallerId("+33783484044"), True),
         (CallerId(None), True),
+        (CallWaiting("+33783484044"), True),
         (theirs(S.INCOMING), True),
         (theirs(S.INCOMING, None), False),
     ],
@@ -119,7 +120,63 @@ def test_every_state_seen_as_every_other_tells_what_the_table_says_and_nothing_e
         assert call_in(stat, outgoing=outgoing).hear(report, 1) == ([expected] if expected else [])
 
 
-@pytest.mark.parametrize("news", [CallEnded(None), CallEnded(17), theirs(S.RELEASED)])
+def test_a_call_moves_by_news_of_its_index_alone() -> None:
+    """Huawei."""
+    call = OneCall()
+    call.dialing()
+    assert call.hear(CallMoved(1, S.DIALING), 0) == []
+    assert call.index == 1
+    assert call.hear(CallMoved(2, S.ACTIVE), 1) == []
+    assert call.hear(CallMoved(1, S.ALERTING), 1) == [Alerting()]
+    assert call.hear(CallMoved(1, S.ACTIVE), 2) == [Answered()]
+    assert call.hear(CallMoved(1, S.ALERTING), 2) == []
+    call.hear(CallMoved(2, S.RELEASED, 17), 3)
+    assert not call.is_ending
+    call.hear(CallMoved(1, S.RELEASED, 16), 3)
+    assert call.is_ending
+    assert call.cause == 16
+
+
+def test_a_call_moves_by_news_of_whichever_call_there_is() -> None:
+    """SIM7600; and no news of it opens a call, or makes an incoming one ring at the far end."""
+    call = OneCall()
+    for stat in CallStat:
+        assert call.hear(CallMoved(None, stat), 0) == []
+    assert call.stat is None
+    call.hear(theirs(S.INCOMING), 0)
+    assert call.hear(CallMoved(None, S.ALERTING), 0) == []
+    assert call.hear(CallMoved(None, S.ACTIVE), 1) == [Answered()]
+    call.hear(CallMoved(None, S.RELEASED), 2)
+    assert call.is_ending
+
+
+def test_an_answer_by_news_before_the_number_came_tells_the_call_first() -> None:
+    call = OneCall()
+    call.hear(Ring(voice=True), 0)
+    assert call.hear(CallMoved(1, S.ACTIVE), 0.1) == [Incoming(None), Answered()]
+
+
+def test_a_second_caller_is_no_news_of_the_first() -> None:
+    call = call_in(S.ACTIVE, outgoing=False)
+    assert call.hear(CallWaiting("+33612345678"), 1) == []
+    call.listed([theirs(S.ACTIVE)], 1)
+    assert call.stat is S.ACTIVE
+
+
+def test_an_end_among_the_list_is_an_end_and_a_state_told_twice_is_one() -> None:
+    """SIM7600 sends +CLCC unasked, between the lines of the list, too."""
+    call = call_in(S.ACTIVE, outgoing=False)
+    call.listed([theirs(S.ACTIVE), theirs(S.ACTIVE)], 1)
+    assert call.strays == ()
+    call.listed([theirs(S.ACTIVE), theirs(S.RELEASED)], 2)
+    assert call.over
+    assert call.released(None, 2) == [Released(16)]
+
+
+@pytest.mark.parametrize(
+    "news",
+    [CallEnded(None), CallEnded(17), theirs(S.RELEASED), CallMoved(1, S.RELEASED, 17), CallMoved(None, S.RELEASED)],
+)
 def test_an_end_is_believed_when_the_list_has_no_call_and_told_once(news: Reply) -> None:
     call = call_in(S.ACTIVE, outgoing=False)
     assert call.hear(news, 1) == []
@@ -127,7 +184,7 @@ def test_an_end_is_believed_when_the_list_has_no_call_and_told_once(news: Reply)
     assert not call.over
     assert call.listed([], 1.4) == []
     assert call.over
-    assert call.released(None, 99) == [Released(17 if news == CallEnded(17) else 16)]
+    assert call.released(None, 99) == [Released(getattr(news, "cause", None) or 16)]
     assert call.released(None, 99) == []
     assert call.repairs == 0
 
@@ -175,7 +232,9 @@ def test_a_call_that_vanished_without_news_is_over_when_it_was_missing_for_so_lo
 
 
 def test_no_carrier_while_dialing_may_be_a_fall_back_and_a_report_or_a_cause_is_the_end() -> None:
-    for news, over in [(CallEnded(None), False), (CallEnded(17), True), (ours(S.RELEASED), True)]:
+    ends: list[tuple[Reply, bool]] = [(CallEnded(None), False), (CallEnded(17), True), (ours(S.RELEASED), True)]
+    ends += [(CallMoved(None, S.RELEASED), False), (CallMoved(1, S.RELEASED, 16), True)]
+    for news, over in ends:
         call = call_in(S.DIALING, outgoing=True)
         call.hear(news, 1)
         call.listed([], 1)
@@ -326,6 +385,8 @@ STEPS = st.one_of(
     st.builds(CallerId, st.sampled_from([None, "+33783484044"])),
     REPORTS,
     st.builds(CallEnded, st.sampled_from([None, 17, 19])),
+    st.builds(CallMoved, st.sampled_from([None, 1, 2]), st.sampled_from(CallStat), st.sampled_from([None, 17])),
+    st.builds(CallWaiting, st.sampled_from([None, "+33783484044", "+33612345678"])),
     st.lists(REPORTS, max_size=3),
     st.sampled_from(["dial", "refused", "hang up", "time"]),
 )
