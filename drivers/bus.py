@@ -1,0 +1,220 @@
+"""USB over time: who comes and goes, who is who by IMEI, and the power of a port."""
+
+import logging
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+import trio
+from inotify_simple import INotify, flags
+
+from drivers.errors import LineAbsent, LineError, LineLost
+from drivers.models import COMMON_URCS, Sound, UsbId
+from drivers.port import SETTLE_S, WAKE, Port, close_tty, open_tty
+from drivers.replies import bare
+from drivers.usb import Ports, UsbDevice, candidates, ports_of, scan
+
+log = logging.getLogger(__name__)
+
+# Should an event be lost, or come from a directory that is not watched.
+RESCAN_S = 30
+# A device's nodes come one after another, and udev's names and permissions behind them.
+QUIET_S = 0.3
+RESTLESS_S = 3
+_EVENTS = flags.CREATE | flags.DELETE | flags.ATTRIB | flags.MOVED_TO | flags.MOVED_FROM
+
+# Who takes an order to start anew says OK and is gone a second or so later; who is deaf may obey without a word.
+RESET_ANSWER_S = 5
+# uhubctl switches off, waits, and switches on; it looks through all hubs first.
+POWER_OFF_S = 3
+POWER_LIMIT_S = 20
+
+
+class Bus:
+    """`watch` has to run for `changed`. `also` are directories to be watched besides `dev` and udev's."""
+
+    def __init__(
+        self,
+        sysfs: Path = Path("/sys"),
+        dev: Path = Path("/dev"),
+        *,
+        also: Iterable[Path] = (),
+        uhubctl: str = "uhubctl",
+    ) -> None:
+        self._sysfs = sysfs
+        self._dev = dev
+        self._directories = {dev, dev / "snd", dev / "serial/by-path", dev / "branchline", *also}
+        self._news = trio.Event()
+        # IMEIs by port and enumeration: asked for once each.
+        self._imeis: dict[tuple[str, int], str] = {}
+        self._asking: dict[tuple[str, int], trio.Lock] = {}
+        self._uhubctl = shutil.which(uhubctl)
+
+    # --- who is there ---
+
+    async def devices(self) -> dict[str, UsbDevice]:
+        # A sick hub may take its time.
+        return await trio.to_thread.run_sync(scan, self._sysfs, self._dev)
+
+    async def watch(self) -> None:
+        """Never returns."""
+        with INotify(nonblocking=True) as inotify:
+            while True:
+                for directory in self._directories:
+                    # Watched already is no error; not there, or not any more, it is asked for again the next time.
+                    try:
+                        inotify.add_watch(directory, _EVENTS)
+                    except OSError:
+                        continue
+                with trio.move_on_after(RESCAN_S):
+                    await trio.lowlevel.wait_readable(inotify.fileno())
+                    await self._settle(inotify)
+                self._news.set()
+                self._news = trio.Event()
+
+    async def _settle(self, inotify: INotify) -> None:
+        with trio.move_on_after(RESTLESS_S):
+            while True:
+                inotify.read(timeout=0)
+                with trio.move_on_after(QUIET_S) as quiet:
+                    await trio.lowlevel.wait_readable(inotify.fileno())
+                if quiet.cancelled_caught:
+                    return
+
+    async def changed(self, sight: Callable[[], object], before: object) -> None:
+        """Until what `sight` returns, called in a thread, is not `before`."""
+        while True:
+            news = self._news
+            if await trio.to_thread.run_sync(sight) != before:
+                return
+            await news.wait()
+
+    def sight(self, paths: Collection[Path], device: Callable[[UsbDevice], bool] | None = None) -> object:
+        """What stands at the paths, and which of such devices are there: to be compared. May block."""
+        seen = [each for each in scan(self._sysfs, self._dev).values() if device(each)] if device else []
+        nodes = [*paths, *(tty for each in seen for tty in each.ttys.values())]
+        return [(each.port, each.devnum, each.id, each.card) for each in seen], [_node(path) for path in nodes]
+
+    # --- who is who ---
+
+    async def ports_by_imei(self, imei: str, ids: Sequence[UsbId], sound: Sound) -> tuple[UsbDevice, list[Ports]]:
+        """Asks those that nobody has open and that were not asked since they were plugged in.
+
+        Raises: LineAbsent, with a sentence for people.
+        """
+        devices = await self.devices()
+        alive = {(device.port, device.devnum) for device in devices.values()}
+        self._imeis = {key: value for key, value in self._imeis.items() if key in alive}
+        self._asking = {key: value for key, value in self._asking.items() if key in alive}
+        unknown = [device for device in candidates(devices, ids) if (device.port, device.devnum) not in self._imeis]
+        if not self._known(imei, devices.values()):
+            async with trio.open_nursery() as nursery:
+
+                async def ask(device: UsbDevice) -> None:
+                    await self._ask(device, ids, sound)
+                    # One that keeps silent delays nobody else.
+                    if self._known(imei, [device]):
+                        nursery.cancel_scope.cancel()
+
+                for device in unknown:
+                    nursery.start_soon(ask, device)
+        for device in self._known(imei, devices.values()):
+            return device, ports_of(device, ids, sound)
+        raise LineAbsent(f"no modem with IMEI {imei} is plugged in")
+
+    def _known(self, imei: str, devices: Iterable[UsbDevice]) -> list[UsbDevice]:
+        return [device for device in devices if self._imeis.get((device.port, device.devnum)) == imei]
+
+    def learn(self, device: UsbDevice, imei: str) -> None:
+        """From who has it open."""
+        if imei:
+            self._imeis[device.port, device.devnum] = imei
+
+    async def _ask(self, device: UsbDevice, ids: Sequence[UsbId], sound: Sound) -> None:
+        key = (device.port, device.devnum)
+        async with self._asking.setdefault(key, trio.Lock()):
+            if key in self._imeis:
+                return
+            try:
+                for ports in ports_of(device, ids, sound):
+                    try:
+                        self.learn(device, await ask_imei(ports.at))
+                    except* LineError as group:
+                        log.debug("%s: %s", ports.at, group.exceptions[0])
+            except LineError as exc:
+                log.debug("%s", exc)
+
+    # --- the upper rungs of recovery ---
+
+    @property
+    def has_power_switch(self) -> bool:
+        return self._uhubctl is not None
+
+    async def power_cycle(self, port: str) -> None:
+        """Off and on again. Raises: LineError, with a sentence for people."""
+        if self._uhubctl is None:
+            raise LineError("uhubctl is not installed")
+        hub, _, number = port.rpartition(".")
+        if not hub:
+            # At the root: port 1 of bus 2 is 2-1.
+            hub, _, number = port.partition("-")
+        command = [self._uhubctl, "-l", hub, "-p", number, "-a", "cycle", "-d", str(POWER_OFF_S)]
+        with trio.move_on_after(POWER_LIMIT_S):
+            done = await trio.run_process(
+                command, check=False, capture_stdout=True, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+            if done.returncode:
+                said = done.stdout.decode(errors="replace").strip().splitlines()
+                raise LineError(f"uhubctl: port {number} of hub {hub}: {said[-1] if said else done.returncode}")
+            return
+        raise LineError(f"uhubctl: port {number} of hub {hub}: not done in {POWER_LIMIT_S} s")
+
+
+async def ask_imei(at: Path) -> str:
+    """Empty: it does not say. Raises: LineError, also in an exception group."""
+    fd = await open_tty(str(at))
+    try:
+        async with trio.lowlevel.FdStream(os.dup(fd)) as stream, trio.open_nursery() as nursery:
+            port = Port(stream, urcs=COMMON_URCS)
+            nursery.start_soon(port.listen)
+            await port.synchronise()
+            imei = bare(await port.command("AT+CGSN"))
+            nursery.cancel_scope.cancel()
+    finally:
+        close_tty(fd)
+    return imei if imei.isdecimal() else ""
+
+
+async def start_anew(at: Path, command: str) -> None:
+    """A module may obey that does not answer any more. Raises: LineLost."""
+    fd = await open_tty(str(at))
+    try:
+        async with trio.lowlevel.FdStream(os.dup(fd)) as stream:
+            await order_anew(stream, command)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        raise LineLost(f"{at}: {exc}") from exc
+    finally:
+        close_tty(fd)
+
+
+async def order_anew(stream: trio.abc.Stream, command: str) -> None:
+    """Returns when the module took the order, is gone, or had the time to take it."""
+    with trio.move_on_after(RESET_ANSWER_S):
+        await stream.send_all(WAKE)
+        await trio.sleep(SETTLE_S)
+        await stream.send_all(command.encode() + b"\r")
+        heard = b""
+        while b"\nOK\r" not in heard and (data := await stream.receive_some(1024)):
+            heard = heard[-16:] + bytes(data)
+
+
+def _node(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # A name that leads elsewhere, another device under it, a permission that was given.
+    return status.st_ino, status.st_rdev, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
