@@ -16,7 +16,7 @@ socket, and on pytest-trio's autojump clock a call takes no time at all.
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,65 +26,63 @@ import trio
 import trio.testing
 
 from hil.board import Profile
-from hil.ec25 import Ec25
+from hil.device import BenchLine, Device, Ends, Maker
 from hil.faults import Faults
 from hil.modem import Modem
+from hil.module import Module
 from hil.network import Call, Network, NetworkError, State
+from hil.quectel import Ec25
 from hil.sound import Studio
 from hil.subscriber import PATIENCE_S, Behaviour, Subscriber
 from hil.tty import Pty
-from native import Engine, Pace, PcmPort
+from native import Engine, FramesPort
+
+__all__ = ["ENUMERATION_S", "MODELS", "Bench", "BenchLine", "Host", "Line"]
 
 # A module that restarts is off the bus for seconds.
 ENUMERATION_S = 2.0
-# EC25: the uplink's backlog that makes it say +QPCMV: 0, and the one that makes it say +QPCMV: 1.
-FULL_MS, ROOM_MS = 400, 100
-DEPTH_EVERY_S = 0.05
-# EC25: 640 bytes every 40 ms.
-CHUNK_BYTES = 640
-
-MODELS = {"ec25": Ec25}
 
 
-@dataclass(frozen=True)
-class BenchLine:
-    """`profile` where the SIM or the firmware is a special one; its number counts then."""
+def _gsm(family: type[Module], model: str) -> Maker:
+    def make(plan: BenchLine, network: Network, studio: Studio) -> Device:
+        return Modem(family(plan.profile or Profile(number=plan.number)), network, studio, model=model)
 
-    name: str
-    number: str
-    model: str = "ec25"
-    profile: Profile | None = None
+    return make
+
+
+MODELS: dict[str, Maker] = {"ec25": _gsm(Ec25, "ec25")}
 
 
 @dataclass(frozen=True)
 class Host:
-    """A line's ends without ptys. `pcm` is non-blocking, and its descriptor the host's to close."""
+    """A line's ends without ptys. `pcm` is non-blocking, and its descriptor the host's to close; `card` is the sound
+    card of a line that has one: what is pushed is played, what is pulled was captured.
+    """
 
     at: trio.abc.Stream
     pcm: socket.socket
+    card: FramesPort | None
 
 
 class Line:
-    """One modem of the bench at its host's addresses."""
+    """One device of the bench at its host's addresses."""
 
     def __init__(
-        self, plan: BenchLine, network: Network, studio: Studio, directory: Path, *, enumeration_s: float
+        self, plan: BenchLine, device: Device, studio: Studio, directory: Path, *, enumeration_s: float
     ) -> None:
         self.name = plan.name
-        self.model = plan.model
+        self.model = device.model
+        self.modem = device
         self.at_path = directory / f"{plan.name}-at"
+        # There only if the device has a tty for its calls.
         self.pcm_path = directory / f"{plan.name}-pcm"
-        self.modem = Modem(MODELS[plan.model](plan.profile or Profile(number=plan.number)), network)
-        self.modem.on_nmea = self.say_pcm
         self._studio = studio
         self._enumeration_s = enumeration_s
-        self._port: PcmPort | None = None
-        # The device's end of the PCM interface.
-        self._pcm: int | None = None
         self._plugged = trio.Event()
         self._plugged.set()
         self._there = trio.Event()
         self._gone = trio.Event()
+        self.plugged = False
 
     @property
     def number(self) -> str:
@@ -92,11 +90,14 @@ class Line:
 
     @property
     def faults(self) -> Faults:
-        return self.modem.ec25.faults
+        return self.modem.faults
 
     @property
-    def plugged(self) -> bool:
-        return self._pcm is not None
+    def gsm(self) -> Modem:
+        """The device as one with a SIM. Raises: TypeError: it is none."""
+        if not isinstance(self.modem, Modem):
+            raise TypeError(f"{self.name} is no GSM line")
+        return self.modem
 
     # --- on the bus ---
 
@@ -104,8 +105,12 @@ class Line:
         """Plugged and unplugged, over and over: new ptys each time, the same names."""
         while True:
             await (plugged := self._plugged).wait()
-            with Pty(self.at_path) as at, Pty(self.pcm_path) as pcm:
-                await self._attend(trio.lowlevel.FdStream(os.dup(at.master)), pcm.master, at.tend, pcm.tend)
+            with ExitStack() as stack:
+                at = stack.enter_context(Pty(self.at_path))
+                pcm = stack.enter_context(Pty(self.pcm_path)) if "pcm" in self.modem.ttys else None
+                stream = trio.lowlevel.FdStream(os.dup(at.master))
+                ends = Ends(stream, at.master, pcm.master if pcm else None, card=None)
+                await self._attend(ends, *(tty.tend for tty in (at, pcm) if tty))
                 if self._plugged is plugged and not self.modem.restarts:
                     # It switched itself off.
                     self._plugged = trio.Event()
@@ -116,31 +121,35 @@ class Line:
 
     def connect(self, nursery: trio.Nursery) -> Host:
         """In-memory ends, in place of `live`; after an unplug or a restart, connected again is plugged again."""
-        host, device = trio.testing.memory_stream_pair()
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setblocking(False)
+        ours, theirs = _socketpair()
+        card = self._studio.engine.frames() if self.modem.has_card else None
+        host: trio.abc.Stream
+        device: trio.abc.Stream
+        at_fd = None
+        if self.modem.shared_tty:
+            host, device, at_fd = _fd_streams()
+        else:
+            host, device = trio.testing.memory_stream_pair()
 
         async def serve() -> None:
             with ours:
-                await self._attend(device, ours.fileno())
+                await self._attend(Ends(device, at_fd, ours.fileno(), card))
             self._gone.set()
 
         nursery.start_soon(serve)
-        return Host(host, theirs)
+        return Host(host, theirs, card)
 
-    async def _attend(self, at: trio.abc.Stream, pcm: int, *tend: Callable[[], Awaitable[None]]) -> None:
+    async def _attend(self, ends: Ends, *tend: Callable[[], Awaitable[None]]) -> None:
         """One life on the bus."""
-        self._pcm, self._gone = pcm, trio.Event()
+        self.plugged, self._gone = True, trio.Event()
         self._there.set()
         self._there = trio.Event()
         async with trio.open_nursery() as nursery:
-            for each in (self._watch_depth, *tend):
+            for each in tend:
                 nursery.start_soon(each)
-            await self.modem.serve_at(at)
+            await self.modem.serve(ends)
             nursery.cancel_scope.cancel()
-        self.stop_pcm()
-        self._pcm = None
+        self.plugged = False
 
     async def unplug(self) -> None:
         """Returns when the names are gone and the host's reads fail."""
@@ -150,48 +159,24 @@ class Line:
             await self._gone.wait()
 
     async def plug(self) -> None:
-        """Returns when the names are there; the module boots behind them."""
+        """Returns when the names are there; the device boots behind them."""
         self._plugged.set()
         while not self.plugged:
             await self._there.wait()
 
-    # --- sound ---
 
-    def call_moved(self, call: Call, state: State) -> None:
-        """Observes the network: a call's audio is on the PCM interface while the module has it there."""
-        if state is State.ACTIVE and call in self.modem.calls and self.modem.ec25.audible and self._pcm is not None:
-            # One call at a time is heard: the one answered last.
-            self.stop_pcm()
-            self._port = self._studio.engine.pcm(self._pcm, pace=Pace.CLOCK, chunk_bytes=CHUNK_BYTES)
-            circuit = self._studio.circuit(call)
-            circuit.add_source(self.modem, self._port)
-            circuit.add_sink(self.modem, self._port)
-        elif not self.modem.ec25.audible:
-            self.stop_pcm()
+def _socketpair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    return ours, theirs
 
-    def stop_pcm(self) -> None:
-        """The PCM stream stops, whatever the call does: at its end, or as a fault."""
-        if self._port is not None:
-            self._port.close()
-            self._port = None
 
-    def say_pcm(self, data: bytes) -> None:
-        """Bytes on the PCM interface that are no call's audio: NMEA, or what a last call left there."""
-        if self._pcm is not None:
-            try:
-                os.write(self._pcm, data)
-            except BlockingIOError:
-                return
-
-    async def _watch_depth(self) -> None:
-        """EC25 tells its host when it writes faster than the air takes it."""
-        full = False
-        while True:
-            await trio.sleep(DEPTH_EVERY_S)
-            depth_ms = self._port.stats().depth_ms if self._port else 0
-            if full != (depth_ms > (ROOM_MS if full else FULL_MS)):
-                full = not full
-                self.modem.buffer_full(full)
+def _fd_streams() -> tuple[trio.abc.Stream, trio.abc.Stream, int]:
+    """The host's end, the device's, and the latter's descriptor."""
+    ours, theirs = _socketpair()
+    fd = ours.detach()
+    return trio.lowlevel.FdStream(theirs.detach()), trio.lowlevel.FdStream(fd), fd
 
 
 class Bench:
@@ -219,11 +204,11 @@ class Bench:
             self.engine = stack.enter_context(Engine())
             self.studio = Studio(self.engine)
             self.lines = [
-                Line(plan, self.network, self.studio, self._directory, enumeration_s=self._enumeration_s)
+                Line(plan, self._made(plan), self.studio, self._directory, enumeration_s=self._enumeration_s)
                 for plan in self._plans
             ]
             self._nursery = await stack.enter_async_context(trio.open_nursery())
-            self.network.observers += [line.call_moved for line in self.lines]
+            self.network.observers += [line.modem.call_moved for line in self.lines]
             self.network.observers += [self.studio.call_moved, self._lose_patience]
             self._nursery.start_soon(self.studio.run)
             if self._realtime:
@@ -239,6 +224,9 @@ class Bench:
     ) -> bool | None:
         self._nursery.cancel_scope.cancel()
         return await self._stack.__aexit__(kind, exc, trace)
+
+    def _made(self, plan: BenchLine) -> Device:
+        return MODELS[plan.model](plan, self.network, self.studio)
 
     def line(self, name: str) -> Line:
         for line in self.lines:

@@ -4,8 +4,9 @@ Pure: time comes in as `now`, what is to be done in the world goes out as orders
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Profile:
     imei: str = "867698040000018"
     iccid: str = "89330123456789012345"
     imsi: str = "208010000000018"
-    firmware: str = "EC25EFAR06A06M4G"
+    # Empty: the model's usual one.
+    firmware: str = ""
     operator: tuple[str, str, str] = ("Orange F", "Orange", "20801")
     # None: the SIM asks for no PIN. No SIM at all: `sim=False`.
     pin: str | None = None
@@ -71,12 +73,35 @@ class Restart:
 
 @dataclass(frozen=True)
 class Nmea:
-    """Bytes for the NMEA interface, which is the PCM interface too."""
+    """Bytes for the NMEA interface, which is the PCM interface of some."""
 
     data: bytes
 
 
 Order = Dial | Ring | Answer | Release | Press | Restart | Nmea
+
+
+@dataclass(frozen=True)
+class Usb:
+    """What a device is on the bus: its ids, and by bInterfaceNumber what each of its interfaces is for.
+
+    Roles that have a tty: "at", "pcm", and those that a driver leaves alone: "diag", "nmea", "modem", "log". Without
+    one: "net", "storage", and "audio" for a sound card (UAC), of whose two interfaces the first is named.
+    """
+
+    vendor: int
+    product: int
+    title: str
+    roles: Mapping[int, str]
+    # What it is until usb_modeswitch has moved it: a CD-ROM of the same vendor.
+    unswitched: int | None = None
+
+
+class AudioPath(Enum):
+    """Where a module has the sound of its call."""
+
+    PCM = "pcm"
+    CARD = "card"
 
 
 class Agenda:
@@ -116,17 +141,9 @@ class Board:
     def forget(self) -> None:
         """What does not outlive a restart."""
         self.values: dict[str, str] = {}
-        self.indications = {"all": 1, "csq": 0, "smsfull": 0, "ring": 1, "smsincoming": 1, "act": 0, "ccinfo": 0}
-        self.urc_port = "usbat"
 
     def setting(self, name: str, default: str) -> str:
         return self.values.get(name, default)
 
     def tell(self, line: str) -> None:
-        """EC25: URCs go to the port that AT+QURCCFG names; another than ours is not on the bench."""
-        if self.urc_port in ("usbat", "all"):
-            self.news.append(line)
-
-    def indicate(self, name: str, text: str) -> None:
-        if self.indications["all"] and self.indications[name]:
-            self.tell(f'+QIND: "{name}",{text}')
+        self.news.append(line)

@@ -95,7 +95,7 @@ def _config(facts: list[dict[str, Any]], place: Path) -> str:
     """TOML's basic strings are JSON's."""
     text = f'[service]\ndata_dir = {json.dumps(str(place / "data"))}\nlisten = "127.0.0.1:8080"\n'
     for each in facts:
-        values = [f"{key} = {json.dumps(each[key])}" for key in ("name", "model", "number", "at", "pcm")]
+        values = [f"{key} = {json.dumps(each[key])}" for key in ("name", "model", "number", "at", "pcm") if key in each]
         text += "\n[[lines]]\n" + "\n".join(values) + "\n"
     return text
 

@@ -195,8 +195,7 @@ def line_facts(line: Line) -> Answer:
         "name": line.name,
         "model": line.model,
         "number": line.number,
-        "at": str(line.at_path),
-        "pcm": str(line.pcm_path),
+        **{tty: str(path) for tty, path in (("at", line.at_path), ("pcm", line.pcm_path)) if tty in line.modem.ttys},
         "plugged": line.plugged,
     }
 

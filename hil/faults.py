@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Faults:
-    """`ec25.faults.deaf = True`, `modem.ec25.faults.hung.add("+CLCC")`."""
+    """`modem.faults.deaf = True`, `modem.faults.hung.add("+CLCC")`."""
 
     # Nothing is heard, echoed or answered.
     deaf: bool = False

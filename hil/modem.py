@@ -2,25 +2,25 @@
 
 On an in-memory stream, a test of a driver runs on pytest-trio's autojump clock:
 
-    from hil.board import Profile
     network = Network()
-    modem = Modem(Ec25(Profile(number="+33700000002")), network)
+    modem = Modem(Ec25(Profile(number="+33700000002")), network)                # hil.quectel, hil.board
     host, device = trio.testing.memory_stream_pair()
     nursery.start_soon(modem.serve_at, device)       # the driver under test has `host`
     phone = Subscriber("+33783484044", network, nursery, behaviour="answer")    # hil.subscriber
 
-`modem.ec25.faults` says what goes wrong with answers (hil.faults); `inject`, `unplug`, `set_coverage` are the rest of
-its ill luck. `hil.bench` has the same on ptys and with sound.
+`modem.faults` says what goes wrong with answers (hil.faults); `inject`, `unplug`, `set_coverage` are the rest of its
+ill luck. `hil.bench` has the same on ptys and with sound.
 """
-
-from collections.abc import Callable
 
 import trio
 
-from hil.board import Answer, Dial, Nmea, Press, Release, Restart, Ring
-from hil.ec25 import Ec25, Effect, Say
-from hil.module import Stat
+from hil.atport import AtPort, Effect, Say
+from hil.board import Answer, AudioPath, Dial, Nmea, Press, Release, Restart, Ring
+from hil.device import Ends
+from hil.module import Module, Stat
 from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
+from hil.sound import Studio
+from hil.voicepath import DEPTH_EVERY_S, FULL_MS, ROOM_MS, VoicePath
 
 # What a host may leave unread before a device's words are lost: far more than a boot or a long +CMGL.
 UNREAD_CHUNKS = 1024
@@ -28,14 +28,21 @@ _LEAVES = b""
 
 
 class Modem:
-    """A party of the network whose owner talks AT. It is on the network from the start, host or not."""
+    """hil.device.Device. Without a studio it has no sound."""
 
-    def __init__(self, ec25: Ec25, network: Network) -> None:
-        self.ec25 = ec25
+    shared_tty = False
+
+    def __init__(self, module: Module, network: Network, studio: Studio | None = None, *, model: str = "") -> None:
+        self.module = module
+        self.model = model
+        self.port = AtPort(module)
+        self.faults = self.port.faults
+        self.ttys: tuple[str, ...] = ("at", "pcm") if AudioPath.PCM in module.audio_paths else ("at",)
+        self.has_card = AudioPath.CARD in module.audio_paths
+        self.usb = module.usb
+        self.voice = VoicePath(studio, self, chunk_bytes=module.chunk_bytes) if studio else None
         # The module asked to come back by itself: AT+CFUN=1,1, and not AT+QPOWD.
         self.restarts = False
-        # What a switched-on GNSS says goes to the PCM port, if there is one.
-        self.on_nmea: Callable[[bytes], None] = lambda data: None
         self._network = network
         self._calls: dict[int, Call] = {}
         self._hung_up: list[Call] = []
@@ -47,13 +54,34 @@ class Modem:
 
     @property
     def number(self) -> str:
-        return self.ec25.module.profile.number
+        return self.module.profile.number
 
     @property
     def calls(self) -> list[Call]:
         return list(self._calls.values())
 
     # --- its host ---
+
+    async def serve(self, ends: Ends) -> None:
+        """As `serve_at`, and with sound."""
+        assert self.voice is not None
+        self.voice.plug(ends)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_backlog, self.voice)
+                await self.serve_at(ends.at)
+                nursery.cancel_scope.cancel()
+        finally:
+            self.voice.unplug()
+
+    async def _watch_backlog(self, voice: VoicePath) -> None:
+        """EC25 tells its host when it writes faster than the air takes it."""
+        full = False
+        while True:
+            await trio.sleep(DEPTH_EVERY_S)
+            if full != (voice.backlog_ms > (ROOM_MS if full else FULL_MS)):
+                full = not full
+                self.buffer_full(full)
 
     async def serve_at(self, stream: trio.abc.Stream) -> None:
         """Until the host closes its end, or the module leaves it: by `unplug`, or by a restart of its own.
@@ -77,7 +105,7 @@ class Modem:
     async def _listen(self, stream: trio.abc.ReceiveStream) -> None:
         try:
             async for data in stream:
-                self._act(self.ec25.receive(bytes(data), trio.current_time()))
+                self._act(self.port.receive(bytes(data), trio.current_time()))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
@@ -93,10 +121,10 @@ class Modem:
     async def _keep_time(self) -> None:
         while True:
             self._moved = trio.Event()
-            with trio.move_on_at(self.ec25.deadline):
+            with trio.move_on_at(self.port.deadline):
                 await self._moved.wait()
-            if self.ec25.deadline <= trio.current_time():
-                self._act(self.ec25.elapse(trio.current_time()))
+            if self.port.deadline <= trio.current_time():
+                self._act(self.port.elapse(trio.current_time()))
 
     def _say(self, data: bytes) -> None:
         if self._words is None:
@@ -106,6 +134,20 @@ class Modem:
         except trio.WouldBlock:
             # The host does not read: a device has no place for more either.
             return
+
+    # --- its sound ---
+
+    def call_moved(self, call: Call, state: State) -> None:
+        """Nothing that its own news of the call have not moved."""
+
+    def stop_sound(self) -> None:
+        if self.voice:
+            self.voice.stop()
+
+    def _tune(self) -> None:
+        if self.voice:
+            call = self._calls.get(self.module.heard or 0)
+            self.voice.tune(call, self.module.audio)
 
     def inject(self, data: bytes) -> None:
         """Bytes on the AT port as if the module had said them: noise, URCs it does not mean, half a line."""
@@ -120,7 +162,7 @@ class Modem:
 
     def _leave(self) -> None:
         self._powered = False
-        self.ec25.power_off()
+        self.port.power_off()
         self._calls.clear()
         self._hung_up.clear()
         self._network.leave(self)
@@ -128,28 +170,28 @@ class Modem:
     def _power_on(self) -> None:
         self._powered, self.restarts = True, False
         self._network.join(self)
-        self._act(self.ec25.power_on(trio.current_time()))
+        self._act(self.port.power_on(trio.current_time()))
 
     def set_coverage(self, stat: int) -> None:
         """What the antenna finds, as a 27.007 7.2 <stat>: 1 home, 2 searching, 3 denied, 5 roaming."""
-        self._act(self.ec25.set_coverage(stat, trio.current_time()))
+        self._act(self.port.set_coverage(stat, trio.current_time()))
 
     def set_signal(self, rssi: int) -> None:
-        self._act(self.ec25.set_signal(rssi, trio.current_time()))
+        self._act(self.port.set_signal(rssi, trio.current_time()))
 
     def buffer_full(self, full: bool) -> None:
         """The device's uplink buffer filled, or has room again."""
-        self._act(self.ec25.buffer_full(full, trio.current_time()))
+        self._act(self.port.buffer_full(full, trio.current_time()))
 
     # --- the network ---
 
     def refuses(self) -> Cause | None:
-        return self.ec25.refuses()
+        return self.port.refuses()
 
     def told(self, event: Event) -> None:
         now = trio.current_time()
         if isinstance(event, Offered):
-            index, effects = self.ec25.offered(event.call.presented, now)
+            index, effects = self.port.offered(event.call.presented, now)
             self._calls[index] = event.call
             self._act(effects)
             return
@@ -158,17 +200,17 @@ class Modem:
             case _ if not index:
                 return
             case Alerting():
-                self._act(self.ec25.moved(index, Stat.ALERTING, now))
+                self._act(self.port.moved(index, Stat.ALERTING, now))
             case Answered():
-                self._act(self.ec25.moved(index, Stat.ACTIVE, now))
+                self._act(self.port.moved(index, Stat.ACTIVE, now))
             case Pressed(key=key):
-                self._act(self.ec25.pressed(key, now))
+                self._act(self.port.pressed(key, now))
             case Released(call=call):
                 locally = call in self._hung_up
                 if locally:
                     self._hung_up.remove(call)
                 del self._calls[index]
-                self._act(self.ec25.released(index, call.cause or Cause.NORMAL, now, locally=locally))
+                self._act(self.port.released(index, call.cause or Cause.NORMAL, now, locally=locally))
 
     def _act(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -176,7 +218,8 @@ class Modem:
                 case Say(data):
                     self._say(data)
                 case Nmea(data):
-                    self.on_nmea(data)
+                    if self.voice:
+                        self.voice.say(data)
                 case Dial(index, number, withheld):
                     self._calls[index] = call = Call(self, number, withheld)
                     self._network.dial(call)
@@ -188,6 +231,7 @@ class Modem:
                     # One line may hang up twice.
                     if (concerned := self._calls.get(effect.index)) is not None:
                         self._order(concerned, effect)
+        self._tune()
         self._moved.set()
 
     def _order(self, call: Call, order: Ring | Answer | Release | Press) -> None:

@@ -1,14 +1,16 @@
-"""What a Quectel EC25 is, apart from its command line: calls with their URCs, and the switch of their audio.
+"""What a GSM or LTE module is, apart from its command line: its calls, as 3GPP TS 27.007 has them.
 
-Described by 3GPP TS 27.007 where a clause is named, by the module's ways ("EC25") elsewhere.
+A family is a class above it, with tables of commands of its own (hil.quectel and its neighbours): it tells of a call
+in its own words, and has a switch for the call's sound.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, ClassVar
 
-from hil.board import Answer, Dial, Release, Ring
-from hil.commandline import Final, Refused
+from hil.board import Answer, AudioPath, Dial, Press, Release, Ring, Usb
+from hil.commandline import Command, Final, Refused, Setting
 from hil.radio import Radio
 
 # 24.008 10.5.123, the causes that the bench's network gives.
@@ -26,7 +28,7 @@ RING_EVERY_S = 5.0
 
 
 class Stat(IntEnum):
-    """27.007 8.18 <stat>; RELEASED is ccinfo's own."""
+    """27.007 7.18 <stat>; RELEASED is told by URCs only, each family's in its own way."""
 
     RELEASED = -1
     ACTIVE = 0
@@ -35,18 +37,6 @@ class Stat(IntEnum):
     ALERTING = 3
     INCOMING = 4
     WAITING = 5
-
-
-# EC25: ^DSCI counts the same states its own way.
-DSCI_STAT = {
-    Stat.HELD: 1,
-    Stat.DIALING: 2,
-    Stat.ACTIVE: 3,
-    Stat.INCOMING: 4,
-    Stat.WAITING: 5,
-    Stat.RELEASED: 6,
-    Stat.ALERTING: 7,
-}
 
 
 @dataclass
@@ -58,6 +48,8 @@ class Leg:
     stat: Stat
     number: str
     mode: int = 0
+    # Which call was answered last is the one that is heard: they are counted.
+    turn: int = 0
 
     @property
     def kind(self) -> int:
@@ -66,21 +58,41 @@ class Leg:
         return 145 if self.number.startswith("+") else 129
 
     def listed(self, stat: Stat | None = None) -> str:
-        """As +CLCC and ccinfo have it."""
+        """As +CLCC has it, and URCs after it."""
         state = self.stat if stat is None else stat
         return f'{self.index},{self.incoming:d},{state:d},{self.mode},0,"{self.number}",{self.kind}'
 
 
+# Gives the info lines of one command, or raises Refused or Final for any end but OK.
+Act = Callable[[Any, Command], list[str]]
+
+
 class Module(Radio):
+    """`audio`, and what tells of calls and keys, is a family's; here it is 27.007's alone."""
+
+    maker: ClassVar[str]
+    title: ClassVar[str]
+    firmware: ClassVar[str]
+    usb: ClassVar[Usb | None] = None
+    # Commands by name, and parameters with a range by theirs.
+    commands: ClassVar[Mapping[str, Act]]
+    settings: ClassVar[Mapping[str, Setting]]
+    # What a module has for its calls' sound, and the bytes that it sends at once on a PCM tty.
+    audio_paths: ClassVar[frozenset[AudioPath]] = frozenset()
+    chunk_bytes: ClassVar[int] = 640
+
     def forget(self) -> None:
         super().forget()
+        self._turns = 0
         self.calls: dict[int, Leg] = {}
         if self.profile.data_bearer:
             self.calls[1] = Leg(1, False, Stat.ACTIVE, "", mode=1)
         self.last_cause: int | None = None
-        self.pcm_mode: int | None = None
-        # The voice path is set up by QPCMV's change from 0 to 1 and is spent by one call.
-        self._pcm_fresh = False
+
+    @property
+    def version(self) -> str:
+        """AT+CGMR."""
+        return self.profile.firmware or self.firmware
 
     def power_off(self) -> None:
         super().power_off()
@@ -141,13 +153,18 @@ class Module(Radio):
     def _ring(self, leg: Leg, count: int) -> None:
         if self.calls.get(leg.index) is not leg or leg.stat is not Stat.INCOMING:
             return
-        if self.indications["all"] and self.indications["ring"]:
-            self.tell("+CRING: VOICE" if self.setting("+CRC", "0") == "1" else "RING")
-        if self.setting("+CLIP", "0") == "1":
-            self.tell(f'+CLIP: "{leg.number}",{leg.kind},"",0,"",{0 if leg.number else 1}')
+        self.tell_ring(leg)
         if count == int(self.setting("S0", "0")):
             self.orders.append(Answer(leg.index))
         self.agenda.at(self.now + RING_EVERY_S, lambda: self._ring(leg, count + 1))
+
+    def tell_ring(self, leg: Leg) -> None:
+        self.tell("+CRING: VOICE" if self.setting("+CRC", "0") == "1" else "RING")
+        self.tell_caller(leg)
+
+    def tell_caller(self, leg: Leg) -> None:
+        if self.setting("+CLIP", "0") == "1":
+            self.tell(f'+CLIP: "{leg.number}",{leg.kind},"",0,"",{0 if leg.number else 1}')
 
     def answer(self) -> None:
         """ATA; a waiting call is not its affair (27.007 6.6)."""
@@ -167,20 +184,19 @@ class Module(Radio):
         """The network moved a call on."""
         if (leg := self.calls.get(index)) is not None and leg.stat is not stat:
             leg.stat = stat
+            if stat is Stat.ACTIVE:
+                self._turns += 1
+                leg.turn = self._turns
             self.tell_state(leg)
 
     def released(self, index: int, cause: int, *, locally: bool) -> None:
-        """The network ended a call; EC25 has a result code for it only when the far end did it."""
+        """The network ended a call; `locally`: as we had asked it to."""
         leg = self.calls.pop(index, None)
         if leg is None:
             return
         self.last_cause = cause
-        self.tell_state(leg, Stat.RELEASED)
-        if not locally:
-            busy = cause == 17 and self.setting("X", "4") in ("3", "4")
-            self.tell("BUSY" if busy else "NO ANSWER" if cause in (18, 19) else "NO CARRIER")
+        self.tell_end(leg, cause, locally=locally)
         if not self.in_call:
-            self._pcm_fresh = self._pcm_fresh and leg.stat in (Stat.INCOMING, Stat.WAITING)
             for waiting in self.legs(Stat.WAITING):
                 waiting.stat = Stat.INCOMING
                 self.tell_state(waiting)
@@ -189,28 +205,44 @@ class Module(Radio):
     def order_release(self, leg: Leg, cause: int) -> None:
         self.orders.append(Release(leg.index, cause))
 
+    def press(self, keys: str) -> None:
+        """We send keys. Raises: Refused without a call."""
+        active = self.legs(Stat.ACTIVE)
+        if not active:
+            raise Refused(3)
+        self.orders.extend(Press(active[0].index, key) for key in keys)
+
+    # --- what a family does its own way ---
+
+    def tell_state(self, leg: Leg, stat: Stat | None = None) -> None:
+        """A call began or moved; `stat` is another than its own where the two differ."""
+
+    def tell_end(self, leg: Leg, cause: int, *, locally: bool) -> None:
+        """A result code only when the far end did it."""
+        if not locally:
+            self.tell_result(cause)
+
+    def tell_result(self, cause: int) -> None:
+        busy = cause == 17 and self.setting("X", "4") in ("3", "4")
+        self.tell("BUSY" if busy else "NO ANSWER" if cause in (18, 19) else "NO CARRIER")
+
     def pressed(self, key: str) -> None:
-        if self.setting("+QTONEDET", "0") == "1":
-            self.tell(f"+QTONEDET: {ord(key)}")
+        """The far end's key was heard in the call."""
+
+    @property
+    def audio(self) -> AudioPath | None:
+        """Where the sound of the call is to be heard now."""
+        return None
 
     @property
     def audible(self) -> bool:
-        """Call audio runs on the PCM interface now."""
-        return self.pcm_mode == 0 and self._pcm_fresh and bool(self.legs(Stat.ACTIVE))
+        return self.audio is not None
 
-    def set_pcm(self, on: bool, mode: int) -> None:
-        """AT+QPCMV. EC25: not in a call, and one mode does not replace another but by way of 0."""
-        if not self.profile.voice or self.in_call:
-            raise Refused
-        if not on:
-            self.pcm_mode, self._pcm_fresh = None, False
-        elif self.pcm_mode is None:
-            self.pcm_mode, self._pcm_fresh = mode, True
-        elif self.pcm_mode != mode:
-            raise Refused
+    @property
+    def heard(self) -> int | None:
+        """The index of the call whose sound that is: one at a time, the one answered last."""
+        in_sound = self.legs(Stat.ACTIVE) or self.legs(Stat.DIALING, Stat.ALERTING)
+        return max(in_sound, key=lambda leg: leg.turn).index if in_sound else None
 
-    def tell_state(self, leg: Leg, stat: Stat | None = None) -> None:
-        self.indicate("ccinfo", leg.listed(stat))
-        if self.setting("^DSCI", "0") == "1":
-            state = DSCI_STAT[leg.stat if stat is None else stat]
-            self.tell(f"^DSCI: {leg.index},{leg.incoming:d},{state},0,{leg.number},{leg.kind}")
+    def buffer_filled(self, full: bool) -> None:
+        """The host wrote faster than real time, or may go on."""

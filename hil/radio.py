@@ -1,17 +1,13 @@
-"""A module's SIM and its place on the network: power, PIN, registration, signal, GNSS (3GPP TS 27.007 clauses 7, 8)."""
+"""A module's SIM and its place on the network: power, PIN, registration, signal (3GPP TS 27.007 clauses 7, 8)."""
 
 from enum import Enum
 
-from hil.board import Board, Nmea, Profile, Restart
+from hil.board import Board, Profile, Restart
 from hil.commandline import Refused
 
 ATTACH_S = 0.2
 # The ports stay long enough for a host to read the OK.
 LEAVE_AFTER_S = 0.5
-NMEA_EVERY_S = 1.0
-NMEA_FIX = (
-    b"$GPGGA,092204.999,4250.5589,S,14718.5084,E,1,04,24.4,19.7,M,,,,0000*1F\r\n$GPVTG,,T,,M,0.0,N,0.0,K,A*23\r\n"
-)
 
 
 class Pin(Enum):
@@ -23,6 +19,13 @@ class Pin(Enum):
 class Radio(Board):
     """Switched on and registered; `power_on` is for one that starts anew."""
 
+    # What a boot tells: when the ports are there, when the SIM can be read, when all of it was.
+    boot_words: tuple[str, ...] = ()
+    sim_words: tuple[str, ...] = ()
+    ready_words: tuple[str, ...] = ()
+    # 27.007 7.2 <AcT>: 0 GSM, 2 UTRAN, 7 E-UTRAN.
+    technology = 7
+
     def __init__(self, profile: Profile) -> None:
         # What the antenna finds, as a 27.007 7.2 <stat>, and how strong (27.007 8.5).
         self.coverage = 1
@@ -30,32 +33,32 @@ class Radio(Board):
         self.pin_tries = 3
         self.pin = Pin.READY if profile.pin is None else Pin.PIN
         super().__init__(profile)
-        if self.gnss:
-            self.agenda.at(NMEA_EVERY_S, self._navigate)
 
     def forget(self) -> None:
         super().forget()
         self.functionality = 1
         self.booting = False
         self.operator_format = 0
-        self.gnss = self.profile.gnss
-        self.gnss_port = "usbnmea"
         self._attached = True
         self._told_stat = self.stat
 
     def power_on(self) -> None:
-        """EC25 boot: the host sees these lines once the ports are there."""
+        """The host sees what is told once the ports are there."""
         if self.profile.pin is not None:
             self.pin = Pin.PIN if self.pin_tries else Pin.PUK
         self.agenda.clear()
         self.forget()
         self.booting, self._attached, self._told_stat = True, False, 0
         step = self.profile.boot_s / 2
-        self.agenda.at(self.now, lambda: self.tell("RDY"))
-        self.agenda.at(self.now, lambda: self.tell("+CFUN: 1"))
+        self._tell_at(self.now, self.boot_words)
         self.agenda.at(self.now + step, self._sim_up)
-        if self.gnss:
-            self.agenda.at(self.now, self._navigate)
+
+    def _tell_at(self, when: float, words: tuple[str, ...]) -> None:
+        def tell() -> None:
+            for line in words:
+                self.tell(line)
+
+        self.agenda.at(when, tell)
 
     def power_off(self) -> None:
         """Nothing is told: there is nobody left to tell it."""
@@ -77,9 +80,9 @@ class Radio(Board):
             self._sim_ready()
 
     def _sim_ready(self) -> None:
-        self.tell("+QUSIM: 1")
-        self.agenda.at(self.now + self.profile.boot_s / 2, lambda: self.tell("+QIND: SMS DONE"))
-        self.agenda.at(self.now + self.profile.boot_s / 2, lambda: self.tell("+QIND: PB DONE"))
+        for line in self.sim_words:
+            self.tell(line)
+        self._tell_at(self.now + self.profile.boot_s / 2, self.ready_words)
         self._attach_later()
 
     def unlock(self, pin: str, new_pin: str) -> None:
@@ -145,7 +148,7 @@ class Radio(Board):
         self.agenda.at(self.now + ATTACH_S, attach)
 
     def location(self) -> str:
-        return ',"1A2B","01C3D4E5",7' if self.registered else ""
+        return f',"1A2B","01C3D4E5",{self.technology}' if self.registered else ""
 
     def registration_moved(self) -> None:
         if self.stat == self._told_stat:
@@ -155,7 +158,13 @@ class Radio(Board):
             if (reporting := self.setting(name, "0")) != "0":
                 self.tell(f"{name}: {self.stat}{self.location() if reporting == '2' else ''}")
         if self.registered:
-            self.indicate("act", '"LTE"')
+            self.technology_told()
+
+    def technology_told(self) -> None:
+        """URCs of a family's own about the network that was found."""
+
+    def signal_told(self) -> None:
+        """And about its signal."""
 
     def set_coverage(self, stat: int) -> None:
         self.coverage = stat
@@ -163,15 +172,4 @@ class Radio(Board):
 
     def set_signal(self, rssi: int) -> None:
         self.rssi = rssi
-        self.indicate("csq", f"{rssi},99")
-
-    def set_gnss(self, on: bool) -> None:
-        if on and not self.gnss:
-            self.agenda.at(self.now + NMEA_EVERY_S, self._navigate)
-        self.gnss = on
-
-    def _navigate(self) -> None:
-        if self.gnss:
-            if self.gnss_port == "usbnmea":
-                self.orders.append(Nmea(NMEA_FIX))
-            self.agenda.at(self.now + NMEA_EVERY_S, self._navigate)
+        self.signal_told()

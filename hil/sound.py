@@ -40,9 +40,18 @@ class Circuit:
             for source in other.sources:
                 self._engine.connect(source, port)
 
-    def remove_source(self, party: Party, port: Port) -> None:
-        """Before the port is closed."""
-        self._end(party).sources.remove(port)
+    def remove(self, party: Party, port: Port) -> None:
+        """Neither heard nor hearing from now on."""
+        end = self._end(party)
+        for other in self._others(party):
+            if port in end.sources:
+                for sink in other.sinks:
+                    self._engine.disconnect(port, sink)
+            if port in end.sinks:
+                for source in other.sources:
+                    self._engine.disconnect(source, port)
+        end.sources = [each for each in end.sources if each is not port]
+        end.sinks = [each for each in end.sinks if each is not port]
 
     def _end(self, party: Party) -> End:
         return self._ends.setdefault(party, End())
@@ -82,7 +91,7 @@ class Handset:
 
     def finished(self, player: Player) -> None:
         if (event := self._speaking.pop(player, None)) is not None:
-            self._circuit.remove_source(self._party, player)
+            self._circuit.remove(self._party, player)
             player.close()
             event.set()
 

@@ -352,7 +352,7 @@ async def test_a_stream_that_stops_leaves_the_call_up(tmp_path: Path, autojump_c
         await answered(bench, driver)
         tape = Tape(host)
         run(bench, 10, tape)
-        bench.line("one").stop_pcm()
+        bench.line("one").modem.stop_sound()
         run(bench, 10, tape)
         assert tape.chunks == [640] * 5
         assert (await driver.ask("AT+CLCC"))[-2] == f'+CLCC: 1,1,0,0,0,"{ANNA}",145'

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil.atport import AtPort, Effect, Say
 from hil.board import Answer, Dial, Nmea, Order, Press, Profile, Release, Restart, Ring
-from hil.ec25 import Ec25, Effect, Say
 from hil.module import Stat
 from hil.network import Cause
+from hil.quectel import Ec25
 
 OWN = "+33700000002"
 ANNA = "+33783484044"
@@ -20,7 +21,7 @@ class Host:
     """A program at the AT port that writes a line and reads what came, at a time of its own."""
 
     def __init__(self, profile: Profile | None = None, *, echo: bool = False) -> None:
-        self.ec25 = Ec25(profile or Profile(number=OWN))
+        self.port = AtPort(Ec25(profile or Profile(number=OWN)))
         self.now = 0.0
         self.orders: list[Order] = []
         if not echo:
@@ -36,7 +37,7 @@ class Host:
         return said.decode("latin-1")
 
     def write(self, line: str) -> str:
-        return self.take(self.ec25.receive(line.encode("latin-1") + b"\r", self.now))
+        return self.take(self.port.receive(line.encode("latin-1") + b"\r", self.now))
 
     def ask(self, line: str) -> list[str]:
         """Lines without their frames."""
@@ -48,22 +49,22 @@ class Host:
     def wait(self, seconds: float) -> list[str]:
         """All that comes by itself meanwhile, each thing at its time."""
         until, said = self.now + seconds, []
-        while self.ec25.deadline <= until:
-            self.now = self.ec25.deadline
-            said += self.lines(self.ec25.elapse(self.now))
+        while self.port.deadline <= until:
+            self.now = self.port.deadline
+            said += self.lines(self.port.elapse(self.now))
         self.now = until
         return said
 
     def called(self, number: str | None = ANNA) -> int:
-        index, effects = self.ec25.offered(number, self.now)
+        index, effects = self.port.offered(number, self.now)
         self.take(effects)
         return index
 
     def moved(self, index: int, stat: Stat) -> list[str]:
-        return self.lines(self.ec25.moved(index, stat, self.now))
+        return self.lines(self.port.moved(index, stat, self.now))
 
     def released(self, index: int, cause: int, *, locally: bool = False) -> list[str]:
-        return self.lines(self.ec25.released(index, cause, self.now, locally=locally))
+        return self.lines(self.port.released(index, cause, self.now, locally=locally))
 
     def talking(self) -> int:
         """An outgoing call is up."""
@@ -123,7 +124,7 @@ def test_a_failing_command_ends_the_line_after_those_before_it() -> None:
 
 def test_crlf_and_a_backspace_are_understood() -> None:
     host = Host(echo=True)
-    assert host.take(host.ec25.receive(b"AT\r\nAT\r\n", 0.0)) == "AT\r\r\nOK\r\nAT\r\r\nOK\r\n"
+    assert host.take(host.port.receive(b"AT\r\nAT\r\n", 0.0)) == "AT\r\r\nOK\r\nAT\r\r\nOK\r\n"
 
 
 def test_numeric_results_of_atv0_and_none_of_atq1() -> None:
@@ -140,7 +141,7 @@ def test_a_line_longer_than_the_least_limit_is_refused_and_takes_no_room() -> No
     host = Host()
     assert host.ask("AT" + " " * 600) == ["ERROR"]
     for _ in range(100):
-        host.ec25.receive(b"x" * 4096, 0.0)
+        host.port.receive(b"x" * 4096, 0.0)
     assert host.ask("AT") == ["ERROR"]
     assert host.ask("AT") == ["OK"]
 
@@ -162,7 +163,7 @@ SESSION = b"ATE1\rAT+CPIN?\r\nAT+CREG=2;+CREG?\rAT+FOO\rATD1;\rAT+CLCC\rAT+CHUP\
 def test_any_split_of_the_same_bytes_is_the_same_dialogue(cuts: list[int]) -> None:
     def run(parts: list[bytes]) -> tuple[str, list[Order]]:
         host = Host(echo=True)
-        said = "".join(host.take(host.ec25.receive(part, 0.0)) for part in parts)
+        said = "".join(host.take(host.port.receive(part, 0.0)) for part in parts)
         return said, host.orders
 
     edges = [0, *sorted(cuts), len(SESSION)]
@@ -173,8 +174,8 @@ def test_any_split_of_the_same_bytes_is_the_same_dialogue(cuts: list[int]) -> No
 @given(st.binary(max_size=300))
 def test_no_bytes_break_it(noise: bytes) -> None:
     host = Host(echo=True)
-    host.ec25.receive(noise, 0.0)
-    host.ec25.receive(b"\r", 0.0)
+    host.port.receive(noise, 0.0)
+    host.port.receive(b"\r", 0.0)
     assert "OK" in host.write("AT")
 
 
@@ -296,7 +297,7 @@ def test_a_restart_is_ordered_after_its_ok_and_the_boot_tells_itself() -> None:
     assert host.ask("AT+CFUN=1,1") == ["OK"]
     host.wait(1)
     assert host.orders == [Restart(again=True)]
-    said = host.lines(host.ec25.power_on(host.now))
+    said = host.lines(host.port.power_on(host.now))
     assert host.write("AT+CPIN?").endswith("\r\n+CME ERROR: 14\r\n")
     said += host.wait(3)
     assert said == ["RDY", "+CFUN: 1", "+CPIN: READY", "+QUSIM: 1", "+QIND: SMS DONE", "+QIND: PB DONE"]
@@ -325,19 +326,19 @@ def test_without_radio_there_is_no_network_and_it_comes_back() -> None:
 def test_a_lost_registration_is_told_and_refuses_calls(stat: int) -> None:
     host = Host()
     host.ask('AT+CREG=2;+QINDCFG="act",1,0')
-    assert host.lines(host.ec25.set_coverage(stat, 0.0)) == [f"+CREG: {stat}"]
+    assert host.lines(host.port.set_coverage(stat, 0.0)) == [f"+CREG: {stat}"]
     assert host.ask(f"ATD{ANNA};") == ["NO CARRIER"]
     assert host.ask("AT+CCWA=1,2,1") == ["+CME ERROR: 30"]
-    assert host.ec25.refuses() is Cause.ABSENT
-    assert host.lines(host.ec25.set_coverage(5, 0.0)) == ['+CREG: 5,"1A2B","01C3D4E5",7', '+QIND: "act","LTE"']
-    assert host.ec25.refuses() is None
+    assert host.port.refuses() is Cause.ABSENT
+    assert host.lines(host.port.set_coverage(5, 0.0)) == ['+CREG: 5,"1A2B","01C3D4E5",7', '+QIND: "act","LTE"']
+    assert host.port.refuses() is None
 
 
 def test_signal_is_told_when_asked_for() -> None:
     host = Host()
-    assert host.lines(host.ec25.set_signal(12, 0.0)) == []
+    assert host.lines(host.port.set_signal(12, 0.0)) == []
     host.ask('AT+QINDCFG="csq",1,0')
-    assert host.lines(host.ec25.set_signal(9, 0.0)) == ['+QIND: "csq",9,99']
+    assert host.lines(host.port.set_signal(9, 0.0)) == ['+QIND: "csq",9,99']
 
 
 def test_without_ims_it_is_registered_and_carries_no_call() -> None:
@@ -345,7 +346,7 @@ def test_without_ims_it_is_registered_and_carries_no_call() -> None:
     assert host.ask("AT+CREG?") == ["+CREG: 0,1", "OK"]
     assert host.ask('AT+QCFG="ims"') == ['+QCFG: "ims",0,0', "OK"]
     assert host.ask(f"ATD{ANNA};") == ["NO CARRIER"]
-    assert host.ec25.refuses() is Cause.ABSENT
+    assert host.port.refuses() is Cause.ABSENT
 
 
 def test_a_scan_takes_its_time_and_a_byte_aborts_it() -> None:
@@ -386,7 +387,7 @@ def test_an_outgoing_call_is_ok_at_once_and_told_by_its_states() -> None:
 def test_an_incoming_call_rings_every_five_seconds_with_its_number() -> None:
     host = Host()
     host.ask('AT+CLIP=1;+QINDCFG="ccinfo",1,0')
-    index, effects = host.ec25.offered(ANNA, 0.0)
+    index, effects = host.port.offered(ANNA, 0.0)
     ring = ["RING", f'+CLIP: "{ANNA}",145,"",0,"",0']
     assert host.lines(effects) == [f'+QIND: "ccinfo",1,1,4,0,0,"{ANNA}",145', *ring]
     assert host.orders == [Ring(index)]
@@ -401,7 +402,7 @@ def test_an_incoming_call_rings_every_five_seconds_with_its_number() -> None:
 def test_a_withheld_number_and_the_other_forms_of_ring() -> None:
     host = Host()
     host.ask("AT+CLIP=1;+CRC=1")
-    _, effects = host.ec25.offered(None, 0.0)
+    _, effects = host.port.offered(None, 0.0)
     assert host.lines(effects) == ["+CRING: VOICE", '+CLIP: "",128,"",0,"",1']
     assert host.ask("AT+CLCC") == ['+CLCC: 1,1,4,0,0,"",128', "OK"]
     host.ask('AT+QINDCFG="ring",0,0')
@@ -482,10 +483,10 @@ def test_a_second_caller_finds_us_busy_or_waits() -> None:
     host = Host()
     host.ask("AT+CCWA=1")
     host.talking()
-    assert host.ec25.refuses() is None
-    index, effects = host.ec25.offered("+33700000009", 0.0)
+    assert host.port.refuses() is None
+    index, effects = host.port.offered("+33700000009", 0.0)
     assert host.lines(effects) == ['+CCWA: "+33700000009",145,1']
-    assert host.ec25.refuses() is Cause.BUSY
+    assert host.port.refuses() is Cause.BUSY
     assert host.ask("AT+CLCC")[1] == '+CLCC: 2,1,5,0,0,"+33700000009",145'
     host.orders.clear()
     assert host.ask("AT+CHLD=1") == ["OK"]
@@ -493,7 +494,7 @@ def test_a_second_caller_finds_us_busy_or_waits() -> None:
     host = Host()
     host.ask("AT+CCWA=0,0,1")
     host.talking()
-    assert host.ec25.refuses() is Cause.BUSY
+    assert host.port.refuses() is Cause.BUSY
 
 
 def test_a_waiting_call_is_refused_by_chld_0_and_rings_when_the_other_ends() -> None:
@@ -545,9 +546,9 @@ def test_keys_that_are_none_and_keys_without_a_call() -> None:
 
 def test_tones_are_told_by_their_decimal_codes_when_asked_for() -> None:
     host = Host()
-    assert host.lines(host.ec25.pressed("8", 0.0)) == []
+    assert host.lines(host.port.pressed("8", 0.0)) == []
     host.ask("AT+QTONEDET=1")
-    told = [host.lines(host.ec25.pressed(key, 0.0)) for key in "8*#D"]
+    told = [host.lines(host.port.pressed(key, 0.0)) for key in "8*#D"]
     assert told == [["+QTONEDET: 56"], ["+QTONEDET: 42"], ["+QTONEDET: 35"], ["+QTONEDET: 68"]]
 
 
@@ -558,11 +559,11 @@ def test_the_voice_path_is_open_in_a_call_that_it_was_set_before() -> None:
     host = Host()
     assert host.ask("AT+QPCMV=1,0") == ["OK"]
     assert host.ask("AT+QPCMV?") == ["+QPCMV: 1,0", "OK"]
-    assert not host.ec25.audible
+    assert not host.port.module.audible
     index = host.talking()
-    assert host.ec25.audible
+    assert host.port.module.audible
     host.released(index, 16)
-    assert not host.ec25.audible
+    assert not host.port.module.audible
 
 
 def test_the_voice_path_may_be_set_while_it_rings() -> None:
@@ -570,7 +571,7 @@ def test_the_voice_path_may_be_set_while_it_rings() -> None:
     index = host.called()
     assert host.ask("AT+QPCMV=1,0;A") == ["OK"]
     host.moved(index, Stat.ACTIVE)
-    assert host.ec25.audible
+    assert host.port.module.audible
 
 
 def test_the_voice_path_cannot_be_set_in_a_call() -> None:
@@ -578,7 +579,7 @@ def test_the_voice_path_cannot_be_set_in_a_call() -> None:
     host.talking()
     assert host.ask("AT+QPCMV=1,0") == ["ERROR"]
     assert host.ask("AT+QPCMV=0") == ["ERROR"]
-    assert not host.ec25.audible
+    assert not host.port.module.audible
 
 
 def test_one_mode_replaces_another_only_by_way_of_0() -> None:
@@ -588,7 +589,7 @@ def test_one_mode_replaces_another_only_by_way_of_0() -> None:
     assert host.ask("AT+QPCMV=0;+QPCMV=1,2") == ["OK"]
     assert host.ask("AT+QPCMV=1,0") == ["ERROR"]
     host.talking()
-    assert not host.ec25.audible
+    assert not host.port.module.audible
 
 
 def test_a_second_call_is_silent_unless_the_path_was_set_to_0_between() -> None:
@@ -597,11 +598,11 @@ def test_a_second_call_is_silent_unless_the_path_was_set_to_0_between() -> None:
     host.released(host.talking(), 16)
     assert host.ask("AT+QPCMV=1,0") == ["OK"]
     index = host.talking()
-    assert not host.ec25.audible
+    assert not host.port.module.audible
     host.released(index, 16)
     host.ask("AT+QPCMV=0;+QPCMV=1,0")
     host.talking()
-    assert host.ec25.audible
+    assert host.port.module.audible
 
 
 def test_a_call_that_nobody_answered_leaves_the_path_as_it_was() -> None:
@@ -609,7 +610,7 @@ def test_a_call_that_nobody_answered_leaves_the_path_as_it_was() -> None:
     host.ask("AT+QPCMV=1,0")
     host.released(host.called(), 16)
     host.talking()
-    assert host.ec25.audible
+    assert host.port.module.audible
 
 
 def test_the_path_goes_over_to_a_call_that_was_waiting() -> None:
@@ -620,7 +621,7 @@ def test_the_path_goes_over_to_a_call_that_was_waiting() -> None:
     host.ask("AT+CHLD=1")
     host.moved(second, Stat.ACTIVE)
     host.released(first, 16, locally=True)
-    assert host.ec25.audible
+    assert host.port.module.audible
 
 
 def test_a_data_only_firmware_answers_the_test_and_refuses_to_set() -> None:
@@ -632,8 +633,8 @@ def test_a_data_only_firmware_answers_the_test_and_refuses_to_set() -> None:
 
 def test_the_uplink_buffer_tells_when_it_is_full_and_when_not() -> None:
     host = Host()
-    assert host.lines(host.ec25.buffer_full(True, 0.0)) == ["+QPCMV: 0"]
-    assert host.lines(host.ec25.buffer_full(False, 0.0)) == ["+QPCMV: 1"]
+    assert host.lines(host.port.buffer_full(True, 0.0)) == ["+QPCMV: 0"]
+    assert host.lines(host.port.buffer_full(False, 0.0)) == ["+QPCMV: 1"]
 
 
 def test_gnss_talks_on_the_voice_port_until_it_is_sent_elsewhere() -> None:
@@ -652,7 +653,7 @@ def test_gnss_talks_on_the_voice_port_until_it_is_sent_elsewhere() -> None:
 def test_news_that_are_routed_to_another_port_are_not_on_this_one() -> None:
     host = Host()
     host.ask('AT+QURCCFG="urcport","usbmodem"')
-    _, effects = host.ec25.offered(ANNA, 0.0)
+    _, effects = host.port.offered(ANNA, 0.0)
     assert host.lines(effects) == []
     assert host.ask('AT+QURCCFG="urcport","nowhere"') == ["+CME ERROR: 50"]
 
@@ -662,25 +663,25 @@ def test_news_that_are_routed_to_another_port_are_not_on_this_one() -> None:
 
 def test_a_deaf_module_says_nothing_and_hears_again() -> None:
     host = Host()
-    host.ec25.faults.deaf = True
+    host.port.faults.deaf = True
     assert host.write("AT") == ""
-    host.ec25.faults.deaf = False
+    host.port.faults.deaf = False
     assert host.ask("AT") == ["OK"]
 
 
 def test_a_command_that_hangs_leaves_the_others() -> None:
     host = Host()
-    host.ec25.faults.hung.add("+CLCC")
+    host.port.faults.hung.add("+CLCC")
     assert host.write("AT+CLCC") == ""
     assert host.ask("AT+CSQ") == ["+CSQ: 24,99", "OK"]
 
 
 def test_a_slow_answer_lets_news_through_and_makes_the_next_line_wait() -> None:
     host = Host()
-    host.ec25.faults.delay_s = 2.0
+    host.port.faults.delay_s = 2.0
     assert host.write("AT+CSQ") == ""
     assert host.write("AT") == ""
-    _, effects = host.ec25.offered(ANNA, 0.5)
+    _, effects = host.port.offered(ANNA, 0.5)
     assert host.lines(effects) == ["RING"]
     assert host.wait(2.5) == ["+CSQ: 24,99", "OK"]
     assert host.wait(2) == ["OK"]
@@ -688,7 +689,7 @@ def test_a_slow_answer_lets_news_through_and_makes_the_next_line_wait() -> None:
 
 def test_a_lost_result_a_foreign_line_and_half_a_line() -> None:
     host = Host(echo=True)
-    faults = host.ec25.faults
+    faults = host.port.faults
     faults.lost_finals = 1
     assert host.write("AT+CSQ") == "AT+CSQ\r\r\n+CSQ: 24,99\r\n"
     faults.before_answer = b"\r\nRING\r\n"
@@ -700,16 +701,16 @@ def test_a_lost_result_a_foreign_line_and_half_a_line() -> None:
 
 def test_a_command_that_is_refused_for_a_while() -> None:
     host = Host()
-    host.ec25.faults.refused["+QTONEDET"] = 14
+    host.port.faults.refused["+QTONEDET"] = 14
     assert host.ask("AT+QTONEDET=1") == ["+CME ERROR: 14"]
-    host.ec25.faults.refused.clear()
+    host.port.faults.refused.clear()
     assert host.ask("AT+QTONEDET=1") == ["OK"]
 
 
 def test_a_slow_atd_tells_of_its_call_and_a_byte_ends_both() -> None:
     host = Host()
     host.ask('AT+QINDCFG="ccinfo",1')
-    host.ec25.faults.slow["D"] = 20.0
+    host.port.faults.slow["D"] = 20.0
     assert host.ask(f"ATD{ANNA};") == [f'+QIND: "ccinfo",1,0,2,0,0,"{ANNA}",145']
     assert host.write("\x1b") == "\r\nNO CARRIER\r\n"
     assert isinstance(host.orders.pop(), Release)
@@ -724,7 +725,7 @@ def test_a_slow_atd_tells_of_its_call_and_a_byte_ends_both() -> None:
 
 def test_a_slow_ata_takes_the_call_at_its_end_unless_a_byte_ends_it() -> None:
     host = Host()
-    host.ec25.faults.slow["A"] = 5.0
+    host.port.faults.slow["A"] = 5.0
     host.called()
     host.orders.clear()
     assert host.write("ATA") == ""
@@ -742,12 +743,12 @@ def test_a_slow_ata_takes_the_call_at_its_end_unless_a_byte_ends_it() -> None:
 def test_a_list_that_lags_behind_the_news_or_has_a_gap() -> None:
     host = Host()
     active, dialing = [f'+CLCC: 1,0,{stat},0,0,"{ANNA}",145' for stat in (0, 2)]
-    host.ec25.faults.list_lag_s = 0.6
+    host.port.faults.list_lag_s = 0.6
     host.talking()
     assert host.ask("AT+CLCC") == ["OK"]
     host.wait(0.7)
     assert host.ask("AT+CLCC") == [active, "OK"]
-    host.ec25.faults.no_list_until = host.now + 1
+    host.port.faults.no_list_until = host.now + 1
     assert host.ask("AT+CLCC") == ["OK"]
     host.wait(1)
     host.released(1, 16)
@@ -762,17 +763,17 @@ def test_a_list_that_lags_behind_the_news_or_has_a_gap() -> None:
 def test_news_may_come_behind_an_older_list_in_one_piece() -> None:
     host = Host()
     host.ask('AT+QINDCFG="ccinfo",1')
-    host.ec25.faults.news_behind_list, host.ec25.faults.list_lag_s = True, 1.0
+    host.port.faults.news_behind_list, host.port.faults.list_lag_s = True, 1.0
     assert host.talking() == 1
     dialing, active = [f'+QIND: "ccinfo",1,0,{stat},0,0,"{ANNA}",145' for stat in (2, 0)]
-    (said,) = host.ec25.receive(b"AT+CLCC\r", host.now)
+    (said,) = host.port.receive(b"AT+CLCC\r", host.now)
     assert isinstance(said, Say)
     assert said.data == f"\r\nOK\r\n\r\n{dialing}\r\n\r\n{active}\r\n".encode()
 
 
 def test_a_network_that_takes_its_time_to_release() -> None:
     host = Host()
-    host.ec25.faults.release_s = 2.0
+    host.port.faults.release_s = 2.0
     host.talking()
     assert host.ask("AT+CHUP") == ["OK"]
     assert host.orders == []
@@ -784,15 +785,15 @@ def test_a_network_that_takes_its_time_to_release() -> None:
 
 def test_news_that_is_lost_is_lost_by_how_it_begins() -> None:
     host = Host()
-    host.ec25.faults.lost_news.add("+QPCMV: 1")
-    assert host.lines(host.ec25.buffer_full(True, 0)) == ["+QPCMV: 0"]
-    assert host.lines(host.ec25.buffer_full(False, 0)) == []
+    host.port.faults.lost_news.add("+QPCMV: 1")
+    assert host.lines(host.port.buffer_full(True, 0)) == ["+QPCMV: 0"]
+    assert host.lines(host.port.buffer_full(False, 0)) == []
 
 
 @given(st.integers(0, 20))
 def test_a_foreign_line_lands_at_any_byte(offset: int) -> None:
     host = Host()
-    host.ec25.faults.splice = (offset, b"\r\nRING\r\n")
+    host.port.faults.splice = (offset, b"\r\nRING\r\n")
     answer = host.write("AT+CSQ")
     assert answer.replace("\r\nRING\r\n", "", 1) == "\r\n+CSQ: 24,99\r\n\r\nOK\r\n"
     assert answer[offset:].startswith("\r\nRING\r\n")

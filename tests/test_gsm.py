@@ -27,9 +27,9 @@ from drivers.models import MODELS
 from drivers.port import close_tty, open_tty
 from drivers.watch import FULL_S, SETTLE_S
 from hil.board import Profile
-from hil.ec25 import Ec25
 from hil.modem import Modem
 from hil.network import Cause, Network
+from hil.quectel import Ec25
 from hil.subscriber import Subscriber
 from hil.tty import Pty
 from native import Engine, PcmPort
@@ -179,7 +179,7 @@ async def test_a_line_comes_up_and_knows_who_it_is(rig: Rig, autojump_clock: Clo
         assert asked.isdisjoint(EC25.after_registration)
         await trio.sleep(SETTLE_S)
         assert {*EC25.after_registration} <= set(rig.wire.take())
-        assert rig.modem.ec25.module.pcm_mode is None
+        assert rig.modem.module.pcm_mode is None
         rig.modem.set_signal(10)
         await trio.sleep(0.1)
         assert line.signal_dbm == -93
@@ -206,7 +206,7 @@ async def test_a_registration_whose_news_was_lost_is_found(rig: Rig, autojump_cl
     rig.modem.set_coverage(2)
     async with rig.line() as line:
         assert await events(line, 1) == [StateChanged(LineState.SEARCHING)]
-        rig.modem.ec25.module.coverage = 1
+        rig.modem.module.coverage = 1
         assert await events(line, 1, within_s=15) == [IDLE]
 
 
@@ -227,7 +227,7 @@ async def test_what_a_person_must_mend_is_told_in_a_sentence(
 
 
 async def test_a_module_that_says_nothing_is_lost_in_seconds(rig: Rig, autojump_clock: Clock) -> None:
-    rig.modem.ec25.faults.deaf = True
+    rig.modem.faults.deaf = True
     began = trio.current_time()
     assert "no answer to AT commands" in await why_not(rig)
     assert trio.current_time() - began < 12
@@ -252,11 +252,11 @@ async def test_a_call_left_by_a_crash_is_hung_up_and_the_audio_reset(rig: Rig, a
     assert len(rig.modem.calls) == 1
     async with rig.line() as line:
         assert rig.modem.calls == []
-        assert rig.modem.ec25.module.pcm_mode is None
+        assert rig.modem.module.pcm_mode is None
         assert await events(line, 1) == [IDLE]
         await line.dial(THEIRS)
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
-        assert rig.modem.ec25.audible
+        assert rig.modem.module.audible
     del phone
 
 
@@ -281,7 +281,7 @@ async def test_an_incoming_call_answered_and_ended_by_the_caller(rig: Rig, autoj
         assert await has_sound(line)
         assert await events(line, 1) == [Answered()]
         await call.answered()
-        assert rig.modem.ec25.audible
+        assert rig.modem.module.audible
         orders = [c for c in rig.wire.take() if c.startswith(("ATA", "AT+QPCMV"))]
         assert orders == ["AT+QPCMV=0", "AT+QPCMV=1,0", "ATA"]
         await quiet(line, 60)
@@ -290,7 +290,7 @@ async def test_an_incoming_call_answered_and_ended_by_the_caller(rig: Rig, autoj
         assert not await has_sound(line)
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(rig.pcm[-1])
-        assert rig.modem.ec25.module.pcm_mode is None
+        assert rig.modem.module.pcm_mode is None
         assert line.repairs == 0
 
 
@@ -302,7 +302,7 @@ async def test_a_second_call_has_sound_too(rig: Rig, autojump_clock: Clock) -> N
             assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
             await line.answer()
             assert await events(line, 1) == [Answered()]
-            assert rig.modem.ec25.audible
+            assert rig.modem.module.audible
             await line.hang_up()
             assert await events(line, 2) == [Released(16), IDLE]
             await call.ended()
@@ -334,7 +334,7 @@ async def test_the_number_is_told_as_the_network_gave_it(
 async def test_any_one_source_of_news_or_none_opens_one_call(
     deaf_to: set[str], rig: Rig, autojump_clock: Clock
 ) -> None:
-    module = rig.modem.ec25.module
+    module = rig.modem.module
     async with rig.idle_line() as line:
         for command in deaf_to:
             match command:
@@ -376,7 +376,7 @@ async def test_an_incoming_call_is_rejected_by_hanging_up(rig: Rig, autojump_clo
 async def test_a_second_caller_hears_busy_and_the_first_goes_on(rig: Rig, autojump_clock: Clock) -> None:
     async with rig.idle_line() as line:
         # As a network does that ignores +CCWA=0.
-        rig.modem.ec25.module.values["waiting"] = "1"
+        rig.modem.module.values["waiting"] = "1"
         rig.phone().dial(OURS)
         await events(line, 2)
         await line.answer()
@@ -397,13 +397,13 @@ async def test_an_outgoing_call_is_answered_and_hung_up_by_us(rig: Rig, autojump
         assert orders == ["AT+QPCMV=0", "AT+QPCMV=1,0", f"ATD{THEIRS};"]
         assert await events(line, 2) == [IN_USE, Alerting()]
         assert await events(line, 1) == [Answered()]
-        assert rig.modem.ec25.audible
+        assert rig.modem.module.audible
         with pytest.raises(CommandError, match="the line is in use"):
             await line.dial(THEIRS)
         await line.hang_up()
         assert rig.modem.calls == []
         assert await events(line, 2) == [Released(16), IDLE]
-        assert rig.modem.ec25.module.pcm_mode is None
+        assert rig.modem.module.pcm_mode is None
         await quiet(line)
         assert line.repairs == 0
     del phone
@@ -427,15 +427,15 @@ async def test_a_call_that_fails_tells_its_cause_once(
             told += await events(line, 1)
         assert [e for e in told if not isinstance(e, Alerting)] == [IN_USE, Released(cause), IDLE]
         await quiet(line)
-        assert rig.modem.ec25.module.pcm_mode is None
+        assert rig.modem.module.pcm_mode is None
 
 
 async def test_what_the_device_refuses_to_dial_leaves_nothing(rig: Rig, autojump_clock: Clock) -> None:
     async with rig.idle_line() as line:
-        rig.modem.ec25.module.pin_tries = 0
+        rig.modem.module.pin_tries = 0
         with pytest.raises(ValueError, match="not a number"):
             await line.dial("06;AT+CFUN=0")
-        rig.modem.ec25.module.profile = Profile(OURS, voice=False)
+        rig.modem.module.profile = Profile(OURS, voice=False)
         with pytest.raises(CommandError, match=r"AT\+QPCMV=1,0"):
             await line.dial(THEIRS)
         assert not await has_sound(line)
@@ -454,18 +454,18 @@ async def test_a_cancelled_dial_leaves_no_call(after_s: float, rig: Rig, autojum
     rig.phone("no-answer")
     async with rig.idle_line() as line:
         # Each of its three commands takes a second.
-        rig.modem.ec25.faults.delay_s = 1
+        rig.modem.faults.delay_s = 1
         with trio.move_on_after(after_s):
             await line.dial(THEIRS)
             # Cancelled in the last one, it is done all the same: whoever placed the call hangs it up.
             with trio.CancelScope(shield=True):
                 await line.hang_up()
-        rig.modem.ec25.faults.delay_s = 0
+        rig.modem.faults.delay_s = 0
         await trio.sleep(10)
         assert rig.modem.calls == []
         assert line.state is LineState.IDLE
         assert not await has_sound(line)
-        assert rig.modem.ec25.module.pcm_mode is None
+        assert rig.modem.module.pcm_mode is None
         await line.dial(THEIRS)
         assert len(rig.modem.calls) == 1
 
@@ -476,7 +476,7 @@ async def test_a_line_that_is_closed_in_a_call_hangs_up(rig: Rig, autojump_clock
         await line.dial(THEIRS)
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
     assert rig.modem.calls == []
-    assert rig.modem.ec25.module.pcm_mode is None
+    assert rig.modem.module.pcm_mode is None
     del phone
 
 
@@ -486,8 +486,8 @@ async def test_a_line_that_is_closed_in_a_call_hangs_up(rig: Rig, autojump_clock
 async def test_a_call_that_the_list_has_late_is_no_ended_one(rig: Rig, autojump_clock: Clock) -> None:
     phone = rig.phone(answers_after_s=7)
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.list_lag_s = 1.2
-        rig.modem.ec25.module.urc_port = "usbmodem"
+        rig.modem.faults.list_lag_s = 1.2
+        rig.modem.module.urc_port = "usbmodem"
         await line.dial(THEIRS)
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
         await quiet(line, 10)
@@ -500,19 +500,19 @@ async def test_a_call_that_the_list_has_late_is_no_ended_one(rig: Rig, autojump_
 async def test_a_gap_in_the_list_ends_no_call_that_is_up(rig: Rig, autojump_clock: Clock) -> None:
     async with talking(rig) as (line, _):
         for _ in range(20):
-            rig.modem.ec25.faults.no_list_until = trio.current_time() + 2.5
+            rig.modem.faults.no_list_until = trio.current_time() + 2.5
             await trio.sleep(5.3)
         assert line.state is LineState.IN_USE
-        assert rig.modem.ec25.audible
+        assert rig.modem.module.audible
         assert line.repairs == 0
 
 
 async def test_no_carrier_and_a_gap_as_lte_falls_back_for_a_call_end_nothing(rig: Rig, autojump_clock: Clock) -> None:
     rig.phone("no-answer")
     async with rig.idle_line() as line:
-        rig.modem.ec25.module.urc_port = "usbmodem"
+        rig.modem.module.urc_port = "usbmodem"
         await line.dial(THEIRS)
-        rig.modem.ec25.faults.no_list_until = trio.current_time() + 1
+        rig.modem.faults.no_list_until = trio.current_time() + 1
         rig.modem.inject(b"\r\nNO CARRIER\r\n")
         assert await events(line, 2) == [IN_USE, Alerting()]
         await quiet(line, 5)
@@ -524,7 +524,7 @@ async def test_a_hang_up_right_after_the_order_ends_a_call_that_no_list_has_yet(
 ) -> None:
     rig.phone("no-answer")
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.list_lag_s = 2
+        rig.modem.faults.list_lag_s = 2
         await line.dial(THEIRS)
         await trio.sleep(0.1)
         await line.hang_up()
@@ -540,8 +540,8 @@ async def test_a_hang_up_right_after_the_order_ends_a_call_that_no_list_has_yet(
 async def test_a_cancelled_dial_ends_a_call_that_no_list_has_yet(rig: Rig, autojump_clock: Clock) -> None:
     rig.phone("no-answer")
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.list_lag_s = 2
-        rig.modem.ec25.faults.slow["D"] = 1
+        rig.modem.faults.list_lag_s = 2
+        rig.modem.faults.slow["D"] = 1
         with trio.move_on_after(0.5):
             await line.dial(THEIRS)
         assert rig.modem.calls == []
@@ -555,7 +555,7 @@ async def test_a_call_that_is_answered_is_no_stray_of_a_list_that_has_it_ringing
     async with rig.idle_line() as line:
         rig.phone().dial(OURS)
         assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
-        rig.modem.ec25.faults.list_lag_s, rig.modem.ec25.faults.news_behind_list = 1.5, True
+        rig.modem.faults.list_lag_s, rig.modem.faults.news_behind_list = 1.5, True
         await line.answer()
         assert await events(line, 1) == [Answered()]
         await quiet(line, 10)
@@ -567,7 +567,7 @@ async def test_a_release_that_takes_the_network_seconds_is_told_once_when_it_is_
     rig: Rig, autojump_clock: Clock
 ) -> None:
     async with talking(rig) as (line, _):
-        rig.modem.ec25.faults.release_s = 4
+        rig.modem.faults.release_s = 4
         began = trio.current_time()
         await line.hang_up()
         assert trio.current_time() - began >= 4
@@ -580,7 +580,7 @@ async def test_a_call_that_comes_back_after_its_end_was_told_is_hung_up_within_s
     rig: Rig, autojump_clock: Clock
 ) -> None:
     async with talking(rig) as (line, _):
-        back = rig.modem.ec25.faults.no_list_until = trio.current_time() + 7
+        back = rig.modem.faults.no_list_until = trio.current_time() + 7
         assert await events(line, 2, within_s=7) == [Released(16), IDLE]
         await trio.sleep_until(back + 2)
         assert rig.modem.calls == []
@@ -600,7 +600,7 @@ async def test_a_second_caller_who_rings_before_anybody_looks_is_told_as_another
 async def test_an_order_at_work_is_not_disturbed(rig: Rig, autojump_clock: Clock) -> None:
     rig.phone(answers_after_s=50)
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.slow["D"] = 45
+        rig.modem.faults.slow["D"] = 45
         await line.dial(THEIRS)
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
         assert line.recoveries.timeouts == line.recoveries.resyncs == 0
@@ -609,7 +609,7 @@ async def test_an_order_at_work_is_not_disturbed(rig: Rig, autojump_clock: Clock
 async def test_an_order_whose_result_is_lost_is_over_with_the_answer(rig: Rig, autojump_clock: Clock) -> None:
     rig.phone(answers_after_s=5)
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.hung.add("D")
+        rig.modem.faults.hung.add("D")
         began = trio.current_time()
         await line.dial(THEIRS)
         await line.send_dtmf("1")
@@ -621,7 +621,7 @@ async def test_an_order_whose_result_is_lost_is_over_with_the_answer(rig: Rig, a
 async def test_a_hang_up_does_not_wait_for_an_order_that_takes_its_time(rig: Rig, autojump_clock: Clock) -> None:
     rig.phone("no-answer")
     async with rig.idle_line() as line, trio.open_nursery() as nursery:
-        rig.modem.ec25.faults.slow["D"] = 20
+        rig.modem.faults.slow["D"] = 20
         nursery.start_soon(line.dial, THEIRS)
         await trio.sleep(1)
         began = trio.current_time()
@@ -634,7 +634,7 @@ async def test_a_hang_up_does_not_wait_for_an_order_that_takes_its_time(rig: Rig
 async def test_a_hang_up_overtakes_an_order_that_was_not_sent_yet(rig: Rig, autojump_clock: Clock) -> None:
     rig.phone("no-answer")
     async with rig.idle_line() as line, trio.open_nursery() as nursery:
-        rig.modem.ec25.faults.slow["+QPCMV"] = 1
+        rig.modem.faults.slow["+QPCMV"] = 1
 
         async def refused() -> None:
             with pytest.raises(CommandError, match="ATD: not sent"):
@@ -652,7 +652,7 @@ async def test_closing_a_line_takes_no_longer_than_its_limit(rig: Rig, autojump_
     async with rig.idle_line() as line:
         await line.dial(THEIRS)
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
-        rig.modem.ec25.faults.hung.add("+CHUP")
+        rig.modem.faults.hung.add("+CHUP")
         began = trio.current_time()
     assert trio.current_time() - began <= LEAVE_S
 
@@ -664,7 +664,7 @@ async def test_the_network_is_asked_for_nothing_while_a_call_rings(rig: Rig, aut
     rig.modem.set_coverage(2)
     async with rig.line() as line:
         assert await events(line, 1) == [StateChanged(LineState.SEARCHING)]
-        rig.modem.ec25.faults.slow["+CCWA"] = 8
+        rig.modem.faults.slow["+CCWA"] = 8
         rig.modem.set_coverage(1)
         await trio.sleep(0.5)
         call = rig.phone().dial(OURS)
@@ -692,17 +692,17 @@ async def test_a_sim_that_loses_contact_for_a_moment_ends_no_call(rig: Rig, auto
 
 async def test_a_sim_that_is_gone_loses_an_idle_line(rig: Rig, autojump_clock: Clock) -> None:
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.refused["+CPIN"] = 10
+        rig.modem.faults.refused["+CPIN"] = 10
         rig.modem.inject(b"\r\n+CPIN: NOT READY\r\n")
         with pytest.raises(LineLost, match="no SIM in the module"):
             await events(line, 1)
 
 
 async def test_a_setting_that_is_refused_while_the_sim_is_busy_is_made_later(rig: Rig, autojump_clock: Clock) -> None:
-    rig.modem.ec25.faults.refused["+QTONEDET"] = 14
-    rig.modem.ec25.faults.refused["+QSIDET"] = 515
+    rig.modem.faults.refused["+QTONEDET"] = 14
+    rig.modem.faults.refused["+QSIDET"] = 515
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.refused.pop("+QTONEDET")
+        rig.modem.faults.refused.pop("+QTONEDET")
         await trio.sleep(1000)
         asked = rig.wire.take()
         assert asked.count("AT+QTONEDET=1") == 1
@@ -722,7 +722,7 @@ async def test_unreadable_lists_for_some_seconds_lose_no_line(rig: Rig, autojump
         await line.dial(THEIRS)
         with trio.move_on_after(12):
             while True:
-                rig.modem.ec25.faults.splice = (0, b"\r\n+CLCC: 1,0,\r\n")
+                rig.modem.faults.splice = (0, b"\r\n+CLCC: 1,0,\r\n")
                 await trio.sleep(0.1)
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
 
@@ -784,7 +784,7 @@ async def test_an_uplink_that_was_full_before_it_was_attached_is_given_nothing(r
 async def test_an_uplink_whose_resumption_is_lost_goes_on_all_the_same(rig: Rig, autojump_clock: Clock) -> None:
     async with talking(rig) as (line, _), attached(line) as (engine, port):
         engine.tick()
-        rig.modem.ec25.faults.lost_news.add("+QPCMV: 1")
+        rig.modem.faults.lost_news.add("+QPCMV: 1")
         rig.modem.buffer_full(True)
         await trio.sleep(0.1)
         assert not takes_sound(rig, engine, port)
@@ -799,19 +799,19 @@ async def test_an_uplink_whose_resumption_is_lost_goes_on_all_the_same(rig: Rig,
 
 async def test_one_silent_list_does_not_end_a_call(rig: Rig, autojump_clock: Clock) -> None:
     async with talking(rig) as (line, _):
-        rig.modem.ec25.faults.hung.add("+CLCC")
+        rig.modem.faults.hung.add("+CLCC")
         await trio.sleep(12)
-        rig.modem.ec25.faults.hung.clear()
+        rig.modem.faults.hung.clear()
         await quiet(line)
         assert line.state is LineState.IN_USE
         assert line.recoveries.timeouts >= 1
         assert line.recoveries.resyncs >= 1
-        assert rig.modem.ec25.audible
+        assert rig.modem.module.audible
 
 
 async def test_a_call_goes_on_without_lists_and_keys_still_cross(rig: Rig, autojump_clock: Clock) -> None:
     async with talking(rig) as (line, call):
-        rig.modem.ec25.faults.hung.add("+CLCC")
+        rig.modem.faults.hung.add("+CLCC")
         await trio.sleep(120)
         await call.press("5")  # type: ignore[attr-defined]
         assert await events(line, 1) == [Digit("5")]
@@ -829,7 +829,7 @@ async def test_a_module_that_falls_silent_is_lost_after_the_whole_ladder(
 ) -> None:
     async with rig.idle_line() if idle else talking(rig) as opened:
         line = opened if isinstance(opened, GsmLine) else opened[0]
-        rig.modem.ec25.faults.deaf = True
+        rig.modem.faults.deaf = True
         began = trio.current_time()
         with pytest.raises(LineLost, match="no answer to AT commands"):
             await events(line, 1)
@@ -843,7 +843,7 @@ async def test_a_module_that_falls_silent_is_lost_after_the_whole_ladder(
 @pytest.mark.parametrize("name", ["+CHUP", "D", "A", "+QPCMV", "+CEER", "+VTS", "+CREG", "+CCWA", "+COPS"])
 async def test_no_single_command_that_hangs_wedges_the_line(name: str, rig: Rig, autojump_clock: Clock) -> None:
     """Whatever one command does, a call ends up told and the line is usable, or the line is lost and says so."""
-    rig.modem.ec25.faults.hung.add(name)
+    rig.modem.faults.hung.add(name)
     phone = rig.phone()
     with suppress(LineLost, ExceptionGroup):
         async with rig.line() as line:
@@ -854,7 +854,7 @@ async def test_no_single_command_that_hangs_wedges_the_line(name: str, rig: Rig,
                 await line.send_dtmf("1")
             with suppress(CommandError):
                 await line.hang_up()
-            rig.modem.ec25.faults.hung.clear()
+            rig.modem.faults.hung.clear()
             await line.hang_up()
             assert rig.modem.calls == []
             while line.state is not LineState.IDLE:
@@ -864,12 +864,12 @@ async def test_no_single_command_that_hangs_wedges_the_line(name: str, rig: Rig,
                 pass
             await line.answer()
             await call.answered()
-            assert rig.modem.ec25.audible
+            assert rig.modem.module.audible
 
 
 async def test_a_lost_result_is_a_retry_and_no_more(rig: Rig, autojump_clock: Clock) -> None:
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.lost_finals = 1
+        rig.modem.faults.lost_finals = 1
         call = rig.phone().dial(OURS)
         assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
         await line.answer()
@@ -910,7 +910,7 @@ async def test_a_phantom_call_that_was_told_is_taken_back_and_counted(rig: Rig, 
 
 async def test_a_call_that_vanishes_without_news_is_found_and_counted(rig: Rig, autojump_clock: Clock) -> None:
     async with talking(rig) as (line, call):
-        rig.modem.ec25.module.urc_port = "usbmodem"
+        rig.modem.module.urc_port = "usbmodem"
         call.hang_up()  # type: ignore[attr-defined]
         assert await events(line, 2, within_s=7) == [Released(16), IDLE]
         assert line.repairs == 1
@@ -919,7 +919,7 @@ async def test_a_call_that_vanishes_without_news_is_found_and_counted(rig: Rig, 
 async def test_a_whole_outgoing_call_without_news_is_told_by_the_list_alone(rig: Rig, autojump_clock: Clock) -> None:
     phone = rig.phone(answers_after_s=5)
     async with rig.idle_line() as line:
-        rig.modem.ec25.module.urc_port = "usbmodem"
+        rig.modem.module.urc_port = "usbmodem"
         await line.dial(THEIRS)
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
         assert line.repairs == 2
@@ -969,11 +969,11 @@ async def test_garbage_at_any_time_is_survived(garbage: bytes, rig: Rig, autojum
         rig.modem.inject(garbage)
         call = rig.phone().dial(OURS)
         assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
-        rig.modem.ec25.faults.before_answer = garbage
+        rig.modem.faults.before_answer = garbage
         await line.answer()
         rig.modem.inject(garbage)
         assert await events(line, 1) == [Answered()]
-        rig.modem.ec25.faults.splice = (8, garbage)
+        rig.modem.faults.splice = (8, garbage)
         await trio.sleep(10)
         rig.modem.inject(garbage)
         call.hang_up()
@@ -984,16 +984,16 @@ async def test_garbage_at_any_time_is_survived(garbage: bytes, rig: Rig, autojum
 @pytest.mark.parametrize("cut_at", [0, 1, 5, 12, 20])
 async def test_half_an_answer_is_asked_for_again(cut_at: int, rig: Rig, autojump_clock: Clock) -> None:
     async with talking(rig) as (line, call):
-        rig.modem.ec25.faults.cut_at = cut_at
+        rig.modem.faults.cut_at = cut_at
         await quiet(line, 30)
-        assert rig.modem.ec25.faults.cut_at is None
+        assert rig.modem.faults.cut_at is None
         call.hang_up()  # type: ignore[attr-defined]
         assert await events(line, 2) == [Released(16), IDLE]
 
 
 async def test_a_slow_module_is_only_slow(rig: Rig, autojump_clock: Clock) -> None:
     async with rig.idle_line() as line:
-        rig.modem.ec25.faults.delay_s = 2
+        rig.modem.faults.delay_s = 2
         call = rig.phone().dial(OURS)
         assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
         await line.answer()
@@ -1065,7 +1065,7 @@ async def test_a_line_whose_service_is_cancelled_in_a_call_hangs_up(rig: Rig, au
             service.cancel()
             await trio.sleep_forever()
     assert rig.modem.calls == []
-    assert rig.modem.ec25.module.pcm_mode is None
+    assert rig.modem.module.pcm_mode is None
 
 
 async def test_an_order_while_somebody_rings_is_refused_and_the_caller_goes_on(rig: Rig, autojump_clock: Clock) -> None:
@@ -1085,7 +1085,7 @@ async def test_whoever_calls_at_the_moment_that_we_dial_one_call_wins_and_both_a
     other = Subscriber("+33612345678", rig.network, rig.nursery, behaviour="answer")
     for delay_s in (0, 0.05, 0.15, 0.25, 0.35, 0.45):
         async with rig.idle_line() as line:
-            rig.modem.ec25.faults.delay_s = 0.1
+            rig.modem.faults.delay_s = 0.1
             async with trio.open_nursery() as nursery:
 
                 async def ring(delay_s: float = delay_s) -> None:
@@ -1097,7 +1097,7 @@ async def test_whoever_calls_at_the_moment_that_we_dial_one_call_wins_and_both_a
                     await line.dial(other.number)
             await trio.sleep(5)
             assert len(rig.modem.calls) == 1
-            rig.modem.ec25.faults.delay_s = 0
+            rig.modem.faults.delay_s = 0
             await line.hang_up()
             told = await events(line, 3)
             while not isinstance(told[-2], Released):
@@ -1118,7 +1118,7 @@ class Meddler(Wire):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._place == 0:
-            self._modem.ec25.faults.before_answer = self._news
+            self._modem.faults.before_answer = self._news
         self._place -= 1
         await super().send_all(data)
 
@@ -1163,7 +1163,7 @@ async def test_news_before_any_answer_of_the_bring_up_disturbs_nothing(
 async def test_a_command_of_the_bring_up_that_hangs_costs_time_or_is_told(
     name: str, rig: Rig, autojump_clock: Clock
 ) -> None:
-    rig.modem.ec25.faults.hung.add(name)
+    rig.modem.faults.hung.add(name)
     if name == "+CPIN":
         assert await why_not(rig) == "the SIM is not ready: no answer"
         return

@@ -178,7 +178,7 @@ async def test_a_call_whose_modem_gives_no_sound_goes_on_and_the_log_says_so_onc
         call = rig.phone.dial(rig.number)
         voice = await rig.voice.connection()
         await voice.next("media")
-        rig.line.stop_pcm()
+        rig.line.modem.stop_sound()
         await run.logged("no audio from the modem for 2 s")
         await call.press("5")
         assert (await voice.next("dtmf"))["digit"] == "5"

@@ -19,9 +19,13 @@ import numpy as np
 import trio
 
 from hil.bench import ENUMERATION_S, BenchLine, Line
-from hil.network import Call, Network, State
+from hil.board import AudioPath, Profile
+from hil.modem import Modem
+from hil.network import Network
+from hil.quectel import Ec25
 from hil.sound import Studio
 from hil.subscriber import Subscriber
+from hil.voicepath import VoicePath
 from native import FRAME_SAMPLES, Engine, alaw_decode, alaw_encode
 from tests.bench.voice import noise
 
@@ -54,25 +58,31 @@ class Take:
 class TappedLine(Line):
     def __init__(self, number: int, network: Network, studio: Studio, directory: Path, clock: "PcmClock") -> None:
         plan = BenchLine(f"line{number}", f"+3370000{number:04}")
-        super().__init__(plan, network, studio, directory, enumeration_s=ENUMERATION_S)
+        modem = Modem(Ec25(Profile(plan.number)), network, studio, model=plan.model)
+        super().__init__(plan, modem, studio, directory, enumeration_s=ENUMERATION_S)
         self.phone_number = f"+3361200{number:04}"
         self.takes: list[Take] = []
-        self._seed = number + 1
+        modem.voice = TappedPath(studio, modem, number + 1, self.takes, clock)
+
+
+class TappedPath(VoicePath):
+    def __init__(self, studio: Studio, modem: Modem, seed: int, takes: list[Take], clock: "PcmClock") -> None:
+        super().__init__(studio, modem, chunk_bytes=2 * CHUNK_SAMPLES)
+        self._takes = takes
+        self._seed = seed
         self._clock = clock
-        self._sounding = False
+        self._sounding: int | None = None
 
-    def call_moved(self, call: Call, state: State) -> None:
-        if state is State.ACTIVE and call in self.modem.calls and self.modem.ec25.audible and self._pcm is not None:
-            self.takes.append(Take(noise(self._seed)))
-            self._sounding = True
-            self._clock.start(self._pcm, self.takes[-1])
-        elif not self.modem.ec25.audible:
-            self.stop_pcm()
+    def _open(self, path: AudioPath) -> None:
+        if self._ends is not None and self._ends.pcm_fd is not None:
+            self._takes.append(Take(noise(self._seed)))
+            self._sounding = self._ends.pcm_fd
+            self._clock.start(self._sounding, self._takes[-1])
 
-    def stop_pcm(self) -> None:
-        if self._sounding and self._pcm is not None:
-            self._sounding = False
-            self._clock.stop(self._pcm)
+    def stop(self) -> None:
+        sounding, self._sounding = self._sounding, None
+        if sounding is not None:
+            self._clock.stop(sounding)
 
 
 class PcmClock:
@@ -146,7 +156,6 @@ async def open_exchange(count: int, directory: Path) -> AsyncIterator[Exchange]:
     with Engine() as engine:
         studio = Studio(engine)
         lines = [TappedLine(number, network, studio, directory, clock) for number in range(count)]
-        network.observers += [line.call_moved for line in lines]
         thread = threading.Thread(target=clock.run, daemon=True)
         async with trio.open_nursery() as nursery:
             thread.start()

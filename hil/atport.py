@@ -1,21 +1,20 @@
-"""A simulated Quectel EC25, as its host's AT port sees it: bytes in, bytes and orders out.
+"""A simulated module, as its host's AT port sees it: bytes in, bytes and orders out.
 
 Sans-IO: nothing here waits, and time is an argument, so the same calls give the same bytes. Who runs it sends each
 `Say` to the host, carries out each order in the network, and calls `elapse` when `deadline` has come:
 
-    ec25 = Ec25(Profile(number="+33700000002"))
-    ec25.receive(b"AT+CPIN?\\r", now=0.0)
+    port = AtPort(Ec25(Profile(number="+33700000002")))
+    port.receive(b"AT+CPIN?\\r", now=0.0)
     # [Say(b"AT+CPIN?\\r"), Say(b"\\r\\n+CPIN: READY\\r\\n\\r\\nOK\\r\\n")]
 
-`hil.modem.Modem` runs one on a byte stream. What goes wrong is set on `ec25.faults`.
+`hil.modem.Modem` runs one on a byte stream. What goes wrong is set on `port.faults`.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
 
-from hil import ec25_calls, ec25_general
-from hil.board import Order, Profile, Release
+from hil.board import Order, Release
 from hil.commandline import (
     Command,
     Final,
@@ -27,10 +26,10 @@ from hil.commandline import (
     framed_result,
     next_command,
 )
-from hil.ec25_settings import BASIC, BASIC_DEFAULTS, SETTINGS, apply, set_basic
 from hil.faults import Faults
 from hil.module import Module, Stat
 from hil.network import Cause
+from hil.settings import BASIC, BASIC_DEFAULTS, SETTINGS, apply, set_basic
 
 # V.250 5.4.1 wants 40; modules take 512 and more. The bench takes no more than the least of them.
 LINE_BYTES = 512
@@ -40,7 +39,6 @@ SCAN_S = 20.0
 ABORTABLE = {("D", Kind.ACT): "NO CARRIER", ("A", Kind.ACT): "NO CARRIER", ("+COPS", Kind.TEST): "ABORTED"}
 # The calls that go with it.
 SET_UP_BY = {"D": (Stat.DIALING, Stat.ALERTING), "A": (Stat.INCOMING,)}
-COMMANDS = ec25_general.TABLE | ec25_calls.TABLE
 RESULT_CODES = ("RING", "BUSY", "NO CARRIER", "NO ANSWER")
 
 
@@ -69,9 +67,9 @@ class _Pending:
         return self.asked.name, self.asked.kind
 
 
-class Ec25:
-    def __init__(self, profile: Profile) -> None:
-        self.module = Module(profile)
+class AtPort:
+    def __init__(self, module: Module) -> None:
+        self.module = module
         self.faults = Faults()
         self._typed = bytearray()
         # How much of it was echoed.
@@ -85,11 +83,6 @@ class Ec25:
     def deadline(self) -> float:
         """When `elapse` is due; infinite when nothing is."""
         return self.module.agenda.deadline
-
-    @property
-    def audible(self) -> bool:
-        """Call audio runs on the PCM interface."""
-        return self.module.audible
 
     # --- from the host ---
 
@@ -157,9 +150,9 @@ class Ec25:
         return self._settled()
 
     def buffer_full(self, full: bool, now: float) -> list[Effect]:
-        """EC25: the host wrote faster than real time, or may go on."""
+        """The host wrote faster than real time, or may go on."""
         self.module.now = now
-        self.module.tell(f"+QPCMV: {not full:d}")
+        self.module.buffer_filled(full)
         return self._settled()
 
     def set_coverage(self, stat: int, now: float) -> list[Effect]:
@@ -308,10 +301,10 @@ def perform(module: Module, asked: Command) -> list[str]:
         Refused: it failed, or is not known.
         Final: the line ends here with another result than OK.
     """
-    if asked.name in COMMANDS:
-        return COMMANDS[asked.name](module, asked)
-    if asked.name in SETTINGS:
-        return apply(module, asked, SETTINGS[asked.name])
+    if asked.name in module.commands:
+        return module.commands[asked.name](module, asked)
+    if asked.name in module.settings:
+        return apply(module, asked, module.settings[asked.name])
     if asked.name in BASIC:
         return set_basic(module, asked)
     raise Refused(58)

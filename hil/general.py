@@ -1,13 +1,12 @@
-"""What a Quectel EC25 understands about itself: identity, power, SIM, network, GNSS, an empty message store."""
+"""What any module understands about itself: identity, power, SIM, network (27.007 clauses 5, 7, 8); no messages."""
 
 from collections.abc import Callable
 
 from hil.commandline import Command, Kind, Refused
-from hil.ec25_settings import BASIC, SETTINGS, Act, Table, only
-from hil.module import Module
-from hil.radio import Pin
+from hil.module import Act, Module
+from hil.settings import BASIC, Table, only
 
-TABLE = Table()
+GENERAL = Table()
 
 
 # --- who it is ---
@@ -25,26 +24,25 @@ def _tells(line: Callable[[Module], str], *, sim: bool = False) -> Act:
     return tell
 
 
-TABLE.command("+CGMI", "+GMI")(_tells(lambda module: "Quectel"))
-TABLE.command("+CGMM", "+GMM")(_tells(lambda module: "EC25"))
-TABLE.command("+CGMR", "+GMR")(_tells(lambda module: module.profile.firmware))
-TABLE.command("+CGSN", "+GSN")(_tells(lambda module: module.profile.imei))
-TABLE.command("+CIMI")(_tells(lambda module: module.profile.imsi, sim=True))
-TABLE.command("+QCCID")(_tells(lambda module: f"+QCCID: {module.profile.iccid}", sim=True))
-TABLE.command("+CCID")(_tells(lambda module: f"+CCID: {module.profile.iccid}", sim=True))
-TABLE.command("+CNUM")(_tells(lambda module: f'+CNUM: ,"{module.profile.number}",145', sim=True))
-TABLE.command("+GCAP")(_tells(lambda module: "+GCAP: +CGSM"))
+GENERAL.command("+CGMI", "+GMI")(_tells(lambda module: module.maker))
+GENERAL.command("+CGMM", "+GMM")(_tells(lambda module: module.title))
+GENERAL.command("+CGMR", "+GMR")(_tells(lambda module: module.version))
+GENERAL.command("+CGSN", "+GSN")(_tells(lambda module: module.profile.imei))
+GENERAL.command("+CIMI")(_tells(lambda module: module.profile.imsi, sim=True))
+GENERAL.command("+CCID")(_tells(lambda module: f"+CCID: {module.profile.iccid}", sim=True))
+GENERAL.command("+CNUM")(_tells(lambda module: f'+CNUM: ,"{module.profile.number}",145', sim=True))
+GENERAL.command("+GCAP")(_tells(lambda module: "+GCAP: +CGSM"))
 
 
-@TABLE.command("I")
+@GENERAL.command("I")
 def _identify(module: Module, asked: Command) -> list[str]:
-    return [f"Quectel\r\nEC25\r\nRevision: {module.profile.firmware}"]
+    return [f"{module.maker}\r\n{module.title}\r\nRevision: {module.version}"]
 
 
-@TABLE.command("Z", "&F")
+@GENERAL.command("Z", "&F")
 def _reset_settings(module: Module, asked: Command) -> list[str]:
     """Echo comes back with the rest."""
-    for name in (*BASIC, *SETTINGS, "+CREG", "+CGREG", "+CEREG", "+CCWA"):
+    for name in (*BASIC, *module.settings, "+CREG", "+CGREG", "+CEREG", "+CCWA"):
         module.values.pop(name, None)
     return []
 
@@ -52,7 +50,7 @@ def _reset_settings(module: Module, asked: Command) -> list[str]:
 # --- life, SIM, network ---
 
 
-@TABLE.command("+CFUN")
+@GENERAL.command("+CFUN")
 def _functionality(module: Module, asked: Command) -> list[str]:
     match asked.kind:
         case Kind.TEST:
@@ -70,14 +68,7 @@ def _functionality(module: Module, asked: Command) -> list[str]:
     return []
 
 
-@TABLE.command("+QPOWD")
-def _switch_off(module: Module, asked: Command) -> list[str]:
-    module.tell("POWERED DOWN")
-    module.restart(again=False)
-    return []
-
-
-@TABLE.command("+CPIN")
+@GENERAL.command("+CPIN")
 def _pin(module: Module, asked: Command) -> list[str]:
     if asked.kind is Kind.TEST:
         return []
@@ -90,22 +81,7 @@ def _pin(module: Module, asked: Command) -> list[str]:
     return []
 
 
-@TABLE.command("+QPINC")
-def _pin_tries(module: Module, asked: Command) -> list[str]:
-    return [f'+QPINC: "SC",{module.pin_tries},10']
-
-
-@TABLE.command("+QINISTAT")
-def _init_state(module: Module, asked: Command) -> list[str]:
-    return [f"+QINISTAT: {0 if module.booting else 7 if module.pin is Pin.READY else 1}"]
-
-
-@TABLE.command("+QSIMSTAT")
-def _sim_state(module: Module, asked: Command) -> list[str]:
-    return [f"+QSIMSTAT: 0,{module.profile.sim:d}"]
-
-
-@TABLE.command("+CREG", "+CGREG", "+CEREG")
+@GENERAL.command("+CREG", "+CGREG", "+CEREG")
 def _registration(module: Module, asked: Command) -> list[str]:
     match asked.kind:
         case Kind.TEST:
@@ -120,7 +96,7 @@ def _registration(module: Module, asked: Command) -> list[str]:
     return []
 
 
-@TABLE.command("+CSQ")
+@GENERAL.command("+CSQ")
 def _signal(module: Module, asked: Command) -> list[str]:
     if asked.kind is Kind.TEST:
         return ["+CSQ: (0-31,99),(0-7,99)"]
@@ -128,7 +104,7 @@ def _signal(module: Module, asked: Command) -> list[str]:
     return [f"+CSQ: {module.rssi if module.functionality == 1 else 99},99"]
 
 
-@TABLE.command("+CESQ")
+@GENERAL.command("+CESQ")
 def _extended_signal(module: Module, asked: Command) -> list[str]:
     if asked.kind is Kind.TEST:
         return ["+CESQ: (0-63,99),(0-7,99),(0-96,255),(0-49,255),(0-34,255),(0-97,255)"]
@@ -137,17 +113,17 @@ def _extended_signal(module: Module, asked: Command) -> list[str]:
     return [f"+CESQ: 99,99,255,255,20,{min(97, 2 * module.rssi)}"]
 
 
-@TABLE.command("+COPS")
+@GENERAL.command("+COPS")
 def _operator(module: Module, asked: Command) -> list[str]:
     """`+COPS=3,f` is kept: every later read has the name in that form (27.007 7.3)."""
     names = module.profile.operator
     match asked.kind:
         case Kind.TEST:
-            return [f'+COPS: (2,"{names[0]}","{names[1]}","{names[2]}",7),,(0-4),(0-2)']
+            return [f'+COPS: (2,"{names[0]}","{names[1]}","{names[2]}",{module.technology}),,(0-4),(0-2)']
         case Kind.READ:
             if not module.registered:
                 return ["+COPS: 0"]
-            return [f'+COPS: 0,{module.operator_format},"{names[module.operator_format]}",7']
+            return [f'+COPS: 0,{module.operator_format},"{names[module.operator_format]}",{module.technology}']
     only(asked, Kind.SET)
     mode, form = asked.number(0), asked.number(1, module.operator_format)
     if mode not in range(5) or form not in range(3):
@@ -157,61 +133,20 @@ def _operator(module: Module, asked: Command) -> list[str]:
     return []
 
 
-@TABLE.command("+CGATT")
+@GENERAL.command("+CGATT")
 def _packet_service(module: Module, asked: Command) -> list[str]:
     return [f"+CGATT: {module.registered:d}"] if asked.kind is Kind.READ else []
 
 
-@TABLE.command("+CBC")
+@GENERAL.command("+CBC")
 def _battery(module: Module, asked: Command) -> list[str]:
     return ["+CBC: 0,100,3800"]
-
-
-@TABLE.command("+QNWINFO")
-def _network_info(module: Module, asked: Command) -> list[str]:
-    if not module.registered:
-        return ["+QNWINFO: No Service"]
-    return [f'+QNWINFO: "FDD LTE","{module.profile.operator[2]}","LTE BAND 3",1300']
-
-
-@TABLE.command("+QGPS")
-def _gnss_on(module: Module, asked: Command) -> list[str]:
-    if asked.kind is Kind.READ:
-        return [f"+QGPS: {module.gnss:d}"]
-    only(asked, Kind.SET)
-    if asked.number(0) not in range(1, 5):
-        raise Refused(50)
-    module.set_gnss(True)
-    return []
-
-
-@TABLE.command("+QGPSEND")
-def _gnss_off(module: Module, asked: Command) -> list[str]:
-    if not module.gnss:
-        # EC25 GNSS: 505, session not active; a number of its own, so ERROR does for +CMEE=2.
-        raise Refused
-    module.set_gnss(False)
-    return []
-
-
-@TABLE.command("+QGPSCFG")
-def _gnss_setting(module: Module, asked: Command) -> list[str]:
-    only(asked, Kind.SET)
-    if asked.argument(0) != "outport":
-        raise Refused
-    port = asked.argument(1)
-    if not port:
-        return [f'+QGPSCFG: "outport","{module.gnss_port}"']
-    if port not in ("none", "usbnmea", "uartdebug"):
-        raise Refused(50)
-    module.gnss_port = port
-    return []
 
 
 # --- text messages: the bench has none, so the store is empty ---
 
 
-@TABLE.command("+CPMS")
+@GENERAL.command("+CPMS")
 def _message_store(module: Module, asked: Command) -> list[str]:
     match asked.kind:
         case Kind.TEST:
@@ -221,16 +156,16 @@ def _message_store(module: Module, asked: Command) -> list[str]:
     return ["+CPMS: 0,255,0,255,0,255"]
 
 
-@TABLE.command("+CSMS")
+@GENERAL.command("+CSMS")
 def _message_service(module: Module, asked: Command) -> list[str]:
     return ["+CSMS: 0,1,1,1"] if asked.kind is Kind.READ else ["+CSMS: 1,1,1"]
 
 
-@TABLE.command("+CSCA")
+@GENERAL.command("+CSCA")
 def _message_centre(module: Module, asked: Command) -> list[str]:
     return ['+CSCA: "+33689004000",145'] if asked.kind is Kind.READ else []
 
 
-@TABLE.command("+CMGL", "+CMGD")
+@GENERAL.command("+CMGL", "+CMGD")
 def _no_messages(module: Module, asked: Command) -> list[str]:
     return []

@@ -1,11 +1,9 @@
-"""The parameters of a Quectel EC25 that have a range and no effect but their own, or one that others look up."""
+"""The parameters of any module that have a range and no effect but their own, or one that others look up."""
 
 from collections.abc import Callable
 
 from hil.commandline import Command, Kind, Refused, Setting
-from hil.module import Module
-
-_GAIN = "(0-65535)"
+from hil.module import Act, Module
 
 SETTINGS = {
     "+CMEE": Setting("(0-2)", "1"),
@@ -27,14 +25,6 @@ SETTINGS = {
     "+CTZR": Setting("(0-2)", "0"),
     "+IPR": Setting("(9600,19200,38400,57600,115200,230400,460800,921600)", "115200"),
     "+IFC": Setting("(0-2),(0-2)", "0,0"),
-    "^DSCI": Setting("(0,1)", "0"),
-    "+QTONEDET": Setting("(0,1)", "0"),
-    "+QAUDLOOP": Setting("(0,1)", "0"),
-    "+QAUDMOD": Setting("(0-3)", "0"),
-    "+QSIDET": Setting(_GAIN, "0"),
-    "+QMIC": Setting(f"{_GAIN},{_GAIN}", "20577,16384"),
-    "+QRXGAIN": Setting(_GAIN, "20577"),
-    "+QEEC": Setting(f"(0-255),{_GAIN}", "0,0"),
     # V.250 6.2 and 6.3; a "?" answers with three digits.
     "S0": Setting("(0-255)", "0", read="{:0>3}"),
     "S3": Setting("(13)", "13", read="{:0>3}"),
@@ -49,10 +39,6 @@ BASIC = {
     "&C": "01", "&D": "012", "&K": "03", "&S": "01", "&W": "0",
 }  # fmt: skip
 BASIC_DEFAULTS = {"E": "1", "V": "1", "X": "4"}
-
-
-# Gives the info lines of one command, or raises Refused or Final for any end but OK.
-Act = Callable[[Module, Command], list[str]]
 
 
 class Table(dict[str, Act]):
