@@ -8,6 +8,7 @@ ITU-T V.250 with 3GPP TS 27.007 on top:
                \r\nOK\r\n                                         one final result
     news       \r\nRING\r\n                                       between any two lines, an answer's too
     prompt     \r\n>                                              then a space, and no line end
+    menu       \r\n+CUSD: 1,"1. Balance\n2. Top up",15\r\n          line ends within its quotes
 
 Devices frame more loosely than that (`\n` alone, `\r\r\n`, results glued to what follows), so any `\r` or `\n` ends a
 line and empty lines are nothing.
@@ -54,13 +55,23 @@ _CONTROL = "".join(map(chr, range(0x21))) + "\x7f"
 
 _FINALS = {"OK", "ERROR", "ABORTED", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS"}
 _ERRORS = ("+CME ERROR:", "+CMS ERROR:")
-# Of ATD, ATA and ATO these are the result; at any other time they are news of a call.
-_CALL_FINALS = ("NO CARRIER", "BUSY", "NO ANSWER", "NO DIALTONE", "NO DIAL TONE", "CONNECT")
-_CALL_ORDER = re.compile(r"AT[DAO]|.*;D")
+# Of ATD, ATA and ATO, and of what V.253 has off-hook, these are the result; at any other time they are news of a call.
+_CALL_FINALS = ("NO CARRIER", "BUSY", "NO ANSWER", "NO DIALTONE", "NO DIAL TONE", "CONNECT", "VCON")
+_CALL_ORDER = re.compile(r"AT(?:[DAO]|\+V(?:LS|RX|TR|TX)\b)|.*;D")
 # 27.005 3.4.1: the header's next line is its PDU, whatever it looks like.
 _TWO_LINES = ("+CMT:", "+CDS:", "+CBM:", "+CLASS0:")
-# Answered by a bare line, without the command's name (27.007 5.1-5.4, 5.6).
-_BARE = {"I", "+CGMI", "+CGMM", "+CGMR", "+CGSN", "+CIMI", "+GMI", "+GMM", "+GMR", "+GSN"}
+# Answered by a bare line, without the command's name (27.007 5.1-5.4, 5.6; +CCID on SIM800).
+_BARE = {"I", "+CGMI", "+CGMM", "+CGMR", "+CGSN", "+CIMI", "+GMI", "+GMM", "+GMR", "+GSN", "+CCID"}
+# V.253 and V.250 6.2.7 leave the name away, too.
+_BARE |= {"+FCLASS", "+FMI", "+FMM", "+FMR", "+GCI", "+VLS", "+VSM"}
+# Answered by another name (SIM7600).
+_ALSO = {"+CICCID": "+ICCID"}
+# Each of their headers is followed by a PDU, a line of hexadecimal.
+_LISTS = {"+CMGL", "+CMGR"}
+_PDU = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+# A text in quotes that may have line ends in it, as far as it has come; it is whole with its quote and a number.
+_MENU = re.compile(r'\+CUSD: *\d *, *"')
+_MENU_END = re.compile(r'"(?: *, *\d+)?$')
 # V.250 5.2.3: an extended command follows a basic one's digit, or a semicolon.
 _NAMES = re.compile(r"(?:^AT|;|\d)([+^*#$%]?[A-Z]+)")
 # An answer to +CREG? has <n> before <stat>; news has <stat>, and a quoted <lac> after it if anything (27.007 7.2).
@@ -77,6 +88,7 @@ class Dialogue:
         self._urcs = urcs
         self._rest = b""
         self._header: str | None = None
+        self._menu: str | None = None
         self._pending: str | None = None
         self._names: frozenset[str] = frozenset()
         self._answered = False
@@ -93,7 +105,8 @@ class Dialogue:
         if not text.isascii() or not text.isprintable():
             raise ValueError(f"{text!r} is no command line")
         self._pending = text
-        self._names = frozenset(_NAMES.findall(text))
+        names = _NAMES.findall(text)
+        self._names = frozenset(names + [_ALSO[name] for name in names if name in _ALSO])
         self._answered = False
         self._probing = probe
         return text.encode("ascii") + b"\r"
@@ -124,8 +137,22 @@ class Dialogue:
             self._header = None
         elif text.startswith(_TWO_LINES):
             self._header = text
+        elif self._menu is not None:
+            self._go_on(self._menu, text, events)
+        elif (begun := _MENU.match(text)) and not _MENU_END.search(text, begun.end()):
+            self._menu = text
         else:
             events += self._classify(text)
+
+    def _go_on(self, menu: str, text: str, events: list[Event]) -> None:
+        self._menu = None
+        # One that lost its end in noise must not swallow what follows.
+        if text in _FINALS or text.startswith((*_ERRORS, *self._urcs)) or len(menu) > LINE_LIMIT_BYTES:
+            events += self._classify(menu) + self._classify(text)
+        elif _MENU_END.search(text):
+            events += self._classify(f"{menu}\n{text}")
+        else:
+            self._menu = f"{menu}\n{text}"
 
     def _classify(self, text: str) -> list[Event]:
         if self._pending is None:
@@ -155,6 +182,8 @@ class Dialogue:
     def _is_answer(self, text: str) -> bool:
         name, colon, _ = text.partition(":")
         if not colon or name not in self._names:
+            if self._names & _LISTS:
+                return bool(_PDU.fullmatch(text))
             plain = text.isascii() and text.isprintable()
             return plain and bool(self._names & _BARE) and not text.startswith(("+", "^", *self._urcs))
         if not text.startswith(self._urcs) or name == "+CLCC":

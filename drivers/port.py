@@ -68,13 +68,14 @@ class Port:
     URC_QUEUE lines; more are counted and lost, as answers must not wait for whoever is slow to take news.
     """
 
-    def __init__(self, stream: trio.abc.Stream, *, urcs: tuple[str, ...]) -> None:
+    def __init__(self, stream: trio.abc.Stream, *, urcs: tuple[str, ...], probes: tuple[str, ...] = PROBES) -> None:
         self.counters = Counters()
         self.lost: str | None = None
         # When the first command was sent of those without an answer since.
         self.silent_since: float | None = None
         self._kind: type[LineLost] = LineLost
         self._prefixes = urcs
+        self._probes = probes
         self._stream = stream
         self._dialogue = Dialogue(urcs)
         self._news, self.urcs = trio.open_memory_channel[str](URC_QUEUE)
@@ -114,7 +115,7 @@ class Port:
 
     async def _resynchronise(self) -> None:
         self.counters.resyncs += 1
-        for probe in PROBES:
+        for probe in self._probes:
             # Not a sleep after it: a device that takes no bytes must not hold us.
             with trio.move_on_after(SETTLE_S):
                 await self._send(WAKE)
@@ -153,7 +154,7 @@ class Port:
         if self.silent_since is not None:
             self.counters.silent_s += trio.current_time() - self.silent_since
             self.silent_since = None
-        if not exchange.final.startswith(("OK", "CONNECT")):
+        if not exchange.final.startswith(("OK", "CONNECT", "VCON")):
             raise CommandError(public(text), exchange.final)
         return exchange.lines
 
