@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
-from appliance.control import Control
+from appliance.control import Control, NotDialed
 from appliance.health import OK, Health
 from appliance.numbers import normalise
 from appliance.store import Store
@@ -191,7 +191,10 @@ def sfvopi_routes(
         if app is None or app.status != "ACTIVE":
             raise Refused(sfvopi.not_linked(order.from_))
         request_uuid = new_id("sfv_ob_req_")
-        await control.place(order, app, request_uuid)
+        try:
+            await control.place(order, app, request_uuid)
+        except NotDialed as exc:
+            raise Refused(Refusal(400, str(exc))) from None
         return answer(200, sfvopi.success(sfvopi.queued_json(request_uuid)))
 
     return routes

@@ -26,6 +26,7 @@ from appliance.courier import run_courier
 from appliance.customer import open_customer
 from appliance.health import Health, Notifier
 from appliance.media import open_media
+from appliance.numbers import DialingRules
 from appliance.store import open_store
 from appliance.trunk import Trunk
 from drivers.gsm import open_gsm
@@ -54,7 +55,7 @@ async def serve(config: Config) -> None:
         Unable: the address or the directory can't be had; nothing was touched.
         StoreError: the database can't be used.
     """
-    data_dir, country = config.service.data_dir, config.sfvopi.default_country
+    data_dir, country, dialing = config.service.data_dir, config.sfvopi.default_country, config.dialing
     recordings = make_directories(data_dir)
     # One for all whom we call. It reads the system's whole store of certificates: a private CA is added there.
     tls = ssl.create_default_context()
@@ -79,6 +80,8 @@ async def serve(config: Config) -> None:
                 user_agent=USER_AGENT,
                 tls=tls,
                 now=now,
+                rules=DialingRules(dialing.deny, dialing.allow, dialing.premium, dialing.emergency),
+                concurrent_calls=dialing.concurrent_calls,
             )
             control.trunks += [_trunk(line, control) for line in config.lines]
             health = Health(media, control.trunks, store.outbox, Notifier())
@@ -140,7 +143,7 @@ def _bound(address: str) -> Iterator[socket.socket]:
 
 def _trunk(line: LineConfig, control: Control) -> Trunk:
     open_line = partial(open_gsm, line.name, MODELS[line.model], at_path=str(line.at), pcm_path=str(line.pcm))
-    return Trunk(line.name, line.number, open_line=open_line, ring=control.ring)
+    return Trunk(line.name, line.number, open_line=open_line, ring=control.ring, limits=line.limits)
 
 
 async def _answer_http(

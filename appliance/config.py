@@ -4,8 +4,22 @@
 data_dir = "/var/lib/branchline" name = "office"                   url = "https://crm.example/hook"
 listen = "127.0.0.1:8080"        model = "ec25"                    secret = "whsec_..."
                                  number = "+33700000002"           events = ["phone_call.*"]
-[sfvopi]                         at = "/dev/serial/by-path/..."
-default_country = "FR"           pcm = "/dev/serial/by-path/..."   [lab]
+[sfvopi]                         usb = "1-1.2"
+default_country = "FR"                                             [lab]
+
+Where a line's modem is, is one of
+
+usb = "1-1.2"                    what is plugged in at that port of that hub; as `branchline lines` shows it
+imei = "867698040000018"         that module, wherever it is plugged in
+at = "/dev/serial/by-path/..."   a tty of its own, for what the two above can't find
+
+and where its audio is, one of
+
+                                 nothing, with `usb` or `imei`: the modem's own tty; and on analog lines
+pcm = "/dev/serial/by-path/..."  a tty, with `at`
+card = "usb"                     the sound card that the modem itself is (USB audio)
+card = "1-1.3"                   the sound card at that USB port
+card = "USB Audio Device"        the sound card whose name has this in it
 """
 
 import ipaddress
@@ -14,7 +28,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -23,8 +37,10 @@ from pydantic_core import ErrorDetails
 
 from appliance.addresses import web_address
 from appliance.events import NOT_YET, TYPES, WILDCARDS
-from appliance.numbers import is_e164
+from appliance.limits import Limits
+from appliance.numbers import is_e164, is_pattern
 from appliance.webhook import refusal
+from drivers.models import Sound, UsbId
 
 
 class ConfigError(Exception):
@@ -80,6 +96,35 @@ def _event_types(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return patterns
 
 
+def _patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if not is_pattern(text):
+            raise ValueError(f'"{text}" is neither a number, like "+33899123456", nor a beginning, like "+33899*"')
+    return texts
+
+
+# Bus, then the port of each hub on the way, as sysfs has it.
+USB_PORT = re.compile(r"\d+-\d+(\.\d+)*")
+
+
+def _usb_port(text: str) -> str:
+    if not USB_PORT.fullmatch(text):
+        raise ValueError(f'"{text}" is not a USB port, like "1-1.2": `branchline lines` shows them')
+    return text
+
+
+def _digits(text: str, info: ValidationInfo) -> str:
+    what, fewest, most = {
+        "imei": ("15 digits", 15, 15),
+        "iccid": ("18 to 20 digits", 18, 20),
+        # 3GPP TS 27.007 8.3; 31.101 has eight at most.
+        "pin": ("4 to 8 digits", 4, 8),
+    }[str(info.field_name)]
+    if not (text.isascii() and text.isdecimal() and fewest <= len(text) <= most):
+        raise ValueError(f"must be {what}")
+    return text
+
+
 def _country(text: str) -> str:
     if text not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError(f'"{text}" is not a country of two capital letters, like "FR" (ISO 3166)')
@@ -128,13 +173,43 @@ class Service(_Section):
 
 
 class LineConfig(_Section):
-    """One modem. `at` and `pcm` should be names under /dev/serial/by-path: ttyUSB numbers change with each reset."""
+    """One modem and what it is plugged into; which of the keys belong together is told above.
+
+    `imei` and `iccid` beside another place are to be what is found there: nobody calls by another's SIM. `polarity`
+    and `silence_s` are of analog lines: whether the exchange reverses it when the callee answers, and how long nothing
+    is heard before a call is taken for over.
+    """
 
     name: Annotated[str, AfterValidator(_line_name)]
     model: Annotated[str, AfterValidator(_model)]
     number: Annotated[str, AfterValidator(_number)]
-    at: AbsolutePath
-    pcm: AbsolutePath
+    usb: Annotated[str, AfterValidator(_usb_port)] | None = None
+    imei: Annotated[str, AfterValidator(_digits)] | None = None
+    iccid: Annotated[str, AfterValidator(_digits)] | None = None
+    at: AbsolutePath | None = None
+    pcm: AbsolutePath | None = None
+    card: Annotated[str, Field(min_length=1)] | None = None
+    pin: Annotated[Annotated[str, AfterValidator(_digits)] | None, Field(repr=False)] = None
+    country: Annotated[str, AfterValidator(_country)] | None = None
+    polarity: bool | None = None
+    silence_s: Annotated[int, Field(ge=5)] | None = None
+    limits: Limits = Limits()
+
+    def sound(self, device: "Device") -> Sound:
+        """The one that is configured, or else the device's usual one."""
+        if self.card is not None:
+            return Sound.CARD
+        return Sound.PCM if self.pcm is not None else device.sound[0]
+
+
+class Dialing(_Section):
+    """Which numbers are dialed at all, and how many calls the box may have under way that it placed itself."""
+
+    deny: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_patterns)] = ()
+    allow: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_patterns)] = ()
+    premium: bool = False
+    emergency: bool = False
+    concurrent_calls: Annotated[int, Field(ge=1)] | None = None
 
 
 class Webhook(_Section):
@@ -156,9 +231,11 @@ class Sfvopi(_Section):
 
 
 class Lab(_Section):
-    """For a bench and for tests, never for a box that others can reach."""
+    """For a bench and for tests, never for a box that others can reach. `sysfs` and `dev` are of its own USB."""
 
     allow_loopback: bool = False
+    sysfs: AbsolutePath = Path("/sys")
+    dev: AbsolutePath = Path("/dev")
 
 
 class Config(_Section):
@@ -166,19 +243,35 @@ class Config(_Section):
     lines: Annotated[tuple[LineConfig, ...], Field(strict=False)] = ()
     webhooks: Annotated[tuple[Webhook, ...], Field(strict=False)] = ()
     sfvopi: Sfvopi = Sfvopi()
+    dialing: Dialing = Dialing()
     lab: Lab = Lab()
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "service": Service,
     "lines": LineConfig,
+    "limits": Limits,
     "webhooks": Webhook,
     "sfvopi": Sfvopi,
+    "dialing": Dialing,
     "lab": Lab,
 }
 
 
-def parse(text: str, models: Collection[str]) -> Config:
+class Device(Protocol):
+    """What is to be known of a device that there is a driver for."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def usb(self) -> Sequence[UsbId]: ...
+
+    @property
+    def sound(self) -> Sequence[Sound]: ...
+
+
+def parse(text: str, models: Mapping[str, Device]) -> Config:
     """`models` are the devices that there are drivers for.
 
     Raises:
@@ -196,14 +289,67 @@ def parse(text: str, models: Collection[str]) -> Config:
     except ValidationError as exc:
         # Never with the input: it may be a secret.
         problems = [_problem(error) for error in exc.errors(include_url=False, include_input=False)]
+    else:
+        for place, line in enumerate(config.lines, 1):
+            problems += [f"lines.{place}.{text}" for text in _misfits(line, models[line.model])]
     problems += _repeats(raw)
     if problems:
         raise ConfigError(problems)
     return config
 
 
+def _misfits(line: LineConfig, device: Device) -> Iterator[str]:
+    """Keys that don't go together, or not with the model; each message begins with the key."""
+    # Beside at, an imei is only to be what is found there.
+    finder = "usb" if line.usb else "imei" if line.imei and not line.at else None
+    if finder is None and line.at is None:
+        yield "usb: is missing (or imei, or at): where is the modem?"
+    if finder is not None:
+        if line.at is not None:
+            yield f"at: goes without {finder}, which finds the ports by itself"
+        elif not device.usb:
+            yield f"{finder}: can't find {device.title}: give its tty as at"
+        if line.pcm is not None:
+            yield f"pcm: goes with at; {finder} finds the ports by itself"
+    yield from _missounds(line, device, finder)
+    if Sound.AT in device.sound:
+        for key in ("imei", "iccid", "pin"):
+            if getattr(line, key) is not None:
+                yield f"{key}: {device.title} is for analog lines, and has no SIM"
+    else:
+        for key in ("polarity", "silence_s"):
+            if getattr(line, key) is not None:
+                yield f"{key}: is for analog lines only"
+
+
+def _missounds(line: LineConfig, device: Device, finder: str | None) -> Iterator[str]:
+    if line.pcm is not None and line.card is not None:
+        yield "card: goes without pcm: there is one way for the audio"
+        return
+    for sound, value in ((Sound.PCM, line.pcm), (Sound.CARD, line.card)):
+        if value is not None and sound not in device.sound:
+            there = " or ".join(AUDIO[each] for each in device.sound)
+            yield f"{sound.value}: the audio of {device.title} comes by {there}"
+            return
+    if line.card == "usb" and finder is None:
+        yield 'card: "usb" is the modem that usb or imei finds; here it must be a name'
+    if line.card is None and line.pcm is None:
+        wanted = [sound.value for sound in device.sound if sound is not Sound.AT]
+        # What usb and imei find is the modem's tty alone.
+        if wanted and (Sound.PCM not in device.sound if finder else line.at):
+            yield f"{wanted[0]}: is missing" + "".join(f" (or {each})" for each in wanted[1:])
+
+
+# In words for who wrote the file.
+AUDIO = {Sound.PCM: "a tty (pcm)", Sound.CARD: "a sound card (card)", Sound.AT: "the tty of its commands (at)"}
+
+
 def doubts(config: Config) -> Iterator[str]:
     """What is no mistake, but will hardly do what was meant."""
+    for place, line in enumerate(config.lines, 1):
+        for key, path in (("at", line.at), ("pcm", line.pcm)):
+            if path is not None and re.fullmatch(r"/dev/tty(USB|ACM)\d+", str(path)):
+                yield f'lines.{place}.{key}: {path} changes with each reset; usb = "..." does not (`branchline lines`)'
     for place, webhook in enumerate(config.webhooks, 1):
         for pattern in NOT_YET.intersection(webhook.events):
             yield f'webhooks.{place}.events: "{pattern}" is known, but this version never sends it'
@@ -254,7 +400,8 @@ def _key(loc: Sequence[int | str]) -> str:
 
 
 def _suggestion(loc: Sequence[int | str]) -> str:
-    section = Config if len(loc) == 1 else SECTIONS[str(loc[0])]
+    sections = [part for part in loc[:-1] if isinstance(part, str)]
+    section = SECTIONS[sections[-1]] if sections else Config
     close = get_close_matches(str(loc[-1]), section.model_fields, n=1)
     return f', did you mean "{close[0]}"?' if close else f" (known: {', '.join(section.model_fields)})"
 
@@ -262,13 +409,15 @@ def _suggestion(loc: Sequence[int | str]) -> str:
 def _repeats(raw: Mapping[str, Any]) -> Iterator[str]:
     """What may be there only once; read from the raw text, so that other mistakes do not hide these."""
     # Each group shares one space of values: two lines can't open one tty, under whichever key.
-    for section, *keys in (("lines", "name"), ("lines", "number"), ("lines", "at", "pcm"), ("webhooks", "name", "url")):
+    lines = ("name",), ("number",), ("at", "pcm"), ("usb",), ("imei",), ("iccid",), ("card",)
+    for section, *keys in (*(("lines", *keys) for keys in lines), ("webhooks", "name", "url")):
         first: dict[str, str] = {}
         entries = raw.get(section)
         for place, entry in enumerate(entries if isinstance(entries, list) else [], 1):
             for key in keys:
                 value = entry.get(key) if isinstance(entry, dict) else None
-                if not isinstance(value, str):
+                # Each modem's own card is another one.
+                if not isinstance(value, str) or (key, value) == ("card", "usb"):
                     continue
                 here = f"{section}.{place}.{key}"
                 if value in first:

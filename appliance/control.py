@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable, Collection
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,9 @@ from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
+from appliance.limits import Used, day_and_month, exhausted, minutes_left
 from appliance.media import Media
-from appliance.numbers import caller_id
+from appliance.numbers import ORDINARY_RULES, DialingRules, caller_id, country_of, forbidden
 from appliance.recording import RecordingError, encode_mp3, record, repair
 from appliance.store import Store
 from appliance.trunk import Seizure, Trunk, TrunkBusy, TrunkDown
@@ -31,6 +33,10 @@ log = structlog.get_logger(__name__)
 
 # A disk that was full has room again when somebody has made some.
 WRITE_AGAIN_S = 60
+
+
+class NotDialed(Exception):
+    """The order is against the rules of this box; the message says which, for whoever gave it."""
 
 
 class Control:
@@ -47,8 +53,14 @@ class Control:
         user_agent: str,
         tls: ssl.SSLContext,
         now: Callable[[], datetime],
+        rules: DialingRules = ORDINARY_RULES,
+        concurrent_calls: int | None = None,
     ) -> None:
         self.trunks: list[Trunk] = []
+        self._rules = rules
+        # Of calls that we placed: how many there may be, and are.
+        self._most_placed = concurrent_calls
+        self._placed = 0
         self._store = store
         self._customer = customer
         self._country = country
@@ -104,24 +116,53 @@ class Control:
         return call, app.route
 
     async def place(self, order: sfvopi.Order, app: sfvopi.App, request_uuid: str) -> None:
-        """Returns when the order is safe; how it fares is told by webhooks (sfvopi 4.1)."""
+        """Returns when the order is safe; how it fares is told by webhooks (sfvopi 4.1).
+
+        Raises:
+            NotDialed: the number, or how much the line was used, forbids it.
+        """
         route = order.route(app)
         trunk = next((trunk for trunk in self.trunks if trunk.number == order.from_), None)
-        call = await self._store.open_call(
-            uuid=str(uuid4()),
-            line=trunk.name if trunk else "",
-            direction=Direction.OUTBOUND,
-            from_=order.from_,
-            to=order.to,
-            state=State.QUEUED,
-            started_at=self._now(),
-            request_uuid=request_uuid,
-            app_id=app.app_id,
-            route=route.to_json(),
-        )
+        if self._placed == self._most_placed:
+            raise NotDialed(f"Not dialed: {self._placed} calls are under way, as many as the box may place at once")
+        self._placed += 1
+        try:
+            if trunk is not None and (limit_s := await self._permit(trunk, order.to)) is not None:
+                route = replace(route, time_limit_s=min(route.time_limit_s, limit_s))
+            call = await self._store.open_call(
+                uuid=str(uuid4()),
+                line=trunk.name if trunk else "",
+                direction=Direction.OUTBOUND,
+                from_=order.from_,
+                to=order.to,
+                state=State.QUEUED,
+                started_at=self._now(),
+                request_uuid=request_uuid,
+                app_id=app.app_id,
+                route=route.to_json(),
+            )
+        except BaseException:
+            self._placed -= 1
+            raise
         self._calls.start_soon(self._outbound, call, route, trunk)
 
+    async def _permit(self, trunk: Trunk, to: str) -> int | None:
+        """How many seconds the call may last, None: as many as it likes. Raises NotDialed."""
+        if (why := forbidden(to, self._rules, country_of(trunk.number) or self._country)) is not None:
+            raise NotDialed(f"Not dialed: {why}")
+        used = Used(*await self._store.minutes_used(trunk.name, day_and_month(self._now().astimezone())))
+        if (limit := exhausted(trunk.limits, used)) is not None:
+            raise NotDialed(f"Not dialed: line {trunk.name} has used up its {limit}")
+        minutes = minutes_left(trunk.limits, used)
+        return None if minutes is None else 60 * minutes
+
     async def _outbound(self, call: Call, route: Route, trunk: Trunk | None) -> None:
+        try:
+            await self._carry(call, route, trunk)
+        finally:
+            self._placed -= 1
+
+    async def _carry(self, call: Call, route: Route, trunk: Trunk | None) -> None:
         try:
             if trunk is None:
                 raise TrunkDown(call.from_)

@@ -200,6 +200,17 @@ class Store:
         rows = await self._rows(f"SELECT {CALL_COLUMNS}, route FROM calls WHERE ended_at IS NULL ORDER BY id")
         return [(_call(row[:-1]), row[-1]) for row in rows]
 
+    async def minutes_used(self, line: str, since: Sequence[datetime]) -> list[int]:
+        """Minutes begun of calls that the line placed and that were answered since each of these times."""
+        begun = """SELECT IFNULL(SUM(MAX(1, (unixepoch(ended_at) - unixepoch(answered_at) + 59) / 60)), 0) FROM calls
+            WHERE line = ? AND direction = ? AND answered_at >= ? AND ended_at IS NOT NULL"""
+
+        def count(connection: sqlite3.Connection) -> list[int]:
+            values = [(line, Direction.OUTBOUND.value, _text(at)) for at in since]
+            return [connection.execute(begun, each).fetchone()[0] for each in values]
+
+        return await self._database.read(count)
+
     # --- recordings -------------------------------------------------------------------------------------------------
 
     async def open_recording(self, call_id: int, wav: Path) -> None:

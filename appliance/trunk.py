@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 import trio
 
+from appliance.limits import Limits
 from drivers.errors import LineError
 from drivers.line import Digit, Incoming, Line, LineEvent, LineState, Released, StateChanged
 from native import Port
@@ -18,6 +19,8 @@ STEADY_S = 60
 # Keys that may wait while a call's news is written down; and the room behind them for its few turns.
 KEYS_LIMIT = 256
 TURNS_ROOM = 16
+
+NO_LIMITS = Limits()
 
 log = structlog.get_logger(__name__)
 
@@ -73,9 +76,11 @@ class Trunk:
         *,
         open_line: Callable[[], AbstractAsyncContextManager[Line]],
         ring: Callable[[Seizure, Incoming], None],
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.name = name
         self.number = number
+        self.limits = limits
         self.line: Line | None = None
         self.losses = 0
         self._open_line = open_line

@@ -5,18 +5,24 @@ import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import pytest
 import trio
 import trio.testing
 
+from appliance.call import Direction, Ended, Reason, State
 from appliance.contracts.sfvopi import App, Link, order
-from appliance.control import WRITE_AGAIN_S, Control
+from appliance.control import WRITE_AGAIN_S, Control, NotDialed
 from appliance.customer import open_customer
+from appliance.limits import Limits
 from appliance.media import open_media
+from appliance.numbers import ORDINARY_RULES, DialingRules
 from appliance.store import Store, open_store
-from appliance.trunk import Trunk
+from appliance.trunk import NO_LIMITS, Trunk
 from drivers.line import (
     Alerting,
     Answered,
@@ -115,9 +121,15 @@ class Box:
             await still()
         await still()
 
+    async def idle(self) -> None:
+        """Returns when no call is open, and all is still."""
+        while self.rows("SELECT 1 FROM calls WHERE state <> 'ended'"):
+            await still()
+        await still()
+
     async def place(self, **fields: object) -> None:
         body = {"from": NUMBER, "to": "+33783484044", "answer_url": URL, **fields}
-        await self.control.place(order(json.dumps(body).encode(), country="FR"), APP, "sfv_ob_req_1")
+        await self.control.place(order(json.dumps(body).encode(), country="FR"), APP, f"sfv_ob_req_{uuid4()}")
 
 
 async def still() -> None:
@@ -126,7 +138,9 @@ async def still() -> None:
 
 
 @asynccontextmanager
-async def open_box(directory: Path) -> AsyncIterator[Box]:
+async def open_box(
+    directory: Path, *, limits: Limits = NO_LIMITS, rules: DialingRules = ORDINARY_RULES, concurrent: int | None = None
+) -> AsyncIterator[Box]:
     line = TestLine()
 
     @asynccontextmanager
@@ -149,11 +163,13 @@ async def open_box(directory: Path) -> AsyncIterator[Box]:
             user_agent="test",
             tls=tls,
             now=lambda: box.now,
+            rules=rules,
+            concurrent_calls=concurrent,
         )
         box = Box(directory, store, line, control)
         await store.save_app(APP)
         await store.link(Link(APP.app_id, NUMBER, APP.created_at))
-        control.trunks.append(Trunk("test", NUMBER, open_line=open_line, ring=control.ring))
+        control.trunks.append(Trunk("test", NUMBER, open_line=open_line, ring=control.ring, limits=limits))
         async with trio.open_nursery() as base, trio.open_nursery() as nursery:
             await nursery.start(control.run)
             base.start_soon(control.trunks[0].keep)
@@ -231,3 +247,66 @@ async def test_who_calls_while_nothing_can_be_written_is_left_to_ring(tmp_path, 
         box.break_store(False)
         await box.place()
         await box.state("dialing")
+
+
+# --- what the box does not dial ---
+
+
+async def write_call(box: Box, seconds: float, direction: Direction = Direction.OUTBOUND) -> None:
+    """One that is over, and was answered now."""
+    opened = await box.store.open_call(
+        uuid=str(uuid4()),
+        line="test",
+        direction=direction,
+        from_=NUMBER,
+        to=NUMBER,
+        state=State.QUEUED if direction is Direction.OUTBOUND else State.INCOMING,
+        started_at=box.now,
+        route="",
+    )
+    ended = replace(opened, state=State.ENDED, answered_at=box.now, end=Ended(Reason.HANGUP, 16))
+    await box.store.save(replace(ended, ended_at=box.now + timedelta(seconds=seconds)))
+
+
+async def time_limit_s(box: Box) -> float:
+    """Of the call that is placed now."""
+    box.line.when["dial"] = box.line.release
+    await box.place()
+    await box.idle()
+    [(route,)] = box.rows("SELECT route FROM calls ORDER BY id DESC LIMIT 1")
+    return float(json.loads(str(route))["time_limit_s"])
+
+
+async def test_a_number_that_the_rules_forbid_is_not_dialed(tmp_path):
+    async with open_box(tmp_path, rules=DialingRules(deny=("+337*",))) as box:
+        with pytest.raises(NotDialed, match=r"^Not dialed: \+33783484044 is denied by \+337\*$"):
+            await box.place()
+        assert box.rows("SELECT * FROM calls") == []
+        assert box.line.orders == []
+
+
+async def test_a_line_is_dialed_for_the_minutes_that_are_left_to_it(tmp_path):
+    async with open_box(tmp_path, limits=Limits(minutes_per_day=3)) as box:
+        assert await time_limit_s(box) == 180
+        await write_call(box, 0.5)
+        await write_call(box, 600, Direction.INBOUND)
+        assert await time_limit_s(box) == 120
+        await write_call(box, 60.0)
+        assert await time_limit_s(box) == 60
+        await write_call(box, 1.0)
+        with pytest.raises(NotDialed, match=r"^Not dialed: line test has used up its 3 minutes a day$"):
+            await box.place()
+        box.now += timedelta(days=1)
+        assert await time_limit_s(box) == 180
+
+
+async def test_no_more_calls_are_placed_at_once_than_the_box_may(tmp_path):
+    async with open_box(tmp_path, concurrent=1) as box:
+        await box.place()
+        await box.state("dialing")
+        with pytest.raises(NotDialed, match="1 calls are under way, as many as the box may place at once"):
+            await box.place()
+        box.line.release()
+        await box.idle()
+        await box.place()
+        assert box.line.orders == ["dial"]

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydantic
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config import Config, ConfigError, LineConfig, Service, Webhook, doubts, parse
+from drivers.models import Sound, UsbId
 
 SERVICE = '[service]\ndata_dir = "/var/lib/branchline"\n'
 LINE = """
@@ -24,8 +26,25 @@ secret = "whsec_0123456789abcdef01234567"
 SECRET = "whsec_0123456789abcdef01234567"
 
 
+@dataclass(frozen=True)
+class Device:
+    title: str
+    usb: tuple[UsbId, ...]
+    sound: tuple[Sound, ...]
+
+
+ANY_USB = (UsbId(0x2C7C, 0x0125, at=2, pcm=1),)
+DEVICES = {
+    "ec25": Device("Quectel EC25", ANY_USB, (Sound.PCM, Sound.CARD)),
+    "e1550": Device("Huawei E1550", ANY_USB, (Sound.PCM,)),
+    "a7672": Device("SIMCom A7672", ANY_USB, (Sound.CARD,)),
+    "sim800": Device("SIMCom SIM800", (), (Sound.CARD,)),
+    "v253": Device("a voice modem", (UsbId(0x0BAF, 0x0303, at=0),), (Sound.AT,)),
+}
+
+
 def read(text: str) -> Config:
-    return parse(text, {"ec25"})
+    return parse(text, DEVICES)
 
 
 def problems(text: str) -> list[str]:
@@ -39,6 +58,11 @@ def with_line(**changes: str) -> str:
     """The line above with some values written otherwise; an empty text leaves the key out."""
     rows = dict(row.split(" = ", 1) for row in LINE.strip().splitlines()[1:]) | changes
     return "[[lines]]\n" + "".join(f"{key} = {value}\n" for key, value in rows.items() if value)
+
+
+def with_place(**changes: str) -> str:
+    """A line without ttys."""
+    return with_line(**({"at": "", "pcm": ""} | changes))
 
 
 def with_webhook(**changes: str) -> str:
@@ -69,6 +93,42 @@ def test_a_whole_configuration():
     assert config.webhooks[0].events == ("phone_call.*", "sms.received")
     assert config.webhooks[0].key == "crm"
     assert (config.sfvopi.org_id, config.sfvopi.default_country, config.lab.allow_loopback) == (7, "IN", True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "sound"),
+    [
+        ({"usb": '"1-1.2"'}, Sound.PCM),
+        ({"imei": '"867698040000018"'}, Sound.PCM),
+        ({"usb": '"1-1.2"', "imei": '"867698040000018"', "iccid": '"89330123456789012345"'}, Sound.PCM),
+        ({"at": '"/a"', "pcm": '"/b"', "imei": '"867698040000018"'}, Sound.PCM),
+        ({"usb": '"1-1.2"', "card": '"usb"'}, Sound.CARD),
+        ({"usb": '"1-1.2"', "card": '"1-1.3"', "model": '"a7672"'}, Sound.CARD),
+        ({"at": '"/a"', "card": '"USB Audio"', "model": '"sim800"', "pin": '"0000"'}, Sound.CARD),
+        ({"usb": '"2-1"', "model": '"v253"', "country": '"GB"', "polarity": "true", "silence_s": "60"}, Sound.AT),
+        ({"at": '"/a"', "model": '"v253"'}, Sound.AT),
+    ],
+)
+def test_a_line_has_a_place_and_a_way_for_its_audio(keys, sound):
+    (line,) = read(SERVICE + with_place(**keys)).lines
+    assert line.sound(DEVICES[line.model]) is sound
+
+
+def test_two_modems_that_are_their_own_sound_cards_have_two():
+    line = with_place(usb='"1-1.2"', card='"usb"')
+    assert read(SERVICE + line + with_place(usb='"1-1.3"', card='"usb"', name='"b"', number='"+33700000003"'))
+
+
+def test_a_pin_is_in_no_representation_and_no_message():
+    assert "1357" not in repr(read(SERVICE + with_place(usb='"1-1"', pin='"1357"')))
+    assert "13579x" not in str(problems(SERVICE + with_place(usb='"1-1"', pin='"13579x"')))
+
+
+def test_a_tty_whose_number_changes_is_doubted():
+    said = list(doubts(read(SERVICE + with_place(at='"/dev/ttyUSB2"', pcm='"/dev/serial/by-path/x"'))))
+    assert said == [
+        'lines.1.at: /dev/ttyUSB2 changes with each reset; usb = "..." does not (`branchline lines`)',
+    ]
 
 
 def test_values_are_frozen():
@@ -105,14 +165,60 @@ ONE_FAULT = {
     SERVICE + with_line(name='"Büro"'): 'lines.1.name: "Büro" must be 1 to 32 of a-z, 0-9 and -',
     SERVICE + with_line(name='""'): 'lines.1.name: "" must be 1 to 32 of a-z, 0-9 and -',
     SERVICE + with_line(name=f'"{"a" * 33}"'): f'lines.1.name: "{"a" * 33}" must be 1 to 32 of a-z, 0-9 and -',
-    SERVICE + with_line(model='"sim7700"'): 'lines.1.model: unknown model "sim7700" (known: ec25)',
+    SERVICE
+    + with_line(model='"sim7700"'): 'lines.1.model: unknown model "sim7700" (known: a7672, e1550, ec25, sim800, v253)',
     SERVICE + with_line(model=""): "lines.1.model: is missing",
     SERVICE + with_line(number='"0612345678"'): (
         'lines.1.number: "0612345678" is not an international number, like "+33612345678"'
     ),
     SERVICE + with_line(number="33612345678"): "lines.1.number: must be text in quotes",
     SERVICE + with_line(at='"ttyUSB2"'): ('lines.1.at: must be a path from the root, like "/var/lib/branchline"'),
-    SERVICE + with_line(prt='"x"'): "lines.1.prt: unknown key (known: name, model, number, at, pcm)",
+    SERVICE + with_line(prt='"x"'): (
+        "lines.1.prt: unknown key (known: name, model, number, usb, imei, iccid, at, pcm, card, pin, country, polarity,"
+        " silence_s, limits)"
+    ),
+    SERVICE + with_line(at="", pcm=""): "lines.1.usb: is missing (or imei, or at): where is the modem?",
+    SERVICE + with_line(pcm=""): "lines.1.pcm: is missing (or card)",
+    SERVICE + with_line(pcm="", model='"sim800"'): "lines.1.card: is missing",
+    SERVICE
+    + with_line(model='"v253"'): "lines.1.pcm: the audio of a voice modem comes by the tty of its commands (at)",
+    SERVICE + with_line(pcm="", card='"x"', model='"e1550"'): (
+        "lines.1.card: the audio of Huawei E1550 comes by a tty (pcm)"
+    ),
+    SERVICE + with_line(card='"x"'): "lines.1.card: goes without pcm: there is one way for the audio",
+    SERVICE + with_line(pcm="", card='"usb"'): (
+        'lines.1.card: "usb" is the modem that usb or imei finds; here it must be a name'
+    ),
+    SERVICE + with_line(pcm="", usb='"1-1.2"'): "lines.1.at: goes without usb, which finds the ports by itself",
+    SERVICE + with_line(at="", usb='"1-1.2"'): "lines.1.pcm: goes with at; usb finds the ports by itself",
+    SERVICE + with_place(usb='"1.2"'): (
+        'lines.1.usb: "1.2" is not a USB port, like "1-1.2": `branchline lines` shows them'
+    ),
+    SERVICE + with_place(imei='"86769804000001"'): "lines.1.imei: must be 15 digits",
+    SERVICE + with_place(imei="867698040000018"): "lines.1.imei: must be text in quotes",
+    SERVICE + with_place(usb='"1-1"', iccid='"8933"'): "lines.1.iccid: must be 18 to 20 digits",
+    SERVICE + with_place(usb='"1-1"', pin='"123"'): "lines.1.pin: must be 4 to 8 digits",
+    SERVICE + with_place(usb='"1-1"', model='"a7672"'): "lines.1.card: is missing",
+    SERVICE + with_place(usb='"1-1"', card='"x"', model='"sim800"'): (
+        "lines.1.usb: can't find SIMCom SIM800: give its tty as at"
+    ),
+    SERVICE + with_place(imei='"867698040000018"', model='"v253"'): (
+        "lines.1.imei: a voice modem is for analog lines, and has no SIM"
+    ),
+    SERVICE + with_place(usb='"1-1"', pin='"1234"', model='"v253"'): (
+        "lines.1.pin: a voice modem is for analog lines, and has no SIM"
+    ),
+    SERVICE + with_place(usb='"1-1"', polarity="true"): "lines.1.polarity: is for analog lines only",
+    SERVICE + with_place(usb='"1-1"', silence_s="60"): "lines.1.silence_s: is for analog lines only",
+    SERVICE + with_place(usb='"1-1"', silence_s="1", model='"v253"'): "lines.1.silence_s: must be at least 5",
+    SERVICE + with_place(usb='"1-1"', silence_s='"x"', model='"v253"'): "lines.1.silence_s: must be a whole number",
+    SERVICE + with_place(usb='"1-1"', country='"fr"'): (
+        'lines.1.country: "fr" is not a country of two capital letters, like "FR" (ISO 3166)'
+    ),
+    SERVICE + with_place(usb='"1-1"') + with_place(usb='"1-1"', name='"b"', number='"+33700000003"'): (
+        'lines.2.usb: "1-1" is taken already by lines.1.usb'
+    ),
+    SERVICE + '[lab]\nsysfs = "sys"': 'lab.sysfs: must be a path from the root, like "/var/lib/branchline"',
     SERVICE + LINE + with_line(number='"+33700000003"', at='"/a"', pcm='"/b"'): (
         'lines.2.name: "office" is taken already by lines.1.name'
     ),
@@ -143,6 +249,16 @@ ONE_FAULT = {
     "[service\n": "line 1, column 9: expected ']' at the end of a table declaration",
     SERVICE + "listen = 127.0.0.1:8080": ("line 3, column 15: expected newline or end of document after a statement"),
     SERVICE + 'listen = "': "end of document: unterminated string",
+    SERVICE + with_line(limits="{ spend_per_month = 20 }"): (
+        "lines.1.limits: spend_per_month needs a price_per_minute to count by"
+    ),
+    SERVICE + with_line(limits="{ minute_per_day = 60 }"): (
+        'lines.1.limits.minute_per_day: unknown key, did you mean "minutes_per_day"?'
+    ),
+    SERVICE + '[dialing]\ndeny = ["0899*"]\n': (
+        'dialing.deny: "0899*" is neither a number, like "+33899123456", nor a beginning, like "+33899*"'
+    ),
+    SERVICE + "[dialing]\nconcurrent_calls = 0\n": "dialing.concurrent_calls: must be at least 1",
 }
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from appliance.numbers import caller_id, is_e164, normalise
+from appliance.numbers import DialingRules, caller_id, forbidden, is_e164, is_pattern, normalise
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,42 @@ def test_e164_has_a_plus_and_eight_to_fifteen_digits():
     assert is_e164("+33700000002")
     assert not is_e164("33700000002")
     assert not is_e164("+33700000002\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "country"),
+    [("112", "FR"), ("15", "FR"), ("911", "US"), ("+1911", "US"), ("+33112", "FR"), ("999", "GB"), ("9111", "US")],
+)
+def test_an_emergency_number_is_dialed_by_nobody(number, country):
+    assert (
+        forbidden(number, DialingRules(allow=("+3*", "+1*"), premium=True), country)
+        == f"{number} is an emergency number"
+    )
+    assert forbidden(number, DialingRules(emergency=True), country) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "country"), [("+33112345678", "FR"), ("+19115550123", "US"), ("+33151234567", "FR")]
+)
+def test_a_subscriber_whose_number_begins_like_an_emergency_number_is_dialed(number, country):
+    assert forbidden(number, DialingRules(), country) is None
+
+
+@pytest.mark.parametrize("number", ["+33899123456", "+19005551234", "+448712345678"])
+def test_a_premium_rate_number_wants_permission(number):
+    assert forbidden(number, DialingRules(), "FR") == f"{number} is a premium-rate number"
+    assert forbidden(number, DialingRules(premium=True), "FR") is None
+    assert forbidden(number, DialingRules(allow=(number,)), "FR") is None
+    assert forbidden(number, DialingRules(premium=True, deny=(number,)), "FR") == f"{number} is denied by {number}"
+
+
+def test_of_two_rules_that_fit_the_longer_one_counts():
+    rules = DialingRules(deny=("+33*", "+33612345678"), allow=("+336*",))
+    assert forbidden("+33123456789", rules, "FR") == "+33123456789 is denied by +33*"
+    assert forbidden("+33612345679", rules, "FR") is None
+    assert forbidden("+33612345678", rules, "FR") == "+33612345678 is denied by +33612345678"
+
+
+def test_a_pattern_is_a_number_or_the_beginning_of_numbers():
+    assert all(map(is_pattern, ("+33*", "+1*", "+33612345678", "+3")))
+    assert not any(map(is_pattern, ("*", "33*", "+*", "+33**", "+0*", "+33 6*", "")))

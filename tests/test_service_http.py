@@ -44,6 +44,8 @@ async def test_every_bad_field_of_a_call_is_refused_and_nothing_is_dialed(tmp_pa
             refused = (400, {"message": "Invalid phone number"})
             answers = [(bad, await client.request("POST", f"{API}/calls", bad)) for bad in BAD_NUMBERS]
             assert [(bad, answer) for bad, answer in answers if answer != refused] == []
+            premium = await client.request("POST", f"{API}/calls", CALL | {"to": "+33899123456"})
+            assert premium == (400, {"message": "Not dialed: +33899123456 is a premium-rate number"})
             unlinked = await client.request("POST", f"{API}/calls", CALL | {"from": "+33700000009"})
             assert unlinked == (400, {"message": "VoIP number +33700000009 is not linked to any SFVoPI app"})
         assert rig.rows("SELECT * FROM calls") == []
