@@ -226,3 +226,30 @@ def test_an_endless_line_is_dropped_and_counted_and_takes_bounded_memory() -> No
         assert len(dialogue._rest) <= LINE_LIMIT_BYTES + 1
     assert dialogue.receive(b"\r\nOK\r\n") == [Final("OK")]
     assert dialogue.overlong == 1
+
+
+MENU = b'\r\n+CUSD: 1,"Menu\r\n1. Balance\n2. Top up",15\r\n'
+
+
+def test_a_menu_is_one_piece_of_news_over_all_its_lines():
+    dialogue = Dialogue(urcs=("+CUSD:", "RING"))
+    dialogue.send('AT+CUSD=1,"*123#",15')
+    assert dialogue.receive(MENU + b"\r\nOK\r\n") == [Urc('+CUSD: 1,"Menu\n1. Balance\n2. Top up",15'), Final("OK")]
+    assert dialogue.receive(b'\r\n+CUSD: 2,""\r\n\r\nRING\r\n') == [Urc('+CUSD: 2,""'), Urc("RING")]
+
+
+@pytest.mark.parametrize("next_line", ["OK", "+CME ERROR: 3", "RING"])
+def test_a_menu_that_lost_its_end_swallows_nothing_that_matters(next_line):
+    dialogue = Dialogue(urcs=("+CUSD:", "RING"))
+    told = dialogue.receive(b'\r\n+CUSD: 1,"Menu\r\n1. Bal\r\n' + next_line.encode() + b"\r\n")
+    assert told == [Urc('+CUSD: 1,"Menu\n1. Bal'), Urc(next_line)]
+
+
+def test_messages_are_listed_as_headers_with_a_pdu_each():
+    dialogue = Dialogue(urcs=("+CMTI:", "RING"))
+    dialogue.send("AT+CMGL=4")
+    told = dialogue.receive(
+        b'\r\n+CMGL: 1,0,,5\r\n00040102\r\n\r\nRING\r\n+CMGL: 2,1,"",5\r\n\r\n+CMTI: "SM",3\r\n0004AbCd\r\n\r\nOK\r\n'
+    )
+    headers = [Info("+CMGL: 1,0,,5"), Info("00040102"), Urc("RING"), Info('+CMGL: 2,1,"",5')]
+    assert told == [*headers, Urc('+CMTI: "SM",3'), Info("0004AbCd"), Final("OK")]
