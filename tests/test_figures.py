@@ -9,6 +9,7 @@ import pytest
 from native import TICK_S, alaw_decode
 from tests.bench.delays import NotFound, clear_ms, enough, line_to_socket_ms, socket_to_line_ms, take_of
 from tests.bench.figures import TERMS, Figure, against, percentile, write_json
+from tests.bench.relay import SETTLE_S, delays_ms, sound
 from tests.bench.tap import CHUNK_S, CHUNK_SAMPLES, Take
 from tests.bench.voice import FRAME_BYTES, noise
 
@@ -99,3 +100,19 @@ def test_a_clear_is_late_until_silence_that_lasts():
     assert clear_ms(take, {"clear": [10.3]}) == pytest.approx([500])
     # When there was nothing to be cleared.
     assert clear_ms(take, {"clear": [11.0]}) == []
+
+
+def test_a_relayed_block_is_late_since_the_write_that_brought_it():
+    codes = sound(seed=1, seconds=5)
+    pcm, chunk_bytes = alaw_decode(codes), 2 * CHUNK_SAMPLES
+    spoken = Take(codes, sent=[CHUNK_S * n for n in range(len(pcm) // chunk_bytes)])
+    # Chunk by chunk 30 ms after it was sent, behind 100 ms of silence that were not.
+    silence = b"\0" * 1600
+    came = [(CHUNK_S * n + 0.03, pcm[n * chunk_bytes :][:chunk_bytes]) for n in range(len(spoken.sent))]
+    heard = Take(b"", came=[(0.0, silence), *came])
+    delays = delays_ms(spoken, heard)
+    assert delays == pytest.approx([30] * len(delays))
+    assert len(delays) > (len(pcm) / 16000 - SETTLE_S - 2 * CHUNK_S) / TICK_S
+    other = Take(b"", came=[(0.0, alaw_decode(sound(seed=2, seconds=5)))])
+    with pytest.raises(NotFound):
+        delays_ms(spoken, other)

@@ -66,6 +66,8 @@ TERMS = {
     "latency.socket_to_line_ms.p50": Terms("ms", most=40),
     "latency.socket_to_line_ms.p999": Terms("ms", most=60),
     "latency.clear_ms": Terms("ms", most=60),
+    "latency.relay_ms.p99": Terms("ms", most=100),
+    "latency.relay_ms.p999": Terms("ms", most=60),
     "event.end_to_webhook_ms.p95": Terms("ms", most=1000),
 }
 
