@@ -8,12 +8,13 @@ import os
 import re
 import termios
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import serial
 import trio
 
-from drivers.at import Dialogue, Final, Info, Urc
+from drivers.at import Dialogue, Final, Info, Prompt, Urc
 from drivers.errors import CommandError, CommandTimeout, LineAbsent, LineBlocked, LineLost
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ SETTLE_S = 0.2
 # command behind basic ones.
 PROBES = ("ATE0V1Q0+CMEE?", "ATE0V1Q0+CRC?", "AT+CREG?")
 PROBE_LIMIT_S = 3
+# Modules take up to 10 s for a prompt; some phones lose what comes in the same millisecond as theirs.
+PROMPT_LIMIT_S = 10
+PROMPT_REST_S = 0.1
+_ENTERED, _LEFT = b"\x1a", b"\x1b"
 # An order that nobody waits for any more is mostly answered by then; if not, the port is brought in step anew.
 HEAR_OUT_S = 2
 
@@ -54,11 +59,28 @@ class Counters:
     urcs_lost: int = 0
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a command asks for by a prompt. `wanted` is asked at the last moment: if not, nothing is entered."""
+
+    text: str
+    wanted: Callable[[], bool]
+
+
 @dataclass
 class _Exchange:
     lines: list[str] = field(default_factory=list)
     final: str | None = None
     over: trio.Event = field(default_factory=trio.Event)
+    # A prompt came, or none will.
+    turned: trio.Event = field(default_factory=trio.Event)
+    prompted: bool = False
+    # Why its prompt was left.
+    left: str | None = None
+
+    def end(self) -> None:
+        self.turned.set()
+        self.over.set()
 
 
 class Port:
@@ -94,7 +116,7 @@ class Port:
         # The end of the stream is what an unplugged tty reads as; others say EIO.
         self.lose(GONE, LineAbsent)
 
-    async def command(self, text: str, *, limit_s: float = 5) -> list[str]:
+    async def command(self, text: str, *, limit_s: float = 5, entry: Entry | None = None) -> list[str]:
         """The answer's lines. When cancelled, it is heard out for HEAR_OUT_S first, as a command cannot be taken back;
         whoever asked is told at its next checkpoint.
 
@@ -106,7 +128,7 @@ class Port:
         async with self._turn:
             if not self._in_step:
                 await self._resynchronise()
-            return await self._ask(text, limit_s)
+            return await self._ask(text, limit_s, entry=entry)
 
     async def synchronise(self) -> None:
         """Whatever state another program, or our own crash, left the port in. Raises: LineLost."""
@@ -126,7 +148,7 @@ class Port:
                 return
         raise self.lose("no answer to AT commands")
 
-    async def _ask(self, text: str, limit_s: float, *, probe: bool = False) -> list[str]:
+    async def _ask(self, text: str, limit_s: float, *, probe: bool = False, entry: Entry | None = None) -> list[str]:
         exchange = self._exchange = _Exchange()
         sent_at = trio.current_time()
         deadline = sent_at + limit_s
@@ -135,7 +157,9 @@ class Port:
             with trio.CancelScope(deadline=deadline, shield=True):
                 await self._send(self._dialogue.send(text, probe=probe))
             try:
-                with trio.move_on_at(deadline):
+                if entry is not None:
+                    await self._enter(entry, exchange)
+                with trio.move_on_at(deadline if exchange.left is None else trio.current_time() + HEAR_OUT_S):
                     await exchange.over.wait()
             except trio.Cancelled:
                 with trio.move_on_after(HEAR_OUT_S, shield=True):
@@ -147,6 +171,9 @@ class Port:
             raise self.loss()
         if exchange.final is None:
             self._in_step = False
+        if exchange.left is not None:
+            raise CommandError(public(text), exchange.left)
+        if exchange.final is None:
             self.counters.timeouts += 1
             if self.silent_since is None:
                 self.silent_since = sent_at
@@ -157,6 +184,28 @@ class Port:
         if not exchange.final.startswith(("OK", "CONNECT", "VCON")):
             raise CommandError(public(text), exchange.final)
         return exchange.lines
+
+    async def _enter(self, entry: Entry, exchange: _Exchange) -> None:
+        """Whichever way this ends, the module is not left waiting at its prompt."""
+        end = _LEFT
+        exchange.left = "cancelled"
+        try:
+            with trio.move_on_after(PROMPT_LIMIT_S):
+                await exchange.turned.wait()
+            if not exchange.prompted:
+                exchange.left = "no prompt"
+                return
+            await trio.sleep(PROMPT_REST_S)
+            exchange.left = None if entry.wanted() else "withdrawn"
+            if exchange.left is None:
+                end = entry.text.encode("ascii") + _ENTERED
+        finally:
+            if exchange.final is not None:
+                # Refused, or not in need of it.
+                exchange.left = None
+            elif self.lost is None:
+                with trio.move_on_after(HEAR_OUT_S, shield=True):
+                    await self._send(end)
 
     async def _send(self, data: bytes) -> None:
         if self.lost is not None:
@@ -174,7 +223,11 @@ class Port:
                     lines.append(text)
                 case Final(text), _Exchange() as exchange:
                     exchange.final = text
-                    exchange.over.set()
+                    exchange.end()
+                case Prompt(), _Exchange() as exchange:
+                    # Nothing else of ours asks for one: what another command brings forth runs into its limit.
+                    exchange.prompted = True
+                    exchange.turned.set()
                 case Urc(text), _ if text.startswith(self._prefixes):
                     self._tell(text)
                 case Urc("OK" | "ERROR"), exchange if exchange is None or exchange.final is not None:
@@ -182,7 +235,6 @@ class Port:
                     self._in_step = False
                     self.counters.noise += 1
                 case _:
-                    # A prompt too: nothing of ours asks for one, and the command behind it runs into its limit.
                     self.counters.noise += 1
 
     def _tell(self, text: str) -> None:
@@ -197,7 +249,7 @@ class Port:
             self.lost, self._kind = why, kind
         self._news.close()
         if self._exchange is not None:
-            self._exchange.over.set()
+            self._exchange.end()
         return self.loss()
 
     def loss(self) -> LineLost:
@@ -207,7 +259,7 @@ class Port:
 
 def public(command: str) -> str:
     """Error messages are logged; the numbers that people call, and the keys that they press, are not."""
-    return re.sub(r"^(ATD|AT\+VTS=).*", r"\1", command)
+    return re.sub(r"^(ATD|AT\+VTS=|AT\+CUSD=1,).*", r"\1", command)
 
 
 _PLAIN: dict[int, tuple[str, type[LineLost]]] = {
