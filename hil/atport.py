@@ -20,21 +20,23 @@ from hil.commandline import (
     Final,
     Kind,
     Refused,
+    Unknown,
     body,
     error,
     framed_info,
     framed_result,
     next_command,
 )
-from hil.faults import Faults
 from hil.module import Module, Stat
 from hil.network import Cause
-from hil.settings import BASIC, BASIC_DEFAULTS, SETTINGS, apply, set_basic
+from hil.settings import BASIC, BASIC_DEFAULTS, apply, set_basic
 
 # V.250 5.4.1 wants 40; modules take 512 and more. The bench takes no more than the least of them.
 LINE_BYTES = 512
 # A search over all bands.
 SCAN_S = 20.0
+# Modems that do not shield a key tell it again so soon.
+REPEAT_S = 0.07
 # What a byte ends while it runs (V.250 5.6.1, 6.3.1, 6.3.5), and the result of that.
 ABORTABLE = {("D", Kind.ACT): "NO CARRIER", ("A", Kind.ACT): "NO CARRIER", ("+COPS", Kind.TEST): "ABORTED"}
 # The calls that go with it.
@@ -70,12 +72,14 @@ class _Pending:
 class AtPort:
     def __init__(self, module: Module) -> None:
         self.module = module
-        self.faults = Faults()
+        self.faults = module.faults
         self._typed = bytearray()
         # How much of it was echoed.
         self._echoed = 0
         self._effects: list[Effect] = []
         self._pending: _Pending | None = None
+        # What is typed until then is lost: some need a rest after a hang-up.
+        self._rests_until = 0.0
         # What AT+CLCC listed from when on, newest first: more than any lag reaches back.
         self._lists: deque[tuple[float, list[str]]] = deque(maxlen=64)
 
@@ -88,7 +92,7 @@ class AtPort:
 
     def receive(self, data: bytes, now: float) -> list[Effect]:
         self.module.now = now
-        if self.faults.deaf:
+        if self.faults.deaf or self.module.dead or now < self._rests_until:
             return []
         if self._pending and self._pending.asked_for in ABORTABLE and data:
             # The byte that aborts is no part of a command.
@@ -110,7 +114,7 @@ class AtPort:
         self.module.now = now
         self._typed.clear()
         self._echoed = 0
-        self._pending = None
+        self._pending, self._rests_until = None, 0.0
         self.module.power_on()
         return self.elapse(now)
 
@@ -136,6 +140,8 @@ class AtPort:
         """The network moved a call on, to alerting or active."""
         self.module.now = now
         self.module.moved(index, stat)
+        if stat is Stat.ALERTING and self.faults.early_answer:
+            self.module.moved(index, Stat.ACTIVE)
         return self._settled()
 
     def released(self, index: int, cause: int, now: float, *, locally: bool) -> list[Effect]:
@@ -147,6 +153,8 @@ class AtPort:
         """The far end's key was heard in the call."""
         self.module.now = now
         self.module.pressed(key)
+        for count in range(1, self.faults.key_repeats + 1):
+            self.module.agenda.at(now + count * REPEAT_S, partial(self.module.pressed, key))
         return self._settled()
 
     def buffer_full(self, full: bool, now: float) -> list[Effect]:
@@ -210,12 +218,13 @@ class AtPort:
                 for line in self._lines(asked):
                     infos += framed_info(line, verbose=self._verbose)
         except Refused as exc:
-            final = error(exc.code, int(self.module.setting("+CMEE", SETTINGS["+CMEE"].default)))
+            told = error(exc.code, int(self.module.setting("+CMEE", self.module.settings["+CMEE"].default)))
+            final = self.module.refusal(exc) or told
         except Final as exc:
             final = exc.text
-        if hung:
+        if hung or self.module.dead:
             return
-        delay = self.faults.delay_s + self.faults.slow.get(asked.name, 0.0)
+        delay = self.faults.delay_s + self.faults.slow.get(asked.name, 0.0) + self.module.delays_s.get(asked.name, 0.0)
         if _is(asked, "+COPS", Kind.TEST) and final == "OK":
             delay += SCAN_S
         if not delay:
@@ -246,6 +255,7 @@ class AtPort:
         if self.faults.news_behind_list and _is(asked, "+CLCC", Kind.ACT):
             said += self._news()
         self._say(said)
+        self._rests_until = self.module.now + self.module.rests_s.get(asked.name, 0.0)
         # What the command brought about shows behind its result.
         self._flush()
 
@@ -268,8 +278,11 @@ class AtPort:
     def _news(self) -> bytes:
         said = b""
         for line in self.module.news:
-            framed = framed_result if line in RESULT_CODES else framed_info
-            said += b"" if self.faults.loses(line) else framed(line, verbose=self._verbose)
+            if isinstance(line, bytes):
+                said += line
+            elif not self.faults.loses(line):
+                framed = framed_result if line in RESULT_CODES else framed_info
+                said += framed(line, verbose=self._verbose)
         self.module.news.clear()
         return said
 
@@ -307,7 +320,7 @@ def perform(module: Module, asked: Command) -> list[str]:
         return apply(module, asked, module.settings[asked.name])
     if asked.name in BASIC:
         return set_basic(module, asked)
-    raise Refused(58)
+    raise Unknown
 
 
 def _is(asked: Command, name: str, kind: Kind) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from hil.faults import Faults
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -65,6 +67,13 @@ class Press:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """What a PCM tty still holds of a call that is over."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Restart:
     """The module leaves the bus; `again` is False when it was switched off for good."""
 
@@ -78,7 +87,7 @@ class Nmea:
     data: bytes
 
 
-Order = Dial | Ring | Answer | Release | Press | Restart | Nmea
+Order = Dial | Ring | Answer | Release | Press | Restart | Nmea | Leftover
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,9 @@ class Board:
         self.now = 0.0
         self.agenda = Agenda()
         self.orders: list[Order] = []
-        self.news: list[str] = []
+        # Lines, but for what its firmware frames in a way of its own.
+        self.news: list[str | bytes] = []
+        self.faults = Faults()
         self.forget()
 
     def forget(self) -> None:
@@ -145,5 +156,5 @@ class Board:
     def setting(self, name: str, default: str) -> str:
         return self.values.get(name, default)
 
-    def tell(self, line: str) -> None:
+    def tell(self, line: str | bytes) -> None:
         self.news.append(line)

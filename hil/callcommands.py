@@ -78,7 +78,7 @@ def _list_calls(module: Module, asked: Command) -> list[str]:
     if asked.kind is Kind.TEST:
         return []
     only(asked, Kind.ACT)
-    return [f"+CLCC: {leg.listed()}" for _, leg in sorted(module.calls.items())]
+    return [f"+CLCC: {module.listed(leg)}" for _, leg in sorted(module.calls.items())]
 
 
 @CALLS.command("+CPAS")

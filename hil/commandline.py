@@ -52,6 +52,20 @@ class Refused(Exception):
         self.code = code
 
 
+class Unknown(Refused):
+    """There is no such command, or no such form of it."""
+
+    def __init__(self) -> None:
+        super().__init__(58)
+
+
+class TooMany(Refused):
+    """More parameters than the command has."""
+
+    def __init__(self) -> None:
+        super().__init__(50)
+
+
 class Final(Exception):
     """The command line ends with this result code in place of OK."""
 
@@ -61,7 +75,7 @@ class Final(Exception):
 
 
 _BASIC = re.compile(r"(D)([^;]*;?)|(S\d+)(=|\?)(\d*)|(&?[A-Z])(\d*)", re.IGNORECASE)
-_EXTENDED = re.compile(r'([+^$*%#][A-Z0-9]+)(=\?|=|\?)?((?:"[^"]*"|[^;"])*)(?:;|$)', re.IGNORECASE)
+_EXTENDED = re.compile(r'([-+^$*%#][A-Z0-9]+)(=\?|=|\?)?((?:"[^"]*"|[^;"])*)(?:;|$)', re.IGNORECASE)
 _SPACE_OUTSIDE_QUOTES = re.compile(r'("[^"]*")|\s+')
 
 
@@ -158,7 +172,7 @@ class Setting:
         """
         given, parts = command.arguments, value.split(",")
         if len(given) > len(self._ranges):
-            raise Refused(50)
+            raise TooMany
         for index, argument in enumerate(given):
             if argument:
                 parts[index : index + 1] = [self._checked(argument, self._ranges[index])]

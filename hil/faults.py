@@ -38,6 +38,12 @@ class Faults:
     news_behind_list: bool = False
     # News that begins so is never told: `+QPCMV: 1`, `NO CARRIER`.
     lost_news: set[str] = field(default_factory=set)
+    # The far phone that rings is taken for one that was answered: a network which assigns the traffic channel early.
+    early_answer: bool = False
+    # ATD ends with NO CARRIER and its call goes on: LTE's fall-back to 2G or 3G for it.
+    false_no_carrier: bool = False
+    # Each key of the far end is told so often again, each 70 ms.
+    key_repeats: int = 0
     # Our hang-up is said OK to at once, and the network ends the call so much later.
     release_s: float = 0.0
 

@@ -42,7 +42,7 @@ def _identify(module: Module, asked: Command) -> list[str]:
 @GENERAL.command("Z", "&F")
 def _reset_settings(module: Module, asked: Command) -> list[str]:
     """Echo comes back with the rest."""
-    for name in (*BASIC, *module.settings, "+CREG", "+CGREG", "+CEREG", "+CCWA"):
+    for name in (*BASIC, *module.settings, "+CREG", "+CGREG", "+CEREG", "+CIREG", "+CCWA"):
         module.values.pop(name, None)
     return []
 
@@ -81,6 +81,16 @@ def _pin(module: Module, asked: Command) -> list[str]:
     return []
 
 
+@GENERAL.command("+CPINR")
+def _pin_retries(module: Module, asked: Command) -> list[str]:
+    """27.007 8.65: what is left, and what there is at best."""
+    only(asked, Kind.SET, Kind.ACT)
+    left = {"SIM PIN": f"{module.pin_tries},3", "SIM PUK": "10,10"}
+    if asked.text and asked.argument(0) not in left:
+        raise Refused(50)
+    return [f"+CPINR: {code},{tries}" for code, tries in left.items() if asked.argument(0, code) == code]
+
+
 @GENERAL.command("+CREG", "+CGREG", "+CEREG")
 def _registration(module: Module, asked: Command) -> list[str]:
     match asked.kind:
@@ -93,6 +103,21 @@ def _registration(module: Module, asked: Command) -> list[str]:
     if asked.text not in ("0", "1", "2"):
         raise Refused(50)
     module.values[asked.name] = asked.text
+    return []
+
+
+@GENERAL.command("+CIREG")
+def _ims_registration(module: Module, asked: Command) -> list[str]:
+    """27.007 8.71: <n>,<registered>,<what for>: a sum, of which 1 is voice."""
+    match asked.kind:
+        case Kind.TEST:
+            return ["+CIREG: (0-2)"]
+        case Kind.READ:
+            return [f"+CIREG: {module.setting('+CIREG', '0')},{module.over_ims:d}{',1' if module.over_ims else ''}"]
+    only(asked, Kind.SET)
+    if asked.text not in ("0", "1", "2"):
+        raise Refused(50)
+    module.values["+CIREG"] = asked.text
     return []
 
 

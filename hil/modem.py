@@ -15,7 +15,7 @@ ill luck. `hil.bench` has the same on ptys and with sound.
 import trio
 
 from hil.atport import AtPort, Effect, Say
-from hil.board import Answer, AudioPath, Dial, Nmea, Press, Release, Restart, Ring
+from hil.board import Answer, AudioPath, Dial, Leftover, Nmea, Press, Release, Restart, Ring
 from hil.device import Ends
 from hil.module import Module, Stat
 from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
@@ -217,7 +217,7 @@ class Modem:
             match effect:
                 case Say(data):
                     self._say(data)
-                case Nmea(data):
+                case Nmea(data) | Leftover(data):
                     if self.voice:
                         self.voice.say(data)
                 case Dial(index, number, withheld):

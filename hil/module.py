@@ -80,10 +80,15 @@ class Module(Radio):
     # What a module has for its calls' sound, and the bytes that it sends at once on a PCM tty.
     audio_paths: ClassVar[frozenset[AudioPath]] = frozenset()
     chunk_bytes: ClassVar[int] = 640
+    # So long its answers take, and so long it is deaf behind them, by name of command.
+    delays_s: ClassVar[Mapping[str, float]] = {}
+    rests_s: ClassVar[Mapping[str, float]] = {}
 
     def forget(self) -> None:
         super().forget()
         self._turns = 0
+        # Its command interpreter has died; the rest of it has not.
+        self.dead = False
         self.calls: dict[int, Leg] = {}
         if self.profile.data_bearer:
             self.calls[1] = Leg(1, False, Stat.ACTIVE, "", mode=1)
@@ -136,6 +141,8 @@ class Module(Radio):
         self.calls[leg.index] = leg
         self.tell_state(leg)
         self.orders.append(Dial(leg.index, number, withheld))
+        if self.faults.false_no_carrier:
+            raise Final("NO CARRIER")
 
     def offered(self, index: int, number: str | None) -> None:
         """The network asked `refuses` before: there is room for this call."""
@@ -213,6 +220,14 @@ class Module(Radio):
         self.orders.extend(Press(active[0].index, key) for key in keys)
 
     # --- what a family does its own way ---
+
+    def refusal(self, refused: Refused) -> str | None:
+        """A result of its own for what it does not take."""
+        return None
+
+    def listed(self, leg: Leg) -> str:
+        """A line of AT+CLCC behind its colon."""
+        return leg.listed()
 
     def tell_state(self, leg: Leg, stat: Stat | None = None) -> None:
         """A call began or moved; `stat` is another than its own where the two differ."""

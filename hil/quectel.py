@@ -79,7 +79,7 @@ class Quectel(Module):
 
     # --- what it tells ---
 
-    def tell(self, line: str) -> None:
+    def tell(self, line: str | bytes) -> None:
         """URCs go to the port that AT+QURCCFG names; another than ours is not on the bench."""
         if self.urc_port in ("usbat", "all"):
             super().tell(line)

@@ -1,11 +1,16 @@
 """A module's SIM and its place on the network: power, PIN, registration, signal (3GPP TS 27.007 clauses 7, 8)."""
 
+from collections.abc import Mapping
 from enum import Enum
+from functools import partial
+from types import MappingProxyType
 
 from hil.board import Board, Profile, Restart
 from hil.commandline import Refused
 
 ATTACH_S = 0.2
+# 27.007 7.2 <AcT>: E-UTRAN.
+LTE = 7
 # The ports stay long enough for a host to read the OK.
 LEAVE_AFTER_S = 0.5
 
@@ -23,8 +28,10 @@ class Radio(Board):
     boot_words: tuple[str, ...] = ()
     sim_words: tuple[str, ...] = ()
     ready_words: tuple[str, ...] = ()
+    # What it says all the time and nobody asked for: the text, and how often in seconds.
+    noise: Mapping[str, float] = MappingProxyType({})
     # 27.007 7.2 <AcT>: 0 GSM, 2 UTRAN, 7 E-UTRAN.
-    technology = 7
+    technology = LTE
 
     def __init__(self, profile: Profile) -> None:
         # What the antenna finds, as a 27.007 7.2 <stat>, and how strong (27.007 8.5).
@@ -33,6 +40,7 @@ class Radio(Board):
         self.pin_tries = 3
         self.pin = Pin.READY if profile.pin is None else Pin.PIN
         super().__init__(profile)
+        self._make_noise()
 
     def forget(self) -> None:
         super().forget()
@@ -52,6 +60,15 @@ class Radio(Board):
         step = self.profile.boot_s / 2
         self._tell_at(self.now, self.boot_words)
         self.agenda.at(self.now + step, self._sim_up)
+        self._make_noise()
+
+    def _make_noise(self) -> None:
+        def again(text: str, every_s: float) -> None:
+            self.tell(text)
+            self.agenda.at(self.now + every_s, partial(again, text, every_s))
+
+        for text, every_s in self.noise.items():
+            self.agenda.at(self.now + every_s, partial(again, text, every_s))
 
     def _tell_at(self, when: float, words: tuple[str, ...]) -> None:
         def tell() -> None:
@@ -136,8 +153,13 @@ class Radio(Board):
         return self.stat in (1, 5)
 
     @property
-    def callable(self) -> bool:
+    def over_ims(self) -> bool:
         return self.registered and self.profile.ims
+
+    @property
+    def callable(self) -> bool:
+        """LTE alone carries no call without IMS; older networks know nothing of that."""
+        return self.over_ims or (self.registered and self.technology != LTE)
 
     def _attach_later(self) -> None:
         def attach() -> None:
@@ -157,6 +179,8 @@ class Radio(Board):
         for name in ("+CREG", "+CGREG", "+CEREG"):
             if (reporting := self.setting(name, "0")) != "0":
                 self.tell(f"{name}: {self.stat}{self.location() if reporting == '2' else ''}")
+        if self.setting("+CIREG", "0") != "0":
+            self.tell(f"+CIREGU: {self.over_ims:d}{',1' if self.over_ims else ''}")
         if self.registered:
             self.technology_told()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hil.commandline import Command, Kind, Refused, Setting
+from hil.commandline import Command, Kind, Refused, Setting, Unknown
 from hil.module import Act, Module
 
 SETTINGS = {
@@ -55,7 +55,12 @@ class Table(dict[str, Act]):
 def only(asked: Command, *kinds: Kind) -> None:
     """Raises: Refused for another form of the command."""
     if asked.kind not in kinds:
-        raise Refused(58)
+        raise Unknown
+
+
+def absent(module: Module, asked: Command) -> list[str]:
+    """Of a family that has not a command which others have."""
+    raise Unknown
 
 
 def set_basic(module: Module, asked: Command) -> list[str]:
@@ -77,5 +82,5 @@ def apply(module: Module, asked: Command, setting: Setting) -> list[str]:
         case Kind.SET:
             module.values[asked.name] = setting.changed(value, asked) if asked.text else setting.default
         case Kind.ACT:
-            raise Refused(58)
+            raise Unknown
     return []
