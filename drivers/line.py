@@ -4,11 +4,13 @@ A line carries at most one call. It never decides: it reports what the device sa
 device lists, and does what it is told.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from drivers.ussd import News
 from native import Engine, Event, Port
 
 
@@ -83,6 +85,11 @@ class Recoveries:
     repairs: int
     noise: int
     urcs_lost: int
+    # From commands that were not answered to the next answer.
+    silent_s: float = 0
+
+    def __add__(self, other: "Recoveries") -> "Recoveries":
+        return Recoveries(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Line(Protocol):
@@ -132,3 +139,58 @@ class Line(Protocol):
         """Ends whatever call there is, and verifies it; Released follows as an event if there was one."""
 
     async def send_dtmf(self, digits: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Received:
+    """A short message as the device has it (`drivers/sms.py` reads the PDU), by its place there; without a `memory`, it
+    was only told, and whoever sent it waits to hear that it was taken.
+    """
+
+    pdu: str
+    memory: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    used: int
+    total: int
+
+
+class Texts(Protocol):
+    """Short messages and USSD. Nothing of it is done while there is a call: it waits.
+
+    Errors: CommandError when the device or its network refuses, LineLost when it is gone; no other.
+    """
+
+    @property
+    def storage(self) -> Mapping[str, Storage]:
+        """As last seen, by memory."""
+
+    async def receive(self) -> Received:
+        """The next that is there; again after each opening of the line, as long as it is not forgotten."""
+
+    async def forget(self, received: Received) -> None:
+        """It is safe elsewhere: the device may delete it."""
+
+    async def send(self, pdu: str) -> int:
+        """A SUBMIT. Waits for the network's word, and before that for the network; gives the message's reference."""
+
+    async def ussd(self, text: str) -> News:
+        """A code, or an answer to a menu. Waits for the network's answer.
+
+        Raises:
+            ValueError: nothing that USSD can carry.
+        """
+
+    async def cancel_ussd(self) -> None:
+        """Leaves the menu."""
+
+
+@runtime_checkable
+class Texting(Protocol):
+    """A line that has short messages: a SIM's."""
+
+    @property
+    def texts(self) -> Texts: ...
