@@ -4,6 +4,7 @@ Pure: time comes in as `now`, what is to be done in the world goes out as orders
 """
 
 import heapq
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -34,7 +35,21 @@ class Profile:
     gnss: bool = False
     # The data bearer stands in +CLCC as a call of mode 1, as LTE firmware does.
     data_bearer: bool = False
+    # A Quectel's composition has a sound card (UAC), as AT+QCFG="usbcfg" may have left it.
+    uac: bool = False
     boot_s: float = 0.5
+
+
+def profile_of(number: str) -> Profile:
+    """A box of its own for each number: no two have the same IMEI, SIM or subscriber."""
+    digits = re.sub(r"\D", "", number)[-8:].zfill(8)
+    return Profile(number, imei=_luhn(f"867698{digits}"), iccid=_luhn(f"8933012345{digits}0"), imsi=f"2080100{digits}")
+
+
+def _luhn(digits: str) -> str:
+    """With its check digit (ISO/IEC 7812-1)."""
+    doubled = [int(digit) * (2 - place % 2) for place, digit in enumerate(reversed(digits))]
+    return digits + str(-sum(each // 10 + each % 10 for each in doubled) % 10)
 
 
 @dataclass(frozen=True)

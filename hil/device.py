@@ -48,13 +48,22 @@ class Device(Party, Protocol):
 
     # What its model is called in a configuration of the box.
     model: str
+
     # "at" and, where calls have a tty of their own, "pcm".
-    ttys: tuple[str, ...]
+    @property
+    def ttys(self) -> tuple[str, ...]: ...
+
     # Its calls are heard through a sound card of the host.
-    has_card: bool
+    @property
+    def has_card(self) -> bool: ...
+
     # Its AT tty is its calls' audio tty, too: V.253.
     shared_tty: bool
-    usb: Usb | None
+
+    # None: it stands on a UART.
+    @property
+    def usb(self) -> Usb | None: ...
+
     faults: Faults
     # Off the bus of its own accord, and back again in a while.
     restarts: bool

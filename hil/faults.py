@@ -42,6 +42,8 @@ class Faults:
     early_answer: bool = False
     # ATD ends with NO CARRIER and its call goes on: LTE's fall-back to 2G or 3G for it.
     false_no_carrier: bool = False
+    # SIM7600, worn out beyond stuttering: AT+CPCMREG=1 is refused each time.
+    audio_refused: bool = False
     # Each key of the far end is told so often again, each 70 ms.
     key_repeats: int = 0
     # Our hang-up is said OK to at once, and the network ends the call so much later.

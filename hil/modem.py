@@ -15,7 +15,7 @@ ill luck. `hil.bench` has the same on ptys and with sound.
 import trio
 
 from hil.atport import AtPort, Effect, Say
-from hil.board import Answer, AudioPath, Dial, Leftover, Nmea, Press, Release, Restart, Ring
+from hil.board import Answer, AudioPath, Dial, Leftover, Nmea, Press, Release, Restart, Ring, Usb
 from hil.device import Ends
 from hil.module import Module, Stat
 from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
@@ -37,9 +37,6 @@ class Modem:
         self.model = model
         self.port = AtPort(module)
         self.faults = self.port.faults
-        self.ttys: tuple[str, ...] = ("at", "pcm") if AudioPath.PCM in module.audio_paths else ("at",)
-        self.has_card = AudioPath.CARD in module.audio_paths
-        self.usb = module.usb
         self.voice = VoicePath(studio, self, chunk_bytes=module.chunk_bytes) if studio else None
         # The module asked to come back by itself: AT+CFUN=1,1, and not AT+QPOWD.
         self.restarts = False
@@ -51,6 +48,18 @@ class Modem:
         self._scope = trio.CancelScope()
         self._moved = trio.Event()
         network.join(self)
+
+    @property
+    def ttys(self) -> tuple[str, ...]:
+        return ("at", "pcm") if AudioPath.PCM in self.module.audio_paths else ("at",)
+
+    @property
+    def has_card(self) -> bool:
+        return AudioPath.CARD in self.module.audio_paths
+
+    @property
+    def usb(self) -> Usb | None:
+        return self.module.usb
 
     @property
     def number(self) -> str:

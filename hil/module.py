@@ -78,7 +78,7 @@ class Module(Radio):
     commands: ClassVar[Mapping[str, Act]]
     settings: ClassVar[Mapping[str, Setting]]
     # What a module has for its calls' sound, and the bytes that it sends at once on a PCM tty.
-    audio_paths: ClassVar[frozenset[AudioPath]] = frozenset()
+    audio_paths: frozenset[AudioPath] = frozenset()
     chunk_bytes: ClassVar[int] = 640
     # So long its answers take, and so long it is deaf behind them, by name of command.
     delays_s: ClassVar[Mapping[str, float]] = {}
@@ -252,6 +252,11 @@ class Module(Radio):
     @property
     def audible(self) -> bool:
         return self.audio is not None
+
+    @property
+    def choppy(self) -> bool:
+        """That sound stutters."""
+        return False
 
     @property
     def heard(self) -> int | None:

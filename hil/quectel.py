@@ -12,8 +12,8 @@ from hil.callcommands import CALLS
 from hil.commandline import Command, Kind, Refused, Setting
 from hil.general import GENERAL
 from hil.module import Act, Leg, Module, Stat
-from hil.radio import Pin
-from hil.settings import SETTINGS, Table, only
+from hil.radio import LTE, Pin
+from hil.settings import SETTINGS, Table, absent, only
 
 NMEA_EVERY_S = 1.0
 NMEA_FIX = (
@@ -51,13 +51,19 @@ class Quectel(Module):
     maker = "Quectel"
     commands: ClassVar[Mapping[str, Act]] = ChainMap(QUECTEL, CALLS, GENERAL)
     settings = SETTINGS | _SETTINGS
-    audio_paths = frozenset({AudioPath.PCM})
     chunk_bytes = 640
+    tests_pcm = "(0,1),(0-2)"
+    # +QIND: "ccinfo" is there.
+    has_ccinfo: ClassVar[bool] = True
+    # RING, or +CRING.
+    rings: ClassVar[bool] = True
     boot_words = ("RDY", "+CFUN: 1")
     sim_words = ("+QUSIM: 1",)
     ready_words = ("+QIND: SMS DONE", "+QIND: PB DONE")
 
     def __init__(self, profile: Profile) -> None:
+        # AT+QCFG="usbcfg": diag, NMEA, AT, modem, net, ADB, UAC; as they are, and as they will be after a restart.
+        self.interfaces = self.interfaces_wanted = (1, 1, 1, 1, 1, 0, int(profile.uac))
         super().__init__(profile)
         if self.gnss:
             self.agenda.at(NMEA_EVERY_S, self._navigate)
@@ -67,12 +73,15 @@ class Quectel(Module):
         self.pcm_mode: int | None = None
         # The voice path is set up by QPCMV's change from 0 to 1 and is spent by one call.
         self._pcm_fresh = False
-        self.indications = {"all": 1, "csq": 0, "smsfull": 0, "ring": 1, "smsincoming": 1, "act": 0, "ccinfo": 0}
+        self.indications = {"all": 1, "csq": 0, "smsfull": 0, "ring": 1, "smsincoming": 1, "act": 0}
+        if self.has_ccinfo:
+            self.indications["ccinfo"] = 0
         self.urc_port = "usbat"
         self.gnss = self.profile.gnss
         self.gnss_port = "usbnmea"
 
     def power_on(self) -> None:
+        self.interfaces = self.interfaces_wanted
         super().power_on()
         if self.gnss:
             self.agenda.at(self.now, self._navigate)
@@ -85,11 +94,11 @@ class Quectel(Module):
             super().tell(line)
 
     def indicate(self, name: str, text: str) -> None:
-        if self.indications["all"] and self.indications[name]:
+        if self.indications["all"] and self.indications.get(name):
             self.tell(f'+QIND: "{name}",{text}')
 
     def tell_ring(self, leg: Leg) -> None:
-        if self.indications["all"] and self.indications["ring"]:
+        if self.rings and self.indications["all"] and self.indications["ring"]:
             super().tell_ring(leg)
         else:
             self.tell_caller(leg)
@@ -105,7 +114,7 @@ class Quectel(Module):
         super().tell_end(leg, cause, locally=locally)
 
     def technology_told(self) -> None:
-        self.indicate("act", '"LTE"')
+        self.indicate("act", {2: '"WCDMA"', LTE: '"LTE"'}[self.technology])
 
     def signal_told(self) -> None:
         self.indicate("csq", f"{self.rssi},99")
@@ -115,6 +124,11 @@ class Quectel(Module):
             self.tell(f"+QTONEDET: {ord(key)}")
 
     # --- the voice path ---
+
+    @property
+    def audio_paths(self) -> frozenset[AudioPath]:  # type: ignore[override]
+        _, nmea, _, _, _, _, uac = self.interfaces
+        return frozenset(path for path, there in ((AudioPath.PCM, nmea), (AudioPath.CARD, uac)) if there)
 
     @property
     def audio(self) -> AudioPath | None:
@@ -144,7 +158,7 @@ class Quectel(Module):
     def usb_configuration(self) -> str:
         """AT+QCFG="usbcfg": ids, then flags: diag, NMEA, AT, modem, net, ADB, UAC."""
         assert self.usb is not None
-        return f"0x{self.usb.vendor:04X},0x{self.usb.product:04X},1,1,1,1,1,0,{AudioPath.CARD in self.audio_paths:d}"
+        return ",".join((f"0x{self.usb.vendor:04X},0x{self.usb.product:04X}", *map(str, self.interfaces_wanted)))
 
     # --- GNSS ---
 
@@ -160,10 +174,68 @@ class Quectel(Module):
             self.agenda.at(self.now + NMEA_EVERY_S, self._navigate)
 
 
+ROLES = {0: "diag", 1: "pcm", 2: "at", 3: "modem", 4: "net"}
+
+
 class Ec25(Quectel):
     title = "EC25"
     firmware = "EC25EFAR06A06M4G"
-    usb = Usb(0x2C7C, 0x0125, "EC25", {0: "diag", 1: "pcm", 2: "at", 3: "modem", 4: "net"})
+    usb = Usb(0x2C7C, 0x0125, "EC25", ROLES)
+
+
+class Ec20(Quectel):
+    title = "EC20F"
+    firmware = "EC20CEFHLGR06A07M1G"
+    usb = Usb(0x2C7C, 0x0125, "EC20-CE", ROLES)
+    tests_pcm = "(0,1),(0,1,2)"
+
+
+class Ec21(Quectel):
+    title = "EC21"
+    firmware = "EC21EFAR06A04M4G"
+    usb = Usb(0x2C7C, 0x0121, "EC21", ROLES)
+
+
+class Eg25(Quectel):
+    """With a firmware that tells of a caller by +CLIP and ccinfo only."""
+
+    title = "EG25"
+    firmware = "EG25GGBR07A08M2G_30.202.30.202"
+    usb = Usb(0x2C7C, 0x0125, "EG25-G", ROLES)
+    rings = False
+
+
+class Eg91(Quectel):
+    title = "EG91"
+    firmware = "EG91EFBR06A08M4G"
+    usb = Usb(0x2C7C, 0x0191, "EG91", ROLES)
+
+
+class Eg95(Quectel):
+    title = "EG95"
+    firmware = "EG95EFBR06A08M4G"
+    usb = Usb(0x2C7C, 0x0195, "EG95", ROLES)
+
+
+class Uc20(Quectel):
+    """UMTS: no LTE registration, no IMS."""
+
+    title = "UC20"
+    firmware = "UC20GQBR03A14E1G"
+    usb = Usb(0x05C6, 0x9003, "UC20", ROLES)
+    technology = 2
+    commands: ClassVar[Mapping[str, Act]] = ChainMap(
+        Table(dict.fromkeys(("+CEREG", "+CIREG"), absent)), QUECTEL, CALLS, GENERAL
+    )
+
+
+class Ep06(Quectel):
+    """No ccinfo, and some wedge on AT+QHUP."""
+
+    title = "EP06-E"
+    firmware = "EP06ELAR04A02M4G"
+    usb = Usb(0x2C7C, 0x0306, "EP06-E", ROLES)
+    has_ccinfo = False
 
 
 # --- commands of Quectel's own ---
@@ -184,6 +256,8 @@ def _hang_up_with_cause(module: Quectel, asked: Command) -> list[str]:
         return ["+QHUP: (0-127),(0-7)"]
     only(asked, Kind.SET)
     cause, index = asked.number(0), asked.number(1, 0)
+    if isinstance(module, Ep06):
+        module.dead = True
     for leg in list(module.voice):
         if index in (0, leg.index):
             module.order_release(leg, cause)
@@ -199,7 +273,7 @@ def _local_tone(module: Quectel, asked: Command) -> list[str]:
 def _pcm(module: Quectel, asked: Command) -> list[str]:
     match asked.kind:
         case Kind.TEST:
-            return ["+QPCMV: (0,1),(0-2)"]
+            return [f"+QPCMV: {module.tests_pcm}"]
         case Kind.READ:
             return ["+QPCMV: 0" if module.pcm_mode is None else f"+QPCMV: 1,{module.pcm_mode}"]
     only(asked, Kind.SET)
@@ -240,11 +314,10 @@ def _urc_port(module: Quectel, asked: Command) -> list[str]:
 
 @QUECTEL.command("+QCFG")
 def _configuration(module: Quectel, asked: Command) -> list[str]:
-    """Kept by the module over a restart; of these only a restart would make a difference, so none is made here."""
-    told = {
-        "ims": f"{module.setting('ims', '0')},{module.profile.ims and module.registered:d}",
-        "usbcfg": module.usb_configuration(),
-    }
+    """What is set is kept, and what USB looks like changes with a restart."""
+    told = {"usbcfg": module.usb_configuration()}
+    if module.technology == LTE:
+        told["ims"] = f"{module.setting('ims', '0')},{module.over_ims:d}"
     only(asked, Kind.SET)
     name = asked.argument(0)
     if name not in told:
@@ -253,7 +326,18 @@ def _configuration(module: Quectel, asked: Command) -> list[str]:
         return [f'+QCFG: "{name}",{told[name]}']
     if name == "ims":
         module.values["ims"] = str(asked.number(1))
+    else:
+        module.interfaces_wanted = _flags(asked)
     return []
+
+
+def _flags(asked: Command) -> tuple[int, int, int, int, int, int, int]:
+    """Raises: Refused: not name, two ids and seven flags."""
+    diag, nmea, at, modem, net, adb, uac = (asked.number(place) for place in range(3, 10))
+    flags = (diag, nmea, at, modem, net, adb, uac)
+    if len(asked.arguments) != 10 or not {0, 1}.issuperset(flags):
+        raise Refused(50)
+    return flags
 
 
 @QUECTEL.command("+QPOWD")
