@@ -13,6 +13,8 @@ from native.events import (
     PortFailed,
     StreamEnded,
     Tone,
+    ToneEnded,
+    Voice,
     VoiceCode,
     VoiceReport,
 )
@@ -77,7 +79,9 @@ __all__ = [
     "StreamPort",
     "StreamStats",
     "Tone",
+    "ToneEnded",
     "ToneKind",
+    "Voice",
     "VoiceCode",
     "VoiceFormat",
     "VoicePort",

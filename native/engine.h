@@ -55,6 +55,8 @@ enum event_kind {
     EVENT_ENDED,     /* a voice modem's stream; the port is silent from now on, and its tty the caller's */
     EVENT_TONE,      /* value: the kind of the tone_pattern that was found */
     EVENT_CALLER_ID, /* port_take_caller_id has it */
+    EVENT_TONE_END,  /* value: its kind */
+    EVENT_VOICE,     /* where tones are looked for: something else sounds */
 };
 
 typedef struct {
@@ -173,6 +175,8 @@ int voice_send(port *p, const uint8_t *codes, size_t size, bool last);
 /* What was read beyond the end of the stream; returns how much of VOICE_BEYOND_BYTES. Nothing before
  * EVENT_ENDED. */
 size_t voice_beyond(const port *p, uint8_t *out);
+/* After EVENT_ENDED: the modem has said CONNECT again. EINVAL: it has not ended, or too much is early. */
+int voice_resume(port *p, const uint8_t *early, size_t size);
 void voice_read_stats(const port *p, voice_stats *out);
 
 /* ---- device port: a sound card through PortAudio, one channel of 16 bits (device.c) ---- */

@@ -25,6 +25,21 @@ class Tone:
 
 
 @dataclass(frozen=True)
+class ToneEnded:
+    """What was told as a Tone has ceased, or has become another one."""
+
+    port: Port
+    kind: ToneKind
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Where a country's tones are looked for, something else has sounded for a while: somebody speaks."""
+
+    port: Port
+
+
+@dataclass(frozen=True)
 class CallerId:
     """A line told who calls."""
 
@@ -82,7 +97,20 @@ class StreamEnded:
     port: Port
 
 
-Event = Dtmf | Tone | CallerId | Played | Cleared | Finished | PortFailed | VoiceCode | VoiceReport | StreamEnded
+Event = (
+    Dtmf
+    | Tone
+    | ToneEnded
+    | Voice
+    | CallerId
+    | Played
+    | Cleared
+    | Finished
+    | PortFailed
+    | VoiceCode
+    | VoiceReport
+    | StreamEnded
+)
 
 
 def event_of(port: Port, kind: int, value: int) -> Event | None:
@@ -94,6 +122,10 @@ def event_of(port: Port, kind: int, value: int) -> Event | None:
             return Dtmf(port, chr(value))
         case lib.EVENT_TONE:
             return Tone(port, ToneKind(value))
+        case lib.EVENT_TONE_END:
+            return ToneEnded(port, ToneKind(value))
+        case lib.EVENT_VOICE:
+            return Voice(port)
         case lib.EVENT_PLAYED:
             return Played(port, value)
         case lib.EVENT_CLEARED:

@@ -221,6 +221,16 @@ class VoicePort(Port):
         size = lib.voice_beyond(self._pointer, ffi.from_buffer("uint8_t[]", out))
         return bytes(out[:size])
 
+    def resume(self, early: bytes = b"") -> None:
+        """After StreamEnded, when the modem has said CONNECT again; `early` is what was read after that.
+
+        Raises:
+            ValueError: the stream has not ended, or more than 4096 bytes are early.
+        """
+        if self._pointer is not None:
+            resumed = lib.voice_resume(self._pointer, ffi.from_buffer("uint8_t[]", early), len(early))
+            check(resumed, f"the stream goes on, or {len(early)} bytes are too many")
+
     def stats(self) -> VoiceStats:
         if self._pointer is None:
             return VoiceStats()

@@ -2,7 +2,8 @@
  * cadence.
  *
  * What it does: tells one EVENT_TONE when a country's dial tone, ringback, busy or congestion tone has been
- * heard long enough to be nothing else, and again only after it has ended.
+ * heard long enough to be nothing else, and again only after it has ended; EVENT_TONE_END when it has; and
+ * EVENT_VOICE when what sounds is none of them.
  *
  * How it works: every 10 ms it looks at a window of 50 ms (bank.c), whose lines are 20 Hz wide. Sound is on
  * where most of it is of the country's frequencies, and not 11 dB below the loudest within 80 ms on either
@@ -15,6 +16,10 @@
  * told as soon as its last pause is long enough: in the second cycle for most of them. What else sounds in a
  * pause must be 6 dB weaker than the tone: words after a beep are no ringback. A tone without a cadence is
  * told after three seconds.
+ *
+ * A voice has a look's weight for each one that is loud and mostly of other frequencies, and loses a third
+ * for each that is not: clicks, and the edges of a tone's sounds, do not sum up. It is told at 300 ms, and
+ * again after it has lost all.
  *
  * How to use it: see engine.h. */
 
@@ -35,12 +40,18 @@ enum {
     SHORTEST = 6, /* looks */
     CONTINUOUS = 3000 / LOOK_MS,
     HISTORY = 16, /* sounds and pauses */
+    A_VOICE_LOOK = 3,
+    VOICE = A_VOICE_LOOK * 300 / LOOK_MS,
 };
 
 /* The two of a tone together, and each, in all that sounds. 1.5 % off and 15 dB of noise leave 0.78. */
 static const float purity = 0.7f, least_share = 0.12f;
 /* A mean square: -43 dBm0, where a sine of full scale is +3.14 dBm0 (G.711, table 5). */
 static const float quietest = 13064.0f;
+/* -38 dBm0, of a voice: whispers are louder, and lines' own noise is far below it. */
+static const float quietest_voice = 41312.0f;
+/* Of the country's frequencies in all that a voice is; and 1 - exp(-10 ms / 100 ms). */
+static const float foreign_share = 0.4f, lately = 0.095f;
 /* Of the loudest within 80 ms: 11 dB less is off. Modulated by 15 Hz, a tone falls by 10 dB in this window.
  */
 static const float off_below = 0.08f;
@@ -81,6 +92,10 @@ typedef struct {
     uint32_t ended;
     int told; /* the pattern that is going on; -1: none */
 
+    float tonal, all; /* of late: of the country's frequencies, and of all */
+    int voice;        /* up to VOICE */
+    bool voice_told;
+
     size_t count;
     known_tone known[TONE_MOST_PATTERNS];
 } progress;
@@ -112,9 +127,16 @@ static bool fits(const known_tone *k, uint32_t step, uint32_t looks) {
     return looks >= k->least[step] && looks <= k->most[step];
 }
 
+static void tell_end(progress *g, port *p) {
+    if (g->told >= 0)
+        engine_tell(p->engine, EVENT_TONE_END, p, g->known[g->told].pattern.kind);
+    g->told = -1;
+}
+
 static void tell(progress *g, port *p, size_t i) {
     if (g->told == (int)i)
         return;
+    tell_end(g, p);
     g->told = (int)i;
     engine_tell(p->engine, EVENT_TONE, p, g->known[i].pattern.kind);
 }
@@ -156,7 +178,7 @@ static void during_pause(progress *g, port *p) {
         for (uint32_t step = 1; step < k->pattern.steps; step += 2)
             longest = k->most[step] > longest ? k->most[step] : longest;
         if (g->looks > longest)
-            g->told = -1;
+            tell_end(g, p);
     }
 }
 
@@ -171,11 +193,23 @@ static void during_sound(progress *g, port *p) {
 
 /* ---- sounds and pauses ---- */
 
-static void end_span(progress *g) {
+static void end_span(progress *g, port *p) {
     span *s = &g->history[g->ended++ % HISTORY];
     *s = (span){.looks = g->looks, .tones = g->on ? recognise(g) : 0, .power = mean_power(g)};
     if (g->on && g->told >= 0 && !(s->tones >> g->told & 1))
-        g->told = -1;
+        tell_end(g, p);
+}
+
+/* A look's share is not enough: two frequencies put each other out, and come back, for tens of ms. */
+static void listen_for_voice(progress *g, port *p, float tonal, float all) {
+    g->tonal += lately * (tonal - g->tonal);
+    g->all += lately * (all - g->all);
+    bool foreign = all >= quietest_voice && g->tonal < foreign_share * g->all;
+    int sum = g->voice + (foreign ? A_VOICE_LOOK : -1);
+    g->voice = sum < 0 ? 0 : sum < VOICE ? sum : VOICE;
+    if (g->voice == VOICE && !g->voice_told)
+        engine_tell(p->engine, EVENT_VOICE, p, 0);
+    g->voice_told = g->voice == VOICE || (g->voice_told && g->voice > 0);
 }
 
 static void take_look(progress *g, port *p) {
@@ -191,6 +225,7 @@ static void take_look(progress *g, port *p) {
         share += judged->tones[i];
     bool on =
         judged->all >= quietest && judged->all >= off_below * loudest && share >= on_share * judged->all;
+    listen_for_voice(g, p, share, judged->all);
     g->looks++;
     if (on == g->on) {
         add(&g->sum, &g->doubt);
@@ -203,7 +238,7 @@ static void take_look(progress *g, port *p) {
     }
     if (g->against == SHORTEST) {
         g->looks -= SHORTEST;
-        end_span(g);
+        end_span(g, p);
         g->on = on;
         g->looks = SHORTEST;
         g->sum = g->doubt;

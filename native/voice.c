@@ -60,8 +60,9 @@ typedef struct {
     size_t codes_bytes;
     uint8_t codes[VOICE_CODES_BYTES];
 
-    /* What was read before the port was made; once `ended`, what was read beyond the end, and control's. */
-    atomic_bool ended;
+    /* What was read before the port was made, or was resumed; once `ended`, what was read beyond the end, and
+     * control's. */
+    atomic_bool ended, resumed;
     size_t beyond_bytes;
     uint8_t beyond[VOICE_BEYOND_BYTES];
 } voice;
@@ -161,8 +162,16 @@ static void take_apart(voice *v, const uint8_t *bytes, size_t size) {
     }
 }
 
+static void begin(voice *v) {
+    dle_begin(&v->shield, DEBOUNCE_SAMPLES * v->sample_bytes);
+    v->in_is_odd = v->leaving = v->over = false;
+    v->leave = v->rest_bytes = 0;
+}
+
 static void voice_yield(port *base) {
     voice *v = (voice *)base;
+    if (atomic_exchange_explicit(&v->resumed, false, memory_order_acquire))
+        begin(v);
     size_t early = v->over ? 0 : v->beyond_bytes;
     if (early) {
         v->beyond_bytes = 0;
@@ -303,6 +312,19 @@ size_t voice_beyond(const port *p, uint8_t *out) {
     return v->beyond_bytes;
 }
 
+int voice_resume(port *p, const uint8_t *early, size_t size) {
+    voice *v = (voice *)p;
+    if (!atomic_load_explicit(&v->ended, memory_order_acquire) || size > VOICE_BEYOND_BYTES) {
+        errno = EINVAL;
+        return -1;
+    }
+    memcpy(v->beyond, early, size);
+    v->beyond_bytes = size;
+    atomic_store_explicit(&v->ended, false, memory_order_relaxed);
+    atomic_store_explicit(&v->resumed, true, memory_order_release);
+    return 0;
+}
+
 void voice_read_stats(const port *p, voice_stats *out) {
     const voice *v = (const voice *)p;
     *out = (voice_stats){
@@ -338,7 +360,7 @@ port *voice_create(engine *e, int fd, int format, int pace, const uint8_t *early
     v->sample_bytes = format == VOICE_L16 ? 2 : 1;
     v->beyond_bytes = size;
     memcpy(v->beyond, early, size);
-    dle_begin(&v->shield, DEBOUNCE_SAMPLES * v->sample_bytes);
+    begin(v);
     bool ready = tty_open(&v->tty, fd) && inlet_init(&v->in, LIMIT, pace == PACE_FOLLOW);
     if (!ready || !elastic_init(&v->out, LIMIT)) {
         int error = errno;

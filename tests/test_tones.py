@@ -8,7 +8,22 @@ import numpy
 import pytest
 from numpy.typing import NDArray
 
-from native import BEEP, COUNTRIES, RATE_HZ, Cadence, Engine, Finished, Step, Tone, ToneKind, keys, tones
+from native import (
+    BEEP,
+    COUNTRIES,
+    RATE_HZ,
+    Cadence,
+    Engine,
+    Event,
+    Finished,
+    Step,
+    Tone,
+    ToneEnded,
+    ToneKind,
+    Voice,
+    keys,
+    tones,
+)
 from tests.keys import FULL_SCALE_DBM0, found
 from tests.speech import speech
 
@@ -34,13 +49,21 @@ def made(cadence: Cadence, seconds: float, *, loop: bool = False, level_dbm0: fl
     return numpy.array(array("h", sound)[0::2][: round(seconds * RATE_HZ)], float)
 
 
-def told(sound: Sound, country: str) -> list[ToneKind]:
+def heard(sound: Sound, country: str) -> list[tuple[float, Event]]:
+    """And when, in seconds."""
     samples = numpy.clip(numpy.rint(sound), -32768, 32767).astype("<i2").tobytes()
+    events = []
     with Engine() as engine:
         player = engine.player(samples)
         player.detect_tones(country)
-        engine.tick(len(samples) // 320 + 1)
-        return [event.kind for event in engine.events() if isinstance(event, Tone)]
+        for tick in range(len(samples) // 320 + 1):
+            engine.tick()
+            events += [(tick / 50, event) for event in engine.events()]
+    return events
+
+
+def told(sound: Sound, country: str) -> list[ToneKind]:
+    return [event.kind for _, event in heard(sound, country) if isinstance(event, Tone)]
 
 
 def altered(cadence: Cadence, *, pitch: float = 1, pace: float = 1) -> Cadence:
@@ -202,6 +225,64 @@ def test_speech_has_no_tones() -> None:
     sound = numpy.frombuffer(speech(300, seed=11), "<i2").astype(float)
     for country in COUNTRIES:
         assert told(sound, country) == []
+
+
+# ---- what ends, and what is none of them
+
+
+@pytest.mark.parametrize("country", ["DE", "FR", "GB", "IN", "US"])
+def test_ringback_that_ceases_is_told_when_its_pause_is_too_long(country: str) -> None:
+    table = tones(country)
+    cycle_s = sum(step.ms for step in table[ToneKind.RINGBACK]) / 1000
+    pause_s = table[ToneKind.RINGBACK][-1].ms / 1000
+    ringing = made(table[ToneKind.RINGBACK], 3 * cycle_s, loop=True)
+    events = heard(numpy.concatenate([ringing, numpy.zeros(8 * RATE_HZ)]), country)
+    assert [type(event) for _, event in events if not isinstance(event, Finished)] == [Tone, ToneEnded]
+    ended_s = next(at for at, event in events if isinstance(event, ToneEnded))
+    assert 3 * cycle_s < ended_s < 3 * cycle_s + 0.2 * pause_s + 0.3
+
+
+@pytest.mark.parametrize("country", COUNTRIES)
+def test_a_tone_that_becomes_another_one_has_ended_and_none_is_a_voice(country: str) -> None:
+    table = tones(country)
+    ringing, busy = (made(table[kind], 15, loop=True) for kind in (ToneKind.RINGBACK, ToneKind.BUSY))
+    events = [event for _, event in heard(noisy(numpy.concatenate([ringing, busy]), 35), country)]
+    kinds = [(type(event), event.kind) for event in events if isinstance(event, Tone | ToneEnded)]
+    assert kinds == [
+        (Tone, ToneKind.RINGBACK),
+        (ToneEnded, ToneKind.RINGBACK),
+        (Tone, ToneKind.BUSY),
+        *kinds[3:],
+    ]
+    assert not any(isinstance(event, Voice) for event in events)
+
+
+@pytest.mark.parametrize(("country", "kind"), EVERY)
+@pytest.mark.parametrize(("pitch", "pace"), [(1.01, 0.9), (0.99, 1.1)])
+def test_no_tone_is_a_voice(country: str, kind: ToneKind, pitch: float, pace: float) -> None:
+    sound = noisy(made(altered(tones(country)[kind], pitch=pitch, pace=pace), 10, loop=True), 35)
+    assert not any(isinstance(event, Voice) for _, event in heard(sound, country))
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng makes the speech, and is missing")
+@pytest.mark.parametrize("country", ["DE", "FR", "GB", "IN", "US"])
+@pytest.mark.parametrize("into_pause_s", [0.3, 1.0, 1.7])
+def test_a_voice_between_two_sounds_of_ringback_is_told_within_a_second(country: str, into_pause_s: float) -> None:
+    cadence = tones(country)[ToneKind.RINGBACK]
+    cycle_s = sum(step.ms for step in cadence) / 1000
+    starts_s = cycle_s - cadence[-1].ms / 1000 + into_pause_s
+    words = numpy.frombuffer(speech(4, seed=5), "<i2").astype(float)
+    words = words[numpy.argmax(abs(words) > 1000) :]
+    sound = numpy.concatenate([made(cadence, cycle_s + starts_s, loop=True), words])
+    voices = [at for at, event in heard(sound, country) if isinstance(event, Voice)]
+    assert voices
+    assert cycle_s + starts_s < voices[0] < cycle_s + starts_s + 1
+
+
+def test_clicks_are_no_voice() -> None:
+    clicks = numpy.zeros(10 * RATE_HZ)
+    clicks[:: RATE_HZ // 4] = 30000
+    assert heard(clicks, "FR")[:-1] == []
 
 
 def test_only_what_is_known_can_be_looked_for_and_off_is_off(engine: Engine) -> None:

@@ -353,6 +353,29 @@ def test_a_modem_that_ends_the_stream_by_itself_is_believed(host: Host) -> None:
     assert host.sent() == b""
 
 
+def test_a_stream_that_begins_again_is_the_ports_again(host: Host) -> None:
+    with pytest.raises(ValueError, match="goes on"):
+        host.port.resume()
+    host.step(host.frames(3))
+    host.port.leave(b"\x10^")
+    host.step(host.frames(1) + b"\x10")
+    assert host.step(b"\x03\r\nOK\r\n") == [StreamEnded(host.port)]
+    assert host.port.beyond() == b"\r\nOK\r\n"
+    host.sent()
+    with pytest.raises(ValueError, match="5000 bytes"):
+        host.port.resume(bytes(5000))
+    host.port.resume(b"\x10")
+    assert host.port.beyond() == b""
+    assert host.step(b"b" + host.frames(2)) == [VoiceCode(host.port, "b")]
+    audio, codes = unshielded(host.sent())
+    assert (len(audio) // FRAME_SAMPLES, codes) == (2, [])
+    host.port.leave(b"\x10^")
+    host.step(host.frames(1))
+    assert host.sent().endswith(b"\x10^")
+    assert host.step(END + b"\r\nVCON\r\n") == [StreamEnded(host.port)]
+    assert host.port.beyond() == b"\r\nVCON\r\n"
+
+
 def test_a_modem_that_stops_is_silent_and_counted_and_one_that_is_unplugged_is_told(host: Host) -> None:
     host.step(b"\x90" * 2 * FRAME_SAMPLES, ticks=6)
     assert host.heard().reshape(-1, FRAME_SAMPLES)[:, 0].tolist() == [4096, 4096, 0, 0, 0, 0]
@@ -434,5 +457,6 @@ def test_a_closed_port_is_inert_and_wrong_arguments_are_the_callers(host: Host) 
     host.port.close()
     host.port.leave(b"\x10^")
     host.port.send(b"\x10u")
+    host.port.resume()
     assert host.port.beyond() == b""
     assert host.port.stats().received_bytes == 0
