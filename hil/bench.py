@@ -25,6 +25,7 @@ from typing import Self
 import trio
 import trio.testing
 
+from hil.analog import AnalogLine
 from hil.board import profile_of
 from hil.device import BenchLine, Device, Ends, Maker
 from hil.faults import Faults
@@ -38,6 +39,7 @@ from hil.simcom import A7672, Sim800, Sim7600, Sim7600V2
 from hil.sound import Studio
 from hil.subscriber import PATIENCE_S, Behaviour, Subscriber
 from hil.tty import Pty
+from hil.voicemodels import VOICE_MODELS
 from native import Engine, FramesPort
 
 __all__ = ["ENUMERATION_S", "MODELS", "Bench", "BenchLine", "Host", "Line"]
@@ -61,12 +63,22 @@ OTHERS: dict[str, type[Module]] = {
     "e1550": E1550, "e173": E173, "e3131": E3131,
     "sim7600": Sim7600, "sim800": Sim800, "a7672": A7672, "generic": Generic,
 }  # fmt: skip
+
+
+def _analog(model: str) -> Maker:
+    def make(plan: BenchLine, network: Network, studio: Studio) -> Device:
+        return AnalogLine(plan.number, network, studio, model=model, plan=plan.plan)
+
+    return make
+
+
 MODELS: dict[str, Maker] = {
     **{name: _gsm(family, name) for name, family in (QUECTEL | OTHERS).items()},
     # The same with a sound card of their own.
     **{f"{name}-uac": _gsm(family, name, uac=True) for name, family in QUECTEL.items()},
     # A firmware of another mind.
     "sim7600-v2": _gsm(Sim7600V2, "sim7600"),
+    **{name: _analog(name) for name in VOICE_MODELS},
 }
 
 
@@ -124,6 +136,7 @@ class Line:
             await (plugged := self._plugged).wait()
             with ExitStack() as stack:
                 at = stack.enter_context(Pty(self.at_path))
+                at.on_hang_up = self.modem.hung_up
                 pcm = stack.enter_context(Pty(self.pcm_path)) if "pcm" in self.modem.ttys else None
                 stream = trio.lowlevel.FdStream(os.dup(at.master))
                 ends = Ends(stream, at.master, pcm.master if pcm else None, card=None)

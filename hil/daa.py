@@ -300,8 +300,9 @@ class Daa:
     def key_heard(self, key: str) -> None:
         if not (self.off_hook and self.voice):
             return
-        shields = self.model.shields_keys and not self.faults.keys_repeat
-        times = int(KEY_ON_S / KEY_AGAIN_S) + 1 if shields or self.faults.keys_repeat else 1
+        # The fault: repeated, without the codes that shield it.
+        shields = self.model.shields_keys and not self.faults.key_repeats
+        times = 1 + (int(KEY_ON_S / KEY_AGAIN_S) if shields else self.faults.key_repeats)
         if shields:
             self.say(bytes((DLE,)) + b"/")
         for count in range(times):

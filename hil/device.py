@@ -12,18 +12,22 @@ import trio
 from hil.board import Profile, Usb
 from hil.faults import Faults
 from hil.network import Call, Network, Party, State
+from hil.plans import Plan
 from hil.sound import Studio
 from native import Port
 
 
 @dataclass(frozen=True)
 class BenchLine:
-    """`profile` where the SIM or the firmware is a special one; its number counts then."""
+    """`profile` where the SIM or the firmware is a special one; its number counts then. `plan` is an analog line's, in
+    place of what its number's country has.
+    """
 
     name: str
     number: str
     model: str = "ec25"
     profile: Profile | None = None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,11 @@ class Device(Party, Protocol):
     @property
     def usb(self) -> Usb | None: ...
 
-    faults: Faults
     # Off the bus of its own accord, and back again in a while.
     restarts: bool
+
+    @property
+    def faults(self) -> Faults: ...
 
     @property
     def calls(self) -> list[Call]: ...
@@ -78,6 +84,9 @@ class Device(Party, Protocol):
         """
 
     def unplug(self) -> None: ...
+
+    def hung_up(self) -> None:
+        """The host closed its AT tty, which lets DTR fall."""
 
     def inject(self, data: bytes) -> None:
         """Bytes on the AT port as if the device had said them."""

@@ -158,6 +158,9 @@ class Modem:
             call = self._calls.get(self.module.heard or 0)
             self.voice.tune(call, self.module.audio)
 
+    def hung_up(self) -> None:
+        """A call goes on: AT&D of a GSM module is about data."""
+
     def inject(self, data: bytes) -> None:
         """Bytes on the AT port as if the module had said them: noise, URCs it does not mean, half a line."""
         self._act([Say(data)])

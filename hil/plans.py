@@ -28,6 +28,9 @@ class Plan:
     dial_tone_again: bool = False
     # A loop that is open so long is a recall; a shorter one is nothing, a longer one the end of the call.
     flash_ms: tuple[int, int] = (70, 800)
+    # How much weaker the pair returns what it is sent - 10 to 20 dB is usual -, and its noise; None: it has none.
+    echo_db: float | None = None
+    noise_dbm0: float | None = None
 
     @property
     def ring_ms(self) -> tuple[int, ...]:

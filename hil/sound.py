@@ -4,12 +4,13 @@ All sound runs in the media engine; here ports are made and connected, at the an
 """
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
 
 from hil.network import Call, Party, State
-from native import TICK_S, Engine, Finished, Player, Port, dtmf
+from native import TICK_S, Engine, Event, Finished, Player, Port, dtmf
 
 # Engine's recorders keep 10 s: a phone's memory is fetched more often than that.
 FETCH_EVERY_S = 1.0
@@ -125,6 +126,14 @@ class Studio:
         self.engine = engine
         self._circuits: dict[Call, Circuit] = {}
         self._handsets: list[Handset] = []
+        self._listeners: dict[Port, Callable[[Event], None]] = {}
+
+    def listen(self, port: Port, hear: Callable[[Event], None]) -> None:
+        """`hear` is told the port's events, until `forget`."""
+        self._listeners[port] = hear
+
+    def forget(self, port: Port) -> None:
+        self._listeners.pop(port, None)
 
     def circuit(self, call: Call) -> Circuit:
         return self._circuits.setdefault(call, Circuit(self.engine))
@@ -152,6 +161,8 @@ class Studio:
             if isinstance(event, Finished) and isinstance(event.port, Player):
                 for handset in self._handsets:
                     handset.finished(event.port)
+            if (hear := self._listeners.get(event.port)) is not None:
+                hear(event)
 
     async def settle(self) -> None:
         """The engine lets go of closed ports' descriptors: a tick, and the control call behind it."""

@@ -10,6 +10,7 @@ import os
 import struct
 import termios
 import tty
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +31,8 @@ class Pty:
         tty.setraw(self._slave)
         os.set_blocking(self.master, False)
         self._opened = 0
+        # DTR falls with the last close; a pty has no other way to show it.
+        self.on_hang_up: Callable[[], None] = lambda: None
         self._watch = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         path = os.ttyname(self._slave)
         if self._watch < 0 or _libc.inotify_add_watch(self._watch, path.encode(), _IN_OPEN | _IN_CLOSE) < 0:
@@ -64,3 +67,4 @@ class Pty:
             if not self._opened:
                 fcntl.ioctl(self._slave, termios.TIOCNXCL)
                 tty.setraw(self._slave)
+                self.on_hang_up()

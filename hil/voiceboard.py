@@ -84,9 +84,5 @@ class VoiceFaults(Faults, LineFaults):
     stuck_off_hook: bool = False
     # While it plays it says these codes in turn, one a second, whatever the line does.
     spurious: str = ""
-    # Keys every 70 ms, without the codes that shield them.
-    keys_repeat: bool = False
     # The loop's interruption is not told.
     no_loop_code: bool = False
-    # The modem's clock, against the exchange's.
-    drift_ppm: float = 0.0
