@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -25,12 +25,16 @@ from appliance.control import Control
 from appliance.courier import run_courier
 from appliance.customer import open_customer
 from appliance.health import Health, Notifier
+from appliance.jack import ModemJack, watched
 from appliance.media import open_media
 from appliance.numbers import DialingRules
 from appliance.store import open_store
 from appliance.trunk import Trunk
+from drivers.bus import Bus
 from drivers.gsm import open_gsm
-from drivers.models import MODELS
+from drivers.line import Line, LineState
+from drivers.models import MODELS, Model
+from drivers.usb import Ports
 
 log = structlog.get_logger(__name__)
 
@@ -83,10 +87,12 @@ async def serve(config: Config) -> None:
                 rules=DialingRules(dialing.deny, dialing.allow, dialing.premium, dialing.emergency),
                 concurrent_calls=dialing.concurrent_calls,
             )
-            control.trunks += [_trunk(line, control) for line in config.lines]
+            bus = Bus(config.lab.sysfs, config.lab.dev, also=watched(config.lines))
+            control.trunks += [_trunk(line, control, bus) for line in config.lines]
             health = Health(media, control.trunks, store.outbox, Notifier())
             api = make_api(control, store, health, org_id=config.sfvopi.org_id, country=country, now=now)
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
+            base.start_soon(bus.watch)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))
             async with trio.open_nursery() as nursery:
                 await nursery.start(control.run)
@@ -141,9 +147,17 @@ def _bound(address: str) -> Iterator[socket.socket]:
         yield listener
 
 
-def _trunk(line: LineConfig, control: Control) -> Trunk:
-    open_line = partial(open_gsm, line.name, MODELS[line.model], at_path=str(line.at), pcm_path=str(line.pcm))
-    return Trunk(line.name, line.number, open_line=open_line, ring=control.ring, limits=line.limits)
+def _trunk(line: LineConfig, control: Control, bus: Bus) -> Trunk:
+    def in_use() -> bool:
+        return any(trunk.state is LineState.IN_USE for trunk in control.trunks)
+
+    model = MODELS[line.model]
+    jack = ModemJack(line, model, bus, open_ports=partial(_open_gsm, line.name, model), in_use=in_use)
+    return Trunk(line.name, line.number, jack=jack, ring=control.ring, limits=line.limits)
+
+
+def _open_gsm(name: str, model: Model, ports: Ports) -> AbstractAsyncContextManager[Line]:
+    return open_gsm(name, model, at_path=str(ports.at), pcm_path=str(ports.pcm))
 
 
 async def _answer_http(

@@ -93,21 +93,28 @@ class Health:
                 "realtime": stats.realtime,
                 "lost_events": stats.lost_events + self._media.lost_events,
             },
-            "lines": [_line(trunk) for trunk in self._trunks],
+            "lines": [line_report(trunk) for trunk in self._trunks],
             "undelivered_events": await self._outbox.pending(),
             "webhooks_gone": [public(url) for url in await self._outbox.gone()],
         }
 
 
-def _line(trunk: Trunk) -> dict[str, Any]:
-    line = trunk.line
+def line_report(trunk: Trunk) -> dict[str, Any]:
+    """`outages` and what was done against them are since the service was started."""
+    line, where = trunk.line, trunk.whereabouts
     return {
         "name": trunk.name,
         "number": trunk.number,
+        **asdict(where),
         "state": trunk.state.value,
+        "problem": trunk.problem,
         "operator": line.identity.operator if line else None,
         "signal_dbm": line.signal_dbm if line else None,
+        "imei": line.identity.imei if line else None,
+        "iccid": line.identity.iccid if line else None,
+        "firmware": line.identity.firmware if line else None,
         "losses": trunk.losses,
-        "recoveries": asdict(line.recoveries) if line else None,
+        "recoveries": asdict(trunk.recoveries) | trunk.climbed,
+        "outages": asdict(trunk.outages),
         **({"audio": audio_report(trunk.audio)} if trunk.audio else {}),
     }

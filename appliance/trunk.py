@@ -1,21 +1,23 @@
 """A configured line over time: opened, lost, opened again for ever; it carries at most one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 import trio
 
+from appliance.ladder import Ladder, Rung, Step
 from appliance.limits import Limits
-from drivers.errors import LineError
-from drivers.line import Digit, Incoming, Line, LineEvent, LineState, Released, StateChanged
+from drivers.errors import LineError, LineLost
+from drivers.line import Digit, Incoming, Line, LineEvent, LineState, Recoveries, Released, StateChanged
 from native import Port
 
-# Seconds before a line that failed is opened again; the last one repeats.
-BACKOFF_S = (1, 2, 5, 10, 30)
-# A line that held this long begins again at the first step.
-STEADY_S = 60
+# A module that answers some commands and leaves others would be asked them for minutes.
+OPEN_LIMIT_S = 180
+# Between two attempts, however often something is plugged in.
+REST_S = 0.5
 # Keys that may wait while a call's news is written down; and the room behind them for its few turns.
 KEYS_LIMIT = 256
 TURNS_ROOM = 16
@@ -66,15 +68,54 @@ class Seizure:
         self.trunk._free(self)
 
 
+@dataclass(frozen=True)
+class Whereabouts:
+    """What a line is on, for people; what is not found yet is empty. `model` is the configuration's word for it."""
+
+    model: str
+    place: str
+    at: str
+    sound: str
+
+
+class Jack(Protocol):
+    """What a line is plugged into."""
+
+    @property
+    def whereabouts(self) -> Whereabouts: ...
+
+    @property
+    def possible(self) -> Collection[Rung]:
+        """What can be done now for the device that `open` found last."""
+
+    def open(self) -> AbstractAsyncContextManager[Line]:
+        """Finds the device. Raises: LineError, alone or in a group."""
+
+    async def changed(self) -> None:
+        """Returns when what is plugged in is not what `open` found last."""
+
+    async def climb(self, rung: Rung) -> None:
+        """Resets the device, or its power. Raises: LineError, alone or in a group."""
+
+
+@dataclass(frozen=True)
+class Outages:
+    """Times without a usable line that are over, since the service was started: from silence to readiness."""
+
+    count: int = 0
+    total_s: float = 0
+    last_s: float = 0
+
+
 class Trunk:
-    """`open_line` opens the device. `ring` is told of each incoming call, with its seizure, and must not wait."""
+    """`ring` is told of each incoming call, with its seizure, and must not wait."""
 
     def __init__(
         self,
         name: str,
         number: str,
         *,
-        open_line: Callable[[], AbstractAsyncContextManager[Line]],
+        jack: Jack,
         ring: Callable[[Seizure, Incoming], None],
         limits: Limits = NO_LIMITS,
     ) -> None:
@@ -83,7 +124,12 @@ class Trunk:
         self.limits = limits
         self.line: Line | None = None
         self.losses = 0
-        self._open_line = open_line
+        # Why there is no line, for people; None while there is one.
+        self.problem: str | None = None
+        self.outages = Outages()
+        self._recoveries = Recoveries(0, 0, 0, 0, 0, 0)
+        self._ladder = Ladder()
+        self._jack = jack
         self._ring = ring
         self._seizure: Seizure | None = None
         # In step with the line's other events, which its own state may be ahead of.
@@ -97,6 +143,20 @@ class Trunk:
     @property
     def state(self) -> LineState:
         return self.line.state if self.line else LineState.DOWN
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        return self._jack.whereabouts
+
+    @property
+    def recoveries(self) -> Recoveries:
+        """Of the line now and all before it."""
+        return self._recoveries + self.line.recoveries if self.line else self._recoveries
+
+    @property
+    def climbed(self) -> dict[str, int]:
+        """How often each rung above the driver's own was taken."""
+        return {rung.value: count for rung, count in self._ladder.climbed.items()}
 
     def seize(self) -> Seizure:
         """Raises TrunkDown or TrunkBusy."""
@@ -136,37 +196,66 @@ class Trunk:
             self._free(seizure)
 
     async def keep(self) -> None:
-        """Never returns; a fault of the line is logged and waited out, any other ends the process."""
-        step, said = 0, ""
+        """Never returns; a fault of the line is logged and mended or waited out, any other ends the process."""
         while True:
-            since = trio.current_time()
-            try:
-                async with self._open_line() as line:
-                    said = ""
+            fault = await self._hold()
+            # A modem that is gone for a week is no news every half minute.
+            if self.problem != (problem := str(fault)):
+                self.problem = problem
+                log.warning("line lost", line=self.name, error=problem)
+            possible = self._jack.possible
+            await self._recover(self._ladder.lost(fault, trio.current_time(), possible=possible))
+
+    async def _hold(self) -> LineError:
+        """Has the line as long as it holds, and returns why it does not."""
+        fault: LineError = LineLost(f"did not come up in {OPEN_LIMIT_S} s")
+        try:
+            with trio.move_on_after(OPEN_LIMIT_S) as opening:
+                async with self._jack.open() as line:
+                    opening.deadline = float("inf")
+                    self.problem = None
                     await self._use(line)
+        except* LineError as group:
+            fault = _first(group)
+        return fault
+
+    async def _recover(self, step: Step) -> None:
+        await trio.sleep(REST_S)
+        rung = step.rung
+        with trio.move_on_after(step.wait_s - REST_S) as waiting:
+            await self._jack.changed()
+        if not waiting.cancelled_caught:
+            rung = Rung.REOPEN
+        if rung is not Rung.REOPEN:
+            log.warning("line recovery", line=self.name, rung=rung.value)
+            try:
+                await self._jack.climb(rung)
             except* LineError as group:
-                # A modem that is gone for a week is no news every half minute.
-                if said != (said := _first(group)):
-                    log.warning("line lost", line=self.name, error=said)
-            if trio.current_time() - since > STEADY_S:
-                step = 0
-            await trio.sleep(BACKOFF_S[min(step, len(BACKOFF_S) - 1)])
-            step += 1
+                log.warning("line recovery failed", line=self.name, rung=rung.value, error=str(_first(group)))
+        self._ladder.took(rung, trio.current_time())
 
     async def _use(self, line: Line) -> None:
+        self._ladder.opened(trio.current_time())
         try:
             async with trio.open_nursery() as self._nursery:
                 self.line = line
+                self._note_ready(line.state)
                 await self._listen(line)
         finally:
-            self._let_go()
+            self._let_go(line)
 
-    def _let_go(self) -> None:
+    def _let_go(self, line: Line) -> None:
+        self._recoveries += line.recoveries
         self.line = self._unserved = None
         self._told_state = LineState.DOWN
         self.losses += 1
         if self._seizure is not None:
             self._seizure.tell(Lost())
+
+    def _note_ready(self, state: LineState) -> None:
+        if state is LineState.IDLE and (silent_s := self._ladder.ready(trio.current_time())) is not None:
+            self.outages = Outages(self.outages.count + 1, self.outages.total_s + silent_s, silent_s)
+            log.info("line ready", line=self.name, silent_s=round(silent_s, 1))
 
     async def _listen(self, line: Line) -> None:
         while True:
@@ -174,6 +263,7 @@ class Trunk:
             match event:
                 case StateChanged(state):
                     self._told_state = state
+                    self._note_ready(state)
                 case Incoming() if self._seizure is None:
                     self._offer(event)
                 case Incoming():
@@ -193,8 +283,6 @@ class Trunk:
             self._ring(self._seizure, incoming)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return str(exc)
+def _first(group: BaseExceptionGroup[LineError]) -> LineError:
+    exc = group.exceptions[0]
+    return _first(exc) if isinstance(exc, BaseExceptionGroup) else exc

@@ -59,6 +59,18 @@ class Bus:
         # A sick hub may take its time.
         return await trio.to_thread.run_sync(scan, self._sysfs, self._dev)
 
+    async def device_of(self, tty: Path) -> UsbDevice | None:
+        """Which device's it is, under whatever name; None for a tty that is on no USB."""
+
+        def find() -> UsbDevice | None:
+            node = tty.resolve()
+            devices = scan(self._sysfs, self._dev).values()
+            return next(
+                (device for device in devices if node in (each.resolve() for each in device.ttys.values())), None
+            )
+
+        return await trio.to_thread.run_sync(find)
+
     async def watch(self) -> None:
         """Never returns."""
         with INotify(nonblocking=True) as inotify:

@@ -35,6 +35,7 @@ from drivers.line import (
     StateChanged,
 )
 from native import Engine, Event, Port
+from tests.jacks import TestJack
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 NUMBER = "+33700000002"
@@ -169,7 +170,7 @@ async def open_box(
         box = Box(directory, store, line, control)
         await store.save_app(APP)
         await store.link(Link(APP.app_id, NUMBER, APP.created_at))
-        control.trunks.append(Trunk("test", NUMBER, open_line=open_line, ring=control.ring, limits=limits))
+        control.trunks.append(Trunk("test", NUMBER, jack=TestJack(open_line), ring=control.ring, limits=limits))
         async with trio.open_nursery() as base, trio.open_nursery() as nursery:
             await nursery.start(control.run)
             base.start_soon(control.trunks[0].keep)
