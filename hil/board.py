@@ -82,6 +82,21 @@ class Press:
 
 
 @dataclass(frozen=True)
+class Submit:
+    """A short message goes to the service centre, under the module's own reference."""
+
+    pdu: str
+    reference: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """A USSD code, or an answer in a menu; None leaves it."""
+
+    text: str | None
+
+
+@dataclass(frozen=True)
 class Leftover:
     """What a PCM tty still holds of a call that is over."""
 
@@ -102,7 +117,7 @@ class Nmea:
     data: bytes
 
 
-Order = Dial | Ring | Answer | Release | Press | Restart | Nmea | Leftover
+Order = Dial | Ring | Answer | Release | Press | Restart | Nmea | Leftover | Submit | Session
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,11 @@ class Usb:
     roles: Mapping[int, str]
     # What it is until usb_modeswitch has moved it: a CD-ROM of the same vendor.
     unswitched: int | None = None
+
+
+NMEA_FIX = (
+    b"$GPGGA,092204.999,4250.5589,S,14718.5084,E,1,04,24.4,19.7,M,,,,0000*1F\r\n$GPVTG,,T,,M,0.0,N,0.0,K,A*23\r\n"
+)
 
 
 class AudioPath(Enum):

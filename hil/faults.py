@@ -46,6 +46,14 @@ class Faults:
     audio_refused: bool = False
     # Each key of the far end is told so often again, each 70 ms.
     key_repeats: int = 0
+    # URCs that nobody asked for, so many a second.
+    flood_per_s: float = 0.0
+    # On the PCM tty: sentences of a GNSS receiver, noise, a sample clock that is so much too fast, and a USB that may
+    # stall. The last three change with the next call, or when its sound is tuned anew.
+    nmea: bool = False
+    noise_dbfs: float | None = None
+    drift_ppm: float = 0.0
+    stalls: bool = False
     # Our hang-up is said OK to at once, and the network ends the call so much later.
     release_s: float = 0.0
 

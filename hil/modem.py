@@ -14,13 +14,14 @@ ill luck. `hil.bench` has the same on ptys and with sound.
 
 import trio
 
+from drivers import sms
 from hil.atport import AtPort, Effect, Say
-from hil.board import Answer, AudioPath, Dial, Leftover, Nmea, Press, Release, Restart, Ring, Usb
+from hil.board import Answer, AudioPath, Dial, Leftover, Nmea, Press, Release, Restart, Ring, Session, Submit, Usb
 from hil.device import Ends
 from hil.module import Module, Stat
 from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
 from hil.sound import Studio
-from hil.voicepath import DEPTH_EVERY_S, FULL_MS, ROOM_MS, VoicePath
+from hil.voicepath import FULL_MS, LOOK_EVERY_S, ROOM_MS, VoicePath
 
 # What a host may leave unread before a device's words are lost: far more than a boot or a long +CMGL.
 UNREAD_CHUNKS = 1024
@@ -37,7 +38,7 @@ class Modem:
         self.model = model
         self.port = AtPort(module)
         self.faults = self.port.faults
-        self.voice = VoicePath(studio, self, chunk_bytes=module.chunk_bytes) if studio else None
+        self.voice = VoicePath(studio, self, module) if studio else None
         # The module asked to come back by itself: AT+CFUN=1,1, and not AT+QPOWD.
         self.restarts = False
         self._network = network
@@ -74,20 +75,17 @@ class Modem:
     async def serve(self, ends: Ends) -> None:
         """As `serve_at`, and with sound."""
         assert self.voice is not None
-        self.voice.plug(ends)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_backlog, self.voice)
-                await self.serve_at(ends.at)
-                nursery.cancel_scope.cancel()
-        finally:
-            self.voice.unplug()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.voice.tend, ends)
+            nursery.start_soon(self._watch_backlog, self.voice)
+            await self.serve_at(ends.at)
+            nursery.cancel_scope.cancel()
 
     async def _watch_backlog(self, voice: VoicePath) -> None:
         """EC25 tells its host when it writes faster than the air takes it."""
         full = False
         while True:
-            await trio.sleep(DEPTH_EVERY_S)
+            await trio.sleep(LOOK_EVERY_S)
             if full != (voice.backlog_ms > (ROOM_MS if full else FULL_MS)):
                 full = not full
                 self.buffer_full(full)
@@ -200,6 +198,14 @@ class Modem:
     def refuses(self) -> Cause | None:
         return self.port.refuses()
 
+    def take_message(self, pdu: str) -> bool:
+        """hil.centre.Recipient."""
+        if not self._powered:
+            return False
+        taken, effects = self.port.message(pdu, trio.current_time())
+        self._act(effects)
+        return taken
+
     def told(self, event: Event) -> None:
         now = trio.current_time()
         if isinstance(event, Offered):
@@ -235,6 +241,13 @@ class Modem:
                 case Dial(index, number, withheld):
                     self._calls[index] = call = Call(self, number, withheld)
                     self._network.dial(call)
+                case Submit(pdu, reference):
+                    message = sms.decode(pdu)
+                    assert isinstance(message, sms.Submit)
+                    self._network.centre.submit(self.number, message, reference, trio.current_time())
+                case Session(text):
+                    if (answer := self._network.menus.ask(self.number, text)) is not None:
+                        self._act(self.port.menu(*answer, trio.current_time()))
                 case Restart(again):
                     self.restarts = again
                     self._leave()
@@ -245,6 +258,8 @@ class Modem:
                         self._order(concerned, effect)
         self._tune()
         self._moved.set()
+        # It may have room for a message now, or be there again.
+        self._network.centre.knock(self.number, trio.current_time())
 
     def _order(self, call: Call, order: Ring | Answer | Release | Press) -> None:
         match order:

@@ -7,7 +7,7 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import ClassVar
 
-from hil.board import AudioPath, Nmea, Profile, Usb
+from hil.board import NMEA_FIX, AudioPath, Nmea, Profile, Usb
 from hil.callcommands import CALLS
 from hil.commandline import Command, Kind, Refused, Setting
 from hil.general import GENERAL
@@ -16,9 +16,6 @@ from hil.radio import LTE, Pin
 from hil.settings import SETTINGS, Table, absent, only
 
 NMEA_EVERY_S = 1.0
-NMEA_FIX = (
-    b"$GPGGA,092204.999,4250.5589,S,14718.5084,E,1,04,24.4,19.7,M,,,,0000*1F\r\n$GPVTG,,T,,M,0.0,N,0.0,K,A*23\r\n"
-)
 # ^DSCI counts the states of +CLCC its own way.
 DSCI_STAT = {
     Stat.HELD: 1,
@@ -59,6 +56,7 @@ class Quectel(Module):
     rings: ClassVar[bool] = True
     boot_words = ("RDY", "+CFUN: 1")
     sim_words = ("+QUSIM: 1",)
+    full_word = '+QIND: "smsfull","{}"'
     ready_words = ("+QIND: SMS DONE", "+QIND: PB DONE")
 
     def __init__(self, profile: Profile) -> None:

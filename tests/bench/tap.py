@@ -67,7 +67,7 @@ class TappedLine(Line):
 
 class TappedPath(VoicePath):
     def __init__(self, studio: Studio, modem: Modem, seed: int, takes: list[Take], clock: "PcmClock") -> None:
-        super().__init__(studio, modem, chunk_bytes=2 * CHUNK_SAMPLES)
+        super().__init__(studio, modem, modem.module)
         self._takes = takes
         self._seed = seed
         self._clock = clock
