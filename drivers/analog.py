@@ -228,6 +228,11 @@ class AnalogCall:
 
     # --- off-hook ---
 
+    def disturbed(self, now: float) -> None:
+        """By us: what the line's current does now means nothing."""
+        if self._call is not None:
+            self._call.since = now
+
     def code(self, character: str, now: float, *, speaking: bool = False) -> list[LineEvent]:
         """From the modem, as `<DLE>character`; `speaking`: we do."""
         if character == "R" and self.stat in (None, CallStat.INCOMING):
@@ -254,12 +259,10 @@ class AnalogCall:
         cause = TONES[kind].get(call.stat)
         return self._over(cause) if cause is not None else []
 
-    def tone_ended(self, kind: ToneKind, now: float) -> list[LineEvent]:
+    def tone_ended(self, kind: ToneKind, now: float) -> None:
         """The far end has gone off-hook, and is silent; or the busy tone comes now."""
-        if self.stat is ALERTING and kind is ToneKind.RINGBACK and not self._line.polarity:
-            assert self._call is not None
+        if self._call is not None and self.stat is ALERTING and kind is ToneKind.RINGBACK and not self._line.polarity:
             self._call.answered_due = now + self._line.country.busy_s
-        return []
 
     def voice(self, now: float) -> list[LineEvent]:
         """Somebody speaks, or at least no tone of the network does."""

@@ -79,7 +79,7 @@ _ROWS = (
     Country("FI", "3C", number_before_ring=True),
     Country("FR", "3D", flash_ms=270),
     Country("GB", "B4", number_before_ring=True),
-    Country("GR", "46", number_before_ring=True),
+    Country("GR", "46"),
     Country("HK", "50", flash_ms=500),
     Country("IN", "53", number_before_ring=True, flash_ms=600),
     Country("IT", "59"),

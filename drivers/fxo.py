@@ -22,7 +22,7 @@ from drivers.replies import CallEnded, CallStat, parse
 from drivers.voicemodels import VOICE_URCS, VoiceModel
 from drivers.voicemodem import PROBES, VoiceModem
 from drivers.voicetty import Device, VoiceTty, open_device
-from native import Dtmf, Engine, Event, PortFailed, StreamEnded, Tone, VoiceCode, VoicePort, keys
+from native import Dtmf, Engine, Event, PortFailed, StreamEnded, Tone, ToneEnded, Voice, VoiceCode, VoicePort, keys
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +158,16 @@ class FxoLine:
             engine.connect(tones, port)
             await trio.sleep(length_s)
 
+    async def flash(self) -> None:
+        """A recall (hook flash), for the exchange's or a PBX's services. Raises: CommandError, also without a call."""
+        async with self._turn:
+            self._need(ACTIVE, "AT+VTS=!", "no call")
+            try:
+                await self._modem.flash()
+            finally:
+                self._call.disturbed(trio.current_time())
+                self._hint.set()
+
     def _need(self, stat: CallStat | None, order: str, otherwise: str) -> None:
         if self._port.lost is not None:
             raise self._port.loss()
@@ -190,12 +200,14 @@ class FxoLine:
                     self._emit([Digit(digit)])
             case Tone(kind=kind):
                 self._emit(self._call.tone(kind, now))
+            case ToneEnded(kind=kind):
+                self._call.tone_ended(kind, now)
+            case Voice():
+                self._emit(self._call.voice(now))
             case VoiceCode(port, code):
                 self._emit(self._call.code(code, now, speaking=port.stats().peak_given >= AUDIBLE_PEAK))
             case StreamEnded(port) if isinstance(port, VoicePort):
                 self._modem.ended(port)
-                # By the modem itself, if we are not at it: it hears nothing any more.
-                self._call.end(TEMPORARY_FAILURE)
             case PortFailed():
                 self._port.lose(GONE)
         self._hint.set()
@@ -260,6 +272,9 @@ class FxoLine:
                 async with self._turn:
                     if self._call.over:
                         await self._end_call()
+            elif self._is_stranded and not self._turn.locked():
+                async with self._turn:
+                    await self._rejoin()
             elif self._call.stat is None and trio.current_time() >= self._check_due:
                 await self._check()
 
@@ -268,6 +283,23 @@ class FxoLine:
         if self._call.stat is None:
             return self._check_due
         return min(self._call.due, now + LEVEL_S) if self._modem.lent is not None else self._call.due
+
+    @property
+    def _is_stranded(self) -> bool:
+        """The modem has left a call's stream by itself: nobody hears anything any more."""
+        off_hook = self._call.stat in (CallStat.DIALING, CallStat.ALERTING, ACTIVE)
+        return off_hook and not self._call.over and not self._modem.tty.in_stream
+
+    async def _rejoin(self) -> None:
+        """Raises: LineLost."""
+        if not self._is_stranded:
+            return
+        log.warning("%s: the modem left its stream", self.name)
+        try:
+            await self._modem.rejoin()
+        except CommandError:
+            self._call.end(TEMPORARY_FAILURE)
+            self._hint.set()
 
     async def _check(self) -> None:
         """It answers, and is on-hook. Raises: LineLost."""

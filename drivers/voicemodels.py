@@ -79,18 +79,12 @@ DUPLEX_END, RECEIVE_END, TRANSMIT_END = b"\x10^", b"\x10!", b"\x10\x03"
 ZOOM_END = b"\x10\x10\x10\x03"
 
 # What +VSM calls them, without what is neither letter nor digit; and their bits, where the name leaves them open.
-_FORMAT_NAMES: tuple[tuple[str, int | None, VoiceFormat], ...] = (
-    ("16BITLINEAR", None, VoiceFormat.L16),
-    ("SIGNEDPCM", 16, VoiceFormat.L16),
-    ("UNSIGNEDPCM", 8, VoiceFormat.U8),
-    ("8BITLINEAR", 8, VoiceFormat.U8),
-    ("ULAW", None, VoiceFormat.PCMU),
-    ("MULAW", None, VoiceFormat.PCMU),
-    ("G711U", None, VoiceFormat.PCMU),
-    ("ALAW", None, VoiceFormat.PCMA),
-    ("G711A", None, VoiceFormat.PCMA),
-    ("ALAWCOMPANDEDPCM", None, VoiceFormat.PCMA),
-    ("ULAWCOMPANDEDPCM", None, VoiceFormat.PCMU),
+_FORMATS: tuple[tuple[re.Pattern[str], int | None, VoiceFormat], ...] = (
+    (re.compile("16BITLINEAR|16BITPCM"), None, VoiceFormat.L16),
+    (re.compile("SIGNEDPCM"), 16, VoiceFormat.L16),
+    (re.compile("UNSIGNEDPCM|8BITLINEAR"), 8, VoiceFormat.U8),
+    (re.compile(".*(ULAW|G711U).*"), None, VoiceFormat.PCMU),
+    (re.compile(".*(ALAW|G711A).*"), None, VoiceFormat.PCMA),
 )
 RATE_HZ = 8000
 _OFFER = re.compile(r'(?:\+VSM:)? *(\d+) *, *"([^"]*)" *(.*)')
@@ -115,14 +109,10 @@ def offers(lines: Iterable[str]) -> Mapping[VoiceFormat, int]:
 
 
 def _format_of(name: str, bits: int | None) -> VoiceFormat | None:
-    return next(
-        (
-            format
-            for known, its_bits, format in _FORMAT_NAMES
-            if name == known and (bits is None or its_bits in (None, bits))
-        ),
-        None,
-    )
+    for pattern, its_bits, format in _FORMATS:
+        if pattern.fullmatch(name) and (bits is None or its_bits in (None, bits)):
+            return format
+    return None
 
 
 _LINEAR_FIRST = (VoiceFormat.L16, VoiceFormat.PCMU, VoiceFormat.PCMA, VoiceFormat.U8)

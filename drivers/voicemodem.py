@@ -31,6 +31,8 @@ BELL_ENDS_S, CONFIRM_S = 0.2, 0.4
 LEAVE_LIMIT_S = 1.0
 # The canceller's tail: 10 to 60 ms of a USB modem's own, 12 ms of the line, and what waits to be sent in lockstep.
 ECHO_MS = 128
+# Shorter on-hook is a recall to the exchange, and not the end of the call; 1 s is the longest that is one.
+ON_HOOK_S = 1.5
 
 
 class VoiceModem:
@@ -46,8 +48,10 @@ class VoiceModem:
         self.retries = 0
         # Told by whoever takes the news.
         self.rings = 0
-        # The engine's end, while it has the stream.
+        # The engine's end, while it has the stream; and of a stream that has ended, which may begin again.
         self.lent: VoicePort | None = None
+        self._stranded: VoicePort | None = None
+        self._on_hook_since = -ON_HOOK_S
 
     async def ask(self, text: str, *, tries: int = 2) -> list[str]:
         """Raises: CommandError, also for silence; LineLost."""
@@ -143,6 +147,7 @@ class VoiceModem:
 
     async def dial(self, number: str) -> None:
         """Returns in the stream, with all digits sent. Raises: CommandError: NO DIALTONE, and others; LineLost."""
+        await trio.sleep_until(self._on_hook_since + ON_HOOK_S)
         await self.ask("AT+FCLASS=8")
         # Not on to what the modem takes for an answer: that is guessed, and nothing is heard until then.
         await self.ask(f"ATDT{self.line.country.dialable(number)};", tries=1)
@@ -165,15 +170,32 @@ class VoiceModem:
     def ended(self, port: VoicePort) -> None:
         """The engine has read the stream's end."""
         if port is self.lent:
-            self.lent = None
+            self.lent, self._stranded = None, port
             self.tty.take_back(port.beyond())
 
     def take_back(self) -> None:
         """The stream, if the engine has it."""
-        port, self.lent = self.lent, None
+        port, self.lent, self._stranded = self.lent, None, None
         if port is not None:
             port.close()
             self.tty.take_back(None)
+
+    async def rejoin(self) -> None:
+        """Off-hook, after a stream that has ended. Raises: CommandError; LineLost."""
+        await self._begin_stream()
+        port, self._stranded = self._stranded, None
+        if port is not None:
+            port.resume(self.tty.lend())
+            self.lent = port
+
+    async def flash(self) -> None:
+        """The exchange's attention, in a call. Raises: CommandError: the modem did not, or has lost the call."""
+        if not await self.quit_stream():
+            raise CommandError("AT+VTS=!", "the stream goes on")
+        try:
+            await self.ask("AT+VTS=!", tries=1)
+        finally:
+            await self.rejoin()
 
     # --- on-hook ---
 
@@ -210,9 +232,9 @@ class VoiceModem:
         """On-hook and in class 0, verified; by its DTR if it does not listen. Raises: LineLost: not even so."""
         if not await self.quit_stream():
             log.warning("%s: the modem does not leave its stream", self.name)
-        elif await self._on_hook():
-            return
-        await self._escape()
+        if self.tty.in_stream or not await self._on_hook():
+            await self._escape()
+        self._on_hook_since = trio.current_time()
 
     async def _on_hook(self) -> bool:
         if await self.attempt("AT+VLS=0") is None and await self.attempt("ATH") is None:
