@@ -75,8 +75,9 @@ class Modem:
     async def serve(self, ends: Ends) -> None:
         """As `serve_at`, and with sound."""
         assert self.voice is not None
+        self.voice.plug(ends)
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.voice.tend, ends)
+            nursery.start_soon(self.voice.tend)
             nursery.start_soon(self._watch_backlog, self.voice)
             await self.serve_at(ends.at)
             nursery.cancel_scope.cancel()

@@ -30,7 +30,7 @@ FULL_SCALE = 32767
 
 
 class VoicePath:
-    """`owner` is who speaks and hears here. `tend` runs while there is a host."""
+    """`owner` is who speaks and hears here; `plug` first, and `tend` while there is a host."""
 
     def __init__(self, studio: Studio, owner: Party, module: Module) -> None:
         self._studio = studio
@@ -48,13 +48,14 @@ class VoicePath:
         self._relay: Relay | None = None
         self._relaying = trio.CancelScope()
 
-    async def tend(self, ends: Ends, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """While the host has these ends: until it is cancelled."""
+    def plug(self, ends: Ends) -> None:
         self._ends = ends
+
+    async def tend(self) -> None:
+        """Until it is cancelled, which unplugs."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                task_status.started()
                 for look in count():
                     await trio.sleep(LOOK_EVERY_S)
                     self._stutter(look)
