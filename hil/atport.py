@@ -19,6 +19,7 @@ from hil.commandline import (
     Command,
     Final,
     Kind,
+    Prompted,
     Refused,
     Unknown,
     body,
@@ -27,6 +28,7 @@ from hil.commandline import (
     framed_result,
     next_command,
 )
+from hil.messages import MESSAGES, answer_ussd, arrive
 from hil.module import Module, Stat
 from hil.network import Cause
 from hil.settings import BASIC, BASIC_DEFAULTS, apply, set_basic
@@ -41,6 +43,8 @@ REPEAT_S = 0.07
 ABORTABLE = {("D", Kind.ACT): "NO CARRIER", ("A", Kind.ACT): "NO CARRIER", ("+COPS", Kind.TEST): "ABORTED"}
 # The calls that go with it.
 SET_UP_BY = {"D": (Stat.DIALING, Stat.ALERTING), "A": (Stat.INCOMING,)}
+# 27.005 3.2.5: what +CME ERROR numbers are in a command of messages.
+CMS_CODES = {3: 302, 4: 303, 10: 310, 11: 311, 12: 316, 13: 313, 14: 314, 15: 315}
 RESULT_CODES = ("RING", "BUSY", "NO CARRIER", "NO ANSWER")
 
 
@@ -78,6 +82,8 @@ class AtPort:
         self._echoed = 0
         self._effects: list[Effect] = []
         self._pending: _Pending | None = None
+        # Whose prompt is open, and what it does with the text.
+        self._prompted: tuple[Command, Prompted] | None = None
         # What is typed until then is lost: some need a rest after a hang-up.
         self._rests_until = 0.0
         # What AT+CLCC listed from when on, newest first: more than any lag reaches back.
@@ -114,7 +120,7 @@ class AtPort:
         self.module.now = now
         self._typed.clear()
         self._echoed = 0
-        self._pending, self._rests_until = None, 0.0
+        self._pending, self._prompted, self._rests_until = None, None, 0.0
         self.module.power_on()
         return self.elapse(now)
 
@@ -163,6 +169,18 @@ class AtPort:
         self.module.buffer_filled(full)
         return self._settled()
 
+    def message(self, pdu: str, now: float) -> tuple[bool, list[Effect]]:
+        """The network delivers a short message: whether it was taken."""
+        self.module.now = now
+        taken = arrive(self.module, pdu)
+        return taken, self._settled()
+
+    def menu(self, outcome: int, text: str, now: float) -> list[Effect]:
+        """The network answers in a USSD session."""
+        self.module.now = now
+        answer_ussd(self.module, outcome, text)
+        return self._settled()
+
     def set_coverage(self, stat: int, now: float) -> list[Effect]:
         """What the antenna finds, as a 27.007 7.2 <stat>: 1 home, 2 searching, 3 denied, 5 roaming."""
         self.module.now = now
@@ -190,6 +208,10 @@ class AtPort:
     def _work(self) -> None:
         """Echo is what was typed, line by line, as a line may switch it off for the next."""
         while self._typed and self._pending is None:
+            if self._prompted is not None:
+                if not self._enter(*self._prompted):
+                    return
+                continue
             end = self._typed.find(b"\r") + 1
             typed = bytes(self._typed[: end or len(self._typed)])
             # A host that ends lines by CR LF: the LF is neither command nor echo.
@@ -203,6 +225,33 @@ class AtPort:
             self._echoed = 0
             del self._typed[:end]
             self._perform(typed)
+
+    def _enter(self, asked: Command, prompted: Prompted) -> bool:
+        """27.005 3.5.1: what is typed at a prompt ends with Ctrl-Z, or for nothing with ESC. False: not yet."""
+        end = next((place for place, byte in enumerate(self._typed) if byte in b"\x1a\x1b"), None)
+        typed = bytes(self._typed[self._echoed : end if end is None else end + 1])
+        self._say(typed if self._basic("E") == "1" else b"")
+        self._echoed = len(self._typed)
+        if end is None:
+            return False
+        entered, how = bytes(self._typed[:end]), self._typed[end]
+        del self._typed[: end + 1]
+        self._echoed, self._prompted = 0, None
+        infos, final = b"", "OK"
+        if how == 0x1A:
+            try:
+                for line in prompted.take(entered.decode("latin-1").strip()):
+                    infos += framed_info(line, verbose=self._verbose)
+            except Refused as exc:
+                final = self._refusal(asked, exc)
+        self._finish(asked, infos, final)
+        return True
+
+    def _refusal(self, asked: Command, refused: Refused) -> str:
+        cmee = int(self.module.setting("+CMEE", self.module.settings["+CMEE"].default))
+        if cmee and refused.code is not None and asked.name in MESSAGES and asked.name != "+CUSD":
+            return f"+CMS ERROR: {CMS_CODES.get(refused.code, refused.code)}"
+        return self.module.refusal(refused) or error(refused.code, cmee)
 
     def _perform(self, typed: bytes) -> None:
         text = body(_edited(typed[:-1]).decode("latin-1"))
@@ -218,12 +267,20 @@ class AtPort:
                 for line in self._lines(asked):
                     infos += framed_info(line, verbose=self._verbose)
         except Refused as exc:
-            told = error(exc.code, int(self.module.setting("+CMEE", self.module.settings["+CMEE"].default)))
-            final = self.module.refusal(exc) or told
+            final = self._refusal(asked, exc)
+        except Prompted as exc:
+            if not hung:
+                self._prompted = asked, exc
+                self._say(b"\r\n> ")
+            return
         except Final as exc:
             final = exc.text
         if hung or self.module.dead:
             return
+        self._finish(asked, infos, final)
+
+    def _finish(self, asked: Command, infos: bytes, final: str) -> None:
+        """The answer, as late as it comes."""
         delay = self.faults.delay_s + self.faults.slow.get(asked.name, 0.0) + self.module.delays_s.get(asked.name, 0.0)
         if _is(asked, "+COPS", Kind.TEST) and final == "OK":
             delay += SCAN_S
@@ -236,7 +293,8 @@ class AtPort:
         self.module.agenda.at(self.module.now + delay, lambda: self._ripe(pending))
 
     def _lines(self, asked: Command) -> list[str]:
-        if (code := self.faults.refused.get(asked.name)) is not None:
+        # A message is refused by its network, when it is there.
+        if (code := self.faults.refused.get(asked.name)) is not None and asked.name != "+CMGS":
             raise Refused(code)
         lines = perform(self.module, asked)
         if not _is(asked, "+CLCC", Kind.ACT):

@@ -152,14 +152,14 @@ class Agenda:
     """What is due when, in order."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
 
     @property
     def deadline(self) -> float:
         return self._due[0][0] if self._due else float("inf")
 
-    def at(self, when: float, act: Callable[[], None]) -> None:
+    def at(self, when: float, act: Callable[[], object]) -> None:
         self._count += 1
         heapq.heappush(self._due, (when, self._count, act))
 

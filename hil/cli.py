@@ -138,6 +138,23 @@ def hang_up(number: Number, control: Control = None) -> None:
 
 
 @bench.command()
+def sms(
+    from_: Annotated[str, typer.Option("--from", help="Who writes; a new phone when nobody has the number.")],
+    to: Annotated[str, typer.Option(help="To whom.")],
+    text: Annotated[str, typer.Option(help="What; in as many parts as it takes.")],
+    report: Annotated[bool, typer.Option(help="Ask for a delivery report.")] = False,
+    shuffle: Annotated[bool, typer.Option(help="Its parts come in any order.")] = False,
+    twice: Annotated[bool, typer.Option(help="Each part comes twice.")] = False,
+    lose: Annotated[int | None, typer.Option(help="This part never comes.")] = None,
+    control: Control = None,
+) -> None:
+    """Send a short message from a phone; what phones receive is in `status`."""
+    request = {"do": "sms", "from": from_, "to": to, "text": text, "report": report}
+    with _plainly():
+        _print(_ask(control, {**request, "shuffle": shuffle, "twice": twice, "lose": lose}))
+
+
+@bench.command()
 def unplug(line: str, control: Control = None) -> None:
     """Pull a modem out, calls and all."""
     with _plainly():

@@ -6,6 +6,7 @@ extended  +CLIP=1  +CLIP?  +CLIP=?  +CHUP       closed by ";" or the line's end
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -64,6 +65,14 @@ class TooMany(Refused):
 
     def __init__(self) -> None:
         super().__init__(50)
+
+
+class Prompted(Exception):
+    """The command asks for text by a prompt; `take` has what is entered, and gives info lines or raises Refused."""
+
+    def __init__(self, take: Callable[[str], list[str]]) -> None:
+        super().__init__(take)
+        self.take = take
 
 
 class Final(Exception):

@@ -12,6 +12,7 @@ import binascii
 import json
 import math
 import os
+import random
 import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -178,6 +179,25 @@ async def _hang_up(bench: Bench, request: Answer) -> Answer:
     return {"hung_up": len(calls)}
 
 
+async def _sms(bench: Bench, request: Answer) -> Answer:
+    """As a phone sends it; its parts may be put in disorder on their way."""
+    number = request["from"]
+    if any(line.number == bench.network.international(number) for line in bench.lines):
+        raise NetworkError(f"{number} is a modem: send from it by AT+CMGS on its AT port")
+    centre = bench.network.centre
+    centre.holding = True
+    bench.phone(number).text(request["to"], request["text"], report=bool(request.get("report")))
+    parts = list(centre.held)
+    if request.get("twice"):
+        centre.held += parts
+    if request.get("shuffle"):
+        random.shuffle(centre.held)
+    if lost := request.get("lose"):
+        centre.held = [each for each in centre.held if each not in parts[int(lost) - 1 : int(lost)]]
+    centre.release(trio.current_time())
+    return {"parts": len(parts), "waiting": centre.waiting}
+
+
 async def _unplug(bench: Bench, request: Answer) -> Answer:
     line = bench.line(request["line"])
     await line.unplug()
@@ -205,7 +225,15 @@ async def _status(bench: Bench, request: Answer) -> Answer:
     return {
         "lines": [line_facts(line) for line in bench.lines],
         "subscribers": [
-            {"number": phone.number, "behaviour": phone.behaviour.value, "calls": len(phone.calls)}
+            {
+                "number": phone.number,
+                "behaviour": phone.behaviour.value,
+                "calls": len(phone.calls),
+                "texts": [
+                    {"from": text.sender, "text": text.body, "at": text.sent_at and text.sent_at.isoformat()}
+                    for text in phone.texts
+                ],
+            }
             for phone in bench.subscribers
         ],
         "calls": [
@@ -219,6 +247,7 @@ DEEDS: dict[str, Callable[[Bench, Answer], Awaitable[Answer]]] = {
     "dial": _dial,
     "answer": _answer,
     "hang-up": _hang_up,
+    "sms": _sms,
     "unplug": _unplug,
     "plug": _plug,
     "status": _status,

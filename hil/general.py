@@ -1,12 +1,13 @@
-"""What any module understands about itself: identity, power, SIM, network (27.007 clauses 5, 7, 8); no messages."""
+"""What any module understands about itself: identity, power, SIM, network (27.007 clauses 5, 7, 8)."""
 
 from collections.abc import Callable
 
 from hil.commandline import Command, Kind, Refused
+from hil.messages import MESSAGES
 from hil.module import Act, Module
 from hil.settings import BASIC, Table, only
 
-GENERAL = Table()
+GENERAL = Table(MESSAGES)
 
 
 # --- who it is ---
@@ -166,31 +167,3 @@ def _packet_service(module: Module, asked: Command) -> list[str]:
 @GENERAL.command("+CBC")
 def _battery(module: Module, asked: Command) -> list[str]:
     return ["+CBC: 0,100,3800"]
-
-
-# --- text messages: the bench has none, so the store is empty ---
-
-
-@GENERAL.command("+CPMS")
-def _message_store(module: Module, asked: Command) -> list[str]:
-    match asked.kind:
-        case Kind.TEST:
-            return ['+CPMS: ("SM","ME","MT"),("SM","ME","MT"),("SM","ME","MT")']
-        case Kind.READ:
-            return ['+CPMS: "ME",0,255,"ME",0,255,"ME",0,255']
-    return ["+CPMS: 0,255,0,255,0,255"]
-
-
-@GENERAL.command("+CSMS")
-def _message_service(module: Module, asked: Command) -> list[str]:
-    return ["+CSMS: 0,1,1,1"] if asked.kind is Kind.READ else ["+CSMS: 1,1,1"]
-
-
-@GENERAL.command("+CSCA")
-def _message_centre(module: Module, asked: Command) -> list[str]:
-    return ['+CSCA: "+33689004000",145'] if asked.kind is Kind.READ else []
-
-
-@GENERAL.command("+CMGL", "+CMGD")
-def _no_messages(module: Module, asked: Command) -> list[str]:
-    return []

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from hil.board import Answer, AudioPath, Dial, Press, Release, Ring, Usb
+from hil.board import Answer, AudioPath, Dial, Press, Profile, Release, Ring, Usb
+from hil.centre import NUMBER
 from hil.commandline import Command, Final, Refused, Setting
 from hil.radio import Radio
+from hil.storage import Storage
 
 # 24.008 10.5.123, the causes that the bench's network gives.
 CAUSES = {
@@ -83,12 +85,29 @@ class Module(Radio):
     # So long its answers take, and so long it is deaf behind them, by name of command.
     delays_s: ClassVar[Mapping[str, float]] = {}
     rests_s: ClassVar[Mapping[str, float]] = {}
+    # Memories for messages, with their slots; and what an empty slot reads as: nothing, or an error.
+    memories: ClassVar[Mapping[str, int]] = {"SM": 25, "ME": 255, "SR": 20}
+    default_memory: ClassVar[str] = "SM"
+    reads_empty_slots: ClassVar[bool] = True
+    # How a full one is told of.
+    full_word: ClassVar[str] = '+SMS FULL: "{}"'
+    # How USSD is written: by AT+CSCS, or packed whatever that says.
+    packs_ussd: ClassVar[bool] = False
+
+    def __init__(self, profile: Profile) -> None:
+        # Of the SIM and the module, which outlive a restart.
+        self.storage = Storage(self.memories)
+        self.service_centre = NUMBER
+        self.sent_messages = 0
+        super().__init__(profile)
 
     def forget(self) -> None:
         super().forget()
         self._turns = 0
         # Its command interpreter has died; the rest of it has not.
         self.dead = False
+        # Told by +CMT or +CDS, and not yet acknowledged.
+        self.unacknowledged: str | None = None
         self.calls: dict[int, Leg] = {}
         if self.profile.data_bearer:
             self.calls[1] = Leg(1, False, Stat.ACTIVE, "", mode=1)
@@ -121,6 +140,13 @@ class Module(Radio):
     def in_call(self) -> bool:
         """Past ATD or ATA: from here on the voice path cannot be set up."""
         return bool(self.legs(Stat.DIALING, Stat.ALERTING, Stat.ACTIVE, Stat.HELD))
+
+    def memory(self, place: int) -> str:
+        """The one chosen by AT+CPMS for reading (0), writing (1), and what comes (2)."""
+        return self.setting(f"memory {place}", self.default_memory)
+
+    def tell_full(self, memory: str) -> None:
+        self.tell(self.full_word.format(memory))
 
     @property
     def waits(self) -> bool:

@@ -12,6 +12,8 @@ from enum import Enum, IntEnum
 from functools import partial
 from typing import Protocol
 
+from hil.centre import Centre, Menus
+
 
 class Cause(IntEnum):
     """ITU-T Q.850, as far as the bench's calls end by them."""
@@ -128,6 +130,8 @@ class Network:
         self._news: deque[Callable[[], None]] = deque()
         self._telling = False
         self.calls: list[Call] = []
+        self.centre = Centre(self)
+        self.menus = Menus()
         # Told each change of a call's state, after its parties.
         self.observers: list[Callable[[Call, State], None]] = []
 

@@ -56,6 +56,7 @@ class Quectel(Module):
     rings: ClassVar[bool] = True
     boot_words = ("RDY", "+CFUN: 1")
     sim_words = ("+QUSIM: 1",)
+    default_memory = "ME"
     full_word = '+QIND: "smsfull","{}"'
     ready_words = ("+QIND: SMS DONE", "+QIND: PB DONE")
 

@@ -12,11 +12,15 @@ It speaks and listens when its network has a studio (hil.sound); without one it 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import trio
 
+from drivers.sms import Deliver, Report, Submit, decode
+from drivers.userdata import join, split
 from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
 
 if TYPE_CHECKING:
@@ -155,6 +159,15 @@ class PhoneCall:
                     each.set()
 
 
+@dataclass(frozen=True)
+class Text:
+    """A short message that came, whole."""
+
+    sender: str
+    body: str
+    sent_at: datetime | None
+
+
 class Subscriber:
     """A party of the network. `says` is what it says by itself once an incoming call is answered."""
 
@@ -176,6 +189,14 @@ class Subscriber:
         self.says = says
         # All calls from and to this phone, the oldest first.
         self.calls: list[PhoneCall] = []
+        # All messages that came, and the reports on ours; of long ones, parts that are not complete are kept apart.
+        self.texts: list[Text] = []
+        self.reports: list[Report] = []
+        # Switched on, with room for messages.
+        self.takes_texts = True
+        self._parts: dict[tuple[str, int, int], dict[int, Deliver]] = {}
+        self._texted = trio.Event()
+        self._references = 0
         self._number = number
         self._nursery = nursery
         self._rang = trio.Event()
@@ -193,6 +214,53 @@ class Subscriber:
         if play:
             self._nursery.start_soon(self._speak, phone_call, play)
         return phone_call
+
+    # --- messages ---
+
+    def text(
+        self, number: str, body: str, *, report: bool = False, validity_s: float | None = None, flash: bool = False
+    ) -> int:
+        """In as many parts as it takes; the reference of the last."""
+        parts = split(body, reference=self._references % 256)
+        self._references += len(parts)
+        for place, data in enumerate(parts):
+            reference = (self._references - len(parts) + place) % 256
+            message = Submit(number, data, reference, report, validity_s, 0 if flash else None)
+            self.network.centre.submit(self.number, message, reference, trio.current_time())
+        return reference
+
+    def take_message(self, pdu: str) -> bool:
+        """hil.centre.Recipient."""
+        if not self.takes_texts:
+            return False
+        message = decode(pdu)
+        if isinstance(message, Report):
+            self.reports.append(message)
+        elif isinstance(message, Deliver):
+            self._take_part(message)
+        self._texted.set()
+        self._texted = trio.Event()
+        return True
+
+    def _take_part(self, message: Deliver) -> None:
+        parts = {1: message}
+        if (part := message.data.part) is not None:
+            key = (message.sender, part.reference, part.total)
+            parts = self._parts.setdefault(key, {})
+            parts[part.number] = message
+            if len(parts) < part.total:
+                return
+            del self._parts[key]
+        body = join([parts[number].data for number in sorted(parts)])
+        self.texts.append(Text(message.sender, body, message.sent_at))
+
+    async def texted(self, count: int = 1) -> Text:
+        """The one with this number, counted from 1, whether it came already or comes."""
+        while len(self.texts) < count:
+            await self._texted.wait()
+        return self.texts[count - 1]
+
+    # --- calls ---
 
     async def called(self) -> PhoneCall:
         """The next call that comes in from now on."""
