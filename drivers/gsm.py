@@ -1,4 +1,4 @@
-"""A SIM as a line: a GSM or LTE module on an AT port, with its call's audio on a second tty.
+"""A SIM as a line: a GSM or LTE module on an AT port, with its call's audio on a second tty or a sound card.
 
 Orders are here, what happens by itself is in `drivers/watch.py`, and what a device does its own way is in
 `drivers/models.py`.
@@ -8,19 +8,24 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
 
-from drivers.errors import CommandError, CommandTimeout, LineError, LineLost
+from drivers.audio import KINDS, Audio, Card, PcmTty, Place
+from drivers.errors import CommandError, CommandTimeout, LineLost
+from drivers.evidence import OneCall
 from drivers.line import Identity, LineEvent, LineState, Recoveries
-from drivers.models import Model
-from drivers.module import AudioPath, Module
+from drivers.models import Model, Sound
+from drivers.module import Module
 from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
+from drivers.radio import Radio
 from drivers.replies import CallEnded, CallStat, parse
+from drivers.sim import Pin, Sim
 from drivers.watch import Watch
-from native import Engine, Event, PcmPort
+from native import Dtmf, Engine, Event, PcmPort
+from native import Port as AudioPort
 
 # For leaving nothing behind: an order that failed, a line that is closed in a call. With the last command heard out.
 LEAVE_S = 8
@@ -34,7 +39,7 @@ KEYS = re.compile(r"[0-9*#A-D]*")
 class GsmLine:
     """drivers.line.Line. Made by `open_gsm`."""
 
-    def __init__(self, module: Module, audio: AudioPath, watch: Watch) -> None:
+    def __init__(self, module: Module, audio: Audio, watch: Watch) -> None:
         self.name = module.name
         self._module = module
         self._audio = audio
@@ -52,7 +57,12 @@ class GsmLine:
 
     @property
     def signal_dbm(self) -> int | None:
-        return self._watch.signal_dbm
+        return self.radio.signal_dbm
+
+    @property
+    def radio(self) -> Radio:
+        """Registration, operator, technology, cell, signal: as the module last said."""
+        return self._watch.radio
 
     @property
     def repairs(self) -> int:
@@ -85,12 +95,13 @@ class GsmLine:
             self._need(None, "ATD", "the line is in use")
             self._watch.order = trio.CancelScope()
             try:
-                await self._audio.on()
+                await self._audio.prepare()
                 # Somebody may have rung meanwhile.
                 self._need(None, "ATD", "the line is in use")
                 self._call.dialing()
                 self._watch.emit([])
                 await self._place(f"ATD{number};")
+                await self._audio.ordered()
                 await trio.lowlevel.checkpoint_if_cancelled()
             except BaseException:
                 ordered = self._call.ordered
@@ -104,7 +115,7 @@ class GsmLine:
         async with self._turn:
             self._need(CallStat.INCOMING, "ATA", "nobody is calling")
             self._watch.order = trio.CancelScope()
-            await self._audio.on()
+            await self._audio.prepare()
             self._call.answering()
             try:
                 await self._order("ATA")
@@ -115,12 +126,15 @@ class GsmLine:
                 if self._call.stat is not CallStat.ACTIVE:
                     await self._audio.off()
                     raise
+            await self._audio.ordered()
             self._watch.look_soon()
 
     async def hang_up(self) -> None:
         self._watch.order.cancel()
         async with self._turn:
             self._call.hanging_up(trio.current_time())
+            if self._audio.prepared:
+                await self._audio.hanging_up()
             await self._module.drop_calls(ringing=True, unseen=self._call.stat is not None)
             await self._watch.look()
 
@@ -128,24 +142,25 @@ class GsmLine:
         """As fast as the module takes them. Raises: ValueError for what is no key; CommandError without a call."""
         if not KEYS.fullmatch(digits):
             raise ValueError("not keys of a telephone")
-        for digit in digits:
-            self._need(CallStat.ACTIVE, "AT+VTS", "no call")
+        model = self._module.model
+        order = model.dtmf.partition("=")[0]
+        for key in digits:
+            self._need(CallStat.ACTIVE, order, "no call")
+            if key not in model.keys:
+                raise CommandError(order, f"this {model.noun} cannot send {key}")
             # Not again after silence: it may have been heard.
-            await self._module.ask(self._module.model.dtmf.format(digit), tries=1)
+            await self._module.ask(model.dtmf.format(key=key, index=self._call.index or 1), tries=1)
 
     @asynccontextmanager
-    async def attach(self, engine: Engine) -> AsyncIterator[PcmPort]:
-        fd = self._audio.fd
-        if fd is None:
-            raise LineError("no call")
-        with (
-            closing(engine.pcm(fd, chunk_bytes=self._module.model.chunk_bytes)) as port,
-            self._watch.flow_to(port.hold),
-        ):
-            yield port
+    async def attach(self, engine: Engine) -> AsyncIterator[AudioPort]:
+        async with self._audio.attach(engine) as port:
+            port.detect_dtmf(not self._module.hears_keys)
+            with self._watch.flow_to(port.hold) if isinstance(port, PcmPort) else contextlib.nullcontext():
+                yield port
 
     def heard(self, event: Event) -> None:
-        """The module hears keys itself, and tells them on its AT port."""
+        if isinstance(event, Dtmf) and not self._module.hears_keys:
+            self._watch.key(event.digit)
 
     def _need(self, stat: CallStat | None, order: str, otherwise: str) -> None:
         if self._module.port.lost is not None:
@@ -175,27 +190,44 @@ class GsmLine:
 
     async def leave_nothing(self, ordered: bool) -> None:
         """No call that we placed or answered, as far as LEAVE_S suffices for it, and no sound."""
-        had_sound = self._audio.fd is not None
         self._audio.let_go()
         with trio.move_on_after(LEAVE_S - HEAR_OUT_S, shield=True), contextlib.suppress(LineLost):
+            if self._audio.prepared:
+                await self._audio.hanging_up()
             await self._module.drop_calls(ringing=False, unseen=ordered)
-            if had_sound:
+            if self._audio.prepared:
                 await self._audio.off()
 
 
 @asynccontextmanager
-async def open_gsm(name: str, model: Model, *, at_path: str, pcm_path: str) -> AsyncIterator[GsmLine]:
-    """A line that is up; registered or not, as a SIM may have to wait for its network.
+async def open_gsm(
+    name: str,
+    model: Model,
+    *,
+    at_path: str,
+    pcm_path: str | None = None,
+    card: str | None = None,
+    pin: Pin | None = None,
+) -> AsyncIterator[GsmLine]:
+    """A line that is up; registered or not, as a SIM may have to wait for its network. Its calls' audio is on a tty,
+    or on a sound card, by the name that PortAudio gives it.
 
     Leaves no call behind, whichever way it is left.
 
     Raises:
         LineLost: it did not come up, with a sentence for people; in an exception group, like the body's errors.
+        ValueError: audio of another kind than the model has.
     """
+    sound = Sound.CARD if card is not None else Sound.PCM
+    if sound not in model.audio or (card is None and pcm_path is None):
+        raise ValueError(f"{model.title} has its audio elsewhere")
+    place: Place = Card(card or "")
+    if sound is Sound.PCM:
+        place = PcmTty(partial(open_tty, str(pcm_path)), model.audio[sound].chunk_bytes)
     fd = await open_tty(at_path)
     try:
         stream = trio.lowlevel.FdStream(os.dup(fd))
-        async with stream, open_gsm_on(stream, name, model, open_pcm=partial(open_tty, pcm_path)) as line:
+        async with stream, open_gsm_on(stream, name, model, sound=sound, place=place, pin=pin) as line:
             yield line
     finally:
         close_tty(fd)
@@ -203,13 +235,13 @@ async def open_gsm(name: str, model: Model, *, at_path: str, pcm_path: str) -> A
 
 @asynccontextmanager
 async def open_gsm_on(
-    stream: trio.abc.Stream, name: str, model: Model, *, open_pcm: Callable[[], Awaitable[int]]
+    stream: trio.abc.Stream, name: str, model: Model, *, sound: Sound, place: Place, pin: Pin | None = None
 ) -> AsyncIterator[GsmLine]:
-    """On any stream; `open_pcm` gives a descriptor which the line closes by `close_tty`."""
-    port = Port(stream, urcs=model.urcs)
-    module = Module(name, model, port)
-    audio = AudioPath(module, open_pcm)
-    watch = Watch(module, audio)
+    """On any stream."""
+    port = Port(stream, urcs=(*model.urcs, *model.noise))
+    module, call, switch = Module(name, model, port), OneCall(), model.audio[sound]
+    audio = KINDS[switch.when](module, switch, place, call)
+    watch = Watch(module, Sim(module, pin), audio, call)
     line = GsmLine(module, audio, watch)
     # Also when all around is cancelled: the last commands' answers want to be heard.
     hearing, watching = trio.CancelScope(shield=True), trio.CancelScope()

@@ -412,6 +412,7 @@ _PARSERS: dict[str, Callable[[list[str]], Reply | None]] = {
     "+COPS": _cops,
     "+CPIN": lambda f: SimState(f[0].strip()),
     "^SIMST": _huawei_sim,
+    "+SIMCARD": lambda f: SimState("NOT INSERTED") if f[0].strip() == "NOT AVAILABLE" else None,
     # 27.007 8.65: `SIM PIN,<left>`.
     "+CPINR": _tries(1),
     "+CPINC": _tries(0),

@@ -43,6 +43,11 @@ async def open_sound(
             await trio.to_thread.run_sync(stream.close)
 
 
+async def need_sound(name: str) -> None:
+    """Raises: LineLost: `open_sound` would not find it."""
+    await trio.to_thread.run_sync(_need, name)
+
+
 class _Stream:
     """PortAudio's, which calls into the engine until it is closed."""
 
@@ -94,6 +99,11 @@ def _open(name: str, engines: DeviceStream, rate_hz: int, latency_s: float) -> _
         stream.close()
         raise LineLost(f"{name}: {exc.args[0]}") from exc
     return stream
+
+
+def _need(name: str) -> None:
+    with _turn:
+        _find(_library(), name)
 
 
 def _library() -> Any:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import trio
 
 from drivers import replies
+from drivers.audio import Audio
 from drivers.errors import LineLost
 from drivers.evidence import OneCall
 from drivers.line import Digit, Identity, LineEvent, LineState, StateChanged
-from drivers.module import UNLISTED_LIMIT_S, AudioPath, Module
+from drivers.module import UNLISTED_LIMIT_S, Module
+from drivers.radio import Radio
 from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring, parse
+from drivers.sim import Sim
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +44,29 @@ ORDER_LIMITS_S: Mapping[CallStat, float] = {
     CallStat.ALERTING: float("inf"),
     CallStat.ACTIVE: 0,
 }
+# A key is pressed for 40 ms at least, and as long not (Q.24): sooner it is the same again, told twice.
+KEY_S = 0.08
+# A module that restarts is off the bus by then, or will not go.
+LEAVES_BUS_S = 15
 
 
 class Watch:
     """`events` ends when the line is lost. `call` is the call there is, if any."""
 
-    def __init__(self, module: Module, audio: AudioPath) -> None:
-        self.call = OneCall()
+    def __init__(self, module: Module, sim: Sim, audio: Audio, call: OneCall) -> None:
+        self.call = call
         self.identity = Identity("", "", "", "", "")
-        self.signal_dbm: int | None = None
+        self.radio = Radio()
         self.strays = 0
         # Of the wait for ATD or ATA, while there is one.
         self.order = trio.CancelScope()
+        # Told whatever the module says that is nothing to calls.
+        self.on_other: Callable[[str], None] = lambda line: None
         self._name = module.name
         self._module = module
         self._port = module.port
+        self._sim = sim
         self._audio = audio
-        self._networks: dict[str, bool] = {}
         self._started = False
         self._survey_due = 0.0
         self._settle_due = float("inf")
@@ -65,6 +74,7 @@ class Watch:
         # The uplink buffer is full, and asked about no later than that.
         self._full_until = float("inf")
         self._hold: Callable[[bool], None] | None = None
+        self._key, self._key_at = "", float("-inf")
         self._told_state = LineState.STARTING
         self._looking = trio.Lock()
         self._hint = trio.Event()
@@ -78,17 +88,15 @@ class Watch:
             return LineState.STARTING
         if self.call.told:
             return LineState.IN_USE
-        return LineState.IDLE if self._registered else LineState.SEARCHING
-
-    @property
-    def _registered(self) -> bool:
-        """Calls are possible: circuit switched, or in LTE with IMS; without IMS, LTE alone carries none."""
-        has = self._networks.get
-        return bool(has("+CREG") or (has("+CEREG") and has("ims")))
+        return LineState.IDLE if self.radio.callable else LineState.SEARCHING
 
     async def start(self) -> None:
-        self.identity = await self._module.start()
+        await self._module.wake()
+        await self._sim.need()
         await self._audio.check()
+        for command in list(self._module.unset):
+            await self._module.set_up(command)
+        self.identity = await self._module.identify()
         # News of before we were there: what still matters is asked for.
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
@@ -104,6 +112,7 @@ class Watch:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear)
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._audio.run)
         except* LineLost:
             # Told by whoever takes the events.
             self._tell.close()
@@ -117,6 +126,7 @@ class Watch:
         """Also a change of state, if there is one. Of a lost line nothing is told but that."""
         if self._port.lost is not None:
             return
+        self._audio.moved()
         for event in events:
             log.debug("%s: %s", self._name, event)
             self._send(event)
@@ -155,18 +165,17 @@ class Watch:
                 self._hint.set()
                 if isinstance(reply, CallReport | CallMoved) and (stat := self.call.stat) and stat in ORDER_LIMITS_S:
                     self.order.deadline = trio.current_time() + ORDER_LIMITS_S[stat]
-            case replies.Tone(digit) if self.call.stat is CallStat.ACTIVE:
-                self.emit([Digit(digit)])
-            case replies.Flow(ready) if self._audio.fd is not None:
+            case replies.Tone(digit) if self._module.hears_keys:
+                self.key(digit)
+            case replies.Flow(ready) if self.call.stat is not None:
                 self._flow(ready)
-            case replies.Signal(dbm):
-                self.signal_dbm = dbm
+            case replies.Signal():
+                self.radio = self.radio.after(reply)
             case replies.Operator(name):
+                self.radio = self.radio.after(reply)
                 self.identity = dataclasses.replace(self.identity, operator=name)
-            case replies.Registration(network):
-                self._note(network, reply.registered)
-            case replies.Ims(registered):
-                self._note("ims", registered)
+            case replies.Registration() | replies.Ims():
+                self._note(reply)
             case replies.Restarted():
                 raise self._port.lose("the module restarted")
             case replies.SimState(code):
@@ -176,6 +185,8 @@ class Watch:
             case replies.Unreadable():
                 # Half of what could have been a call's news.
                 self._hint.set()
+            case replies.Unknown(text):
+                self.on_other(text)
             case _:
                 pass
 
@@ -194,16 +205,22 @@ class Watch:
         finally:
             self._hold = None
 
-    def _note(self, network: str, registered: bool) -> None:
-        if self._networks.get(network) is not registered:
-            before = self._registered
-            self._networks[network] = registered
-            if self._registered is not before:
-                self._settle_due = trio.current_time() + SETTLE_S if self._registered else float("inf")
+    def _note(self, reply: replies.Registration | replies.Ims) -> None:
+        before, self.radio = self.radio, self.radio.after(reply)
+        if self.radio.callable is not before.callable:
+            self._settle_due = trio.current_time() + SETTLE_S if self.radio.callable else float("inf")
+        if self.radio.bearers != before.bearers:
             self._survey_due = 0
             self._hint.set()
             if self._started:
                 self.emit([])
+
+    def key(self, digit: str) -> None:
+        """The far side pressed it, as the module or the engine says."""
+        now, before = trio.current_time(), self._key_at
+        again, self._key, self._key_at = digit == self._key and now - before < KEY_S, digit, now
+        if self.call.stat is CallStat.ACTIVE and not again:
+            self.emit([Digit(digit)])
 
     # --- questions ---
 
@@ -271,8 +288,10 @@ class Watch:
     async def _tend(self) -> None:
         """What an order or a caller would have to wait for: only while there is no call."""
         if self._sim_doubted and self.call.stat is None:
-            await self._module.need_sim()
+            await self._sim.need()
             self._sim_doubted = False
+        if self.call.stat is None and self._audio.degraded:
+            await self._restart()
         if self.call.stat is None and trio.current_time() >= self._survey_due:
             await self._survey()
         if self.call.stat is None and trio.current_time() >= self._settle_due:
@@ -288,7 +307,16 @@ class Watch:
             await self._module.set_up(command)
             if self.call.stat is not None:
                 return
-        self._survey_due = trio.current_time() + (SURVEY_S if self._registered else SEARCHING_SURVEY_S)
+        self._survey_due = trio.current_time() + (SURVEY_S if self.radio.callable else SEARCHING_SURVEY_S)
+
+    async def _restart(self) -> None:
+        """Raises: LineLost: the line is to be opened anew."""
+        self._started = False
+        self.emit([])
+        await self._module.attempt(self._module.model.reset, tries=1)
+        # Mostly it is gone before that, and found to be.
+        await trio.sleep(LEAVES_BUS_S)
+        raise self._port.lose("the module is restarted, as its audio suffered from the last call")
 
     async def _settle(self) -> None:
         """What the network is asked for, once in each registration."""

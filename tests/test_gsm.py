@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from drivers.audio import PcmTty
 from drivers.errors import CommandError, LineError, LineLost
 from drivers.gsm import LEAVE_S, GsmLine, open_gsm, open_gsm_on
 from drivers.line import (
@@ -23,7 +24,7 @@ from drivers.line import (
     Released,
     StateChanged,
 )
-from drivers.models import MODELS
+from drivers.models import MODELS, Sound
 from drivers.port import close_tty, open_tty
 from drivers.watch import FULL_S, SETTLE_S
 from hil.board import Profile
@@ -98,7 +99,8 @@ class Rig:
     @asynccontextmanager
     async def line(self) -> AsyncIterator[GsmLine]:
         try:
-            async with open_gsm_on(self.wire, "office", EC25, open_pcm=self.open_pcm) as line:
+            place = PcmTty(self.open_pcm, 640)
+            async with open_gsm_on(self.wire, "office", EC25, sound=Sound.PCM, place=place) as line:
                 yield line
         finally:
             for sound in self.sounds:
@@ -136,6 +138,7 @@ async def events(line: GsmLine, count: int, within_s: float = 60) -> list[LineEv
 async def attached(line: GsmLine) -> AsyncIterator[tuple[Engine, PcmPort]]:
     with Engine() as engine:
         async with line.attach(engine) as port:
+            assert isinstance(port, PcmPort)
             yield engine, port
 
 
@@ -215,7 +218,7 @@ async def test_a_registration_whose_news_was_lost_is_found(rig: Rig, autojump_cl
     [
         ({"pin": "1234"}, "the SIM asks for its PIN"),
         ({"sim": False}, "no SIM in the module"),
-        ({"voice": False}, "the module's firmware has no voice"),
+        ({"voice": False}, "this module reports no voice: AT+QPCMV=0: "),
     ],
 )
 async def test_what_a_person_must_mend_is_told_in_a_sentence(

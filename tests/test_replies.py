@@ -103,6 +103,7 @@ S = CallStat
         ("+CPIN: SIM PUK", SimState("SIM PUK")),
         # A stick without its SIM; with it, +CPIN? knows more.
         ("^SIMST:255", SimState("NOT INSERTED")),
+        ("+SIMCARD: NOT AVAILABLE", SimState("NOT INSERTED")),
         ("^SIMST: 1", Unknown("^SIMST: 1")),
         ("+CPINR: SIM PIN,3,3", PinTries(3)),
         ('+QPINC: "SC",2,10', PinTries(2)),

@@ -95,7 +95,7 @@ async def test_a_modem_that_sends_keys_without_end_does_not_take_the_service_wit
         (await rig.voice.connection()).close()
         await run.logged("stream ended")
         for _ in range(10):
-            rig.line.modem.inject(b"\r\n+QTONEDET: 53\r\n" * 50)
+            rig.line.modem.inject(b"\r\n+QTONEDET: 53\r\n\r\n+QTONEDET: 54\r\n" * 25)
         await run.logged("keys are lost: nobody reads them")
         call.hang_up()
         assert (await rig.customer.post("/hangup")).json["call_status"] == "COMPLETED"
