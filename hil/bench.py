@@ -15,7 +15,7 @@ socket, and on pytest-trio's autojump clock a call takes no time at all.
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +39,7 @@ from hil.simcom import A7672, Sim800, Sim7600, Sim7600V2
 from hil.sound import Studio
 from hil.subscriber import PATIENCE_S, Behaviour, Subscriber
 from hil.tty import Pty
+from hil.usbtree import UsbTree, gadget
 from hil.voicemodels import VOICE_MODELS
 from native import Engine, FramesPort
 
@@ -97,7 +98,15 @@ class Line:
     """One device of the bench at its host's addresses."""
 
     def __init__(
-        self, plan: BenchLine, device: Device, studio: Studio, directory: Path, *, enumeration_s: float
+        self,
+        plan: BenchLine,
+        device: Device,
+        studio: Studio,
+        directory: Path,
+        *,
+        bus: UsbTree,
+        usb_port: str,
+        enumeration_s: float,
     ) -> None:
         self.name = plan.name
         self.model = device.model
@@ -105,6 +114,9 @@ class Line:
         self.at_path = directory / f"{plan.name}-at"
         # There only if the device has a tty for its calls.
         self.pcm_path = directory / f"{plan.name}-pcm"
+        # Where it is plugged in, unless it stands on a UART.
+        self.usb_port = usb_port if device.usb is not None else None
+        self._bus = bus
         self._studio = studio
         self._enumeration_s = enumeration_s
         self._plugged = trio.Event()
@@ -131,13 +143,14 @@ class Line:
     # --- on the bus ---
 
     async def live(self) -> None:
-        """Plugged and unplugged, over and over: new ptys each time, the same names."""
+        """Plugged and unplugged, over and over: new ptys each time, the same names, and new ones on the USB."""
         while True:
             await (plugged := self._plugged).wait()
             with ExitStack() as stack:
                 at = stack.enter_context(Pty(self.at_path))
                 at.on_hang_up = self.modem.hung_up
                 pcm = stack.enter_context(Pty(self.pcm_path)) if "pcm" in self.modem.ttys else None
+                self._enumerate(stack, {"at": self.at_path} | ({"pcm": self.pcm_path} if pcm else {}))
                 stream = trio.lowlevel.FdStream(os.dup(at.master))
                 ends = Ends(stream, at.master, pcm.master if pcm else None, card=None)
                 await self._attend(ends, *(tty.tend for tty in (at, pcm) if tty))
@@ -148,6 +161,13 @@ class Line:
             self._gone.set()
             if self.modem.restarts:
                 await trio.sleep(self._enumeration_s)
+
+    def _enumerate(self, stack: ExitStack, ttys: Mapping[str, Path]) -> None:
+        usb, port = self.modem.usb, self.usb_port
+        if usb is not None and port is not None:
+            self._bus.plug(port, gadget(usb), {n: ttys[role] for n, role in usb.roles.items() if role in ttys})
+            # Before the ptys: who looks for the device does not find one that is going.
+            stack.callback(self._bus.unplug, port)
 
     def connect(self, nursery: trio.Nursery) -> Host:
         """In-memory ends, in place of `live`; after an unplug or a restart, connected again is plugged again."""
@@ -210,7 +230,10 @@ def _fd_streams() -> tuple[trio.abc.Stream, trio.abc.Stream, int]:
 
 
 class Bench:
-    """Open it by `async with`; the directory must exist. `enumeration_s`: how long a restarting module is away."""
+    """Open it by `async with`; the directory must exist. `enumeration_s`: how long a restarting module is away.
+
+    `usb` has the lines on its /sys and /dev (hil/usbtree.py), where `line.usb_port` says, beside their own names.
+    """
 
     def __init__(
         self,
@@ -233,10 +256,8 @@ class Bench:
         async with AsyncExitStack() as stack:
             self.engine = stack.enter_context(Engine())
             self.studio = Studio(self.engine)
-            self.lines = [
-                Line(plan, self._made(plan), self.studio, self._directory, enumeration_s=self._enumeration_s)
-                for plan in self._plans
-            ]
+            self.usb = UsbTree(self._directory / "usb")
+            self.lines = [self._line(place, plan) for place, plan in enumerate(self._plans, 1)]
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             self.network.observers += [line.modem.call_moved for line in self.lines]
             self.network.observers += [self.studio.call_moved, self._lose_patience]
@@ -255,8 +276,17 @@ class Bench:
         self._nursery.cancel_scope.cancel()
         return await self._stack.__aexit__(kind, exc, trace)
 
-    def _made(self, plan: BenchLine) -> Device:
-        return MODELS[plan.model](plan, self.network, self.studio)
+    def _line(self, place: int, plan: BenchLine) -> Line:
+        device = MODELS[plan.model](plan, self.network, self.studio)
+        return Line(
+            plan,
+            device,
+            self.studio,
+            self._directory,
+            bus=self.usb,
+            usb_port=f"1-1.{place}",
+            enumeration_s=self._enumeration_s,
+        )
 
     def line(self, name: str) -> Line:
         for line in self.lines:

@@ -4,7 +4,7 @@
     tree.plug("1-1.2", EC25, {1: pcm_pty, 2: at_pty})       # dev/ttyUSB0 and so on, as links
     tree.unplug("1-1.2")
 
-Numbers are never used twice, and the last interface gets the first: nothing may be concluded from them.
+Numbers are not used twice, and the last interface gets the first: nothing may be concluded from them.
 """
 
 import itertools
@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# bInterfaceClass: vendor's own, as serial ports of modems are; communications; audio; mass storage.
-VENDOR, COMMUNICATIONS, AUDIO, STORAGE = 0xFF, 0x02, 0x01, 0x08
+from hil.board import Usb
+
+# bInterfaceClass: vendor's own, as serial ports of modems are; communications and its data; audio; mass storage.
+VENDOR, COMMUNICATIONS, DATA, AUDIO, STORAGE = 0xFF, 0x02, 0x0A, 0x01, 0x08
+_CLASSES = {"storage": STORAGE, "audio": AUDIO, "net": COMMUNICATIONS}
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,18 @@ class Gadget:
     def tty(self) -> str:
         """As the kernel's driver calls them: option, or cdc_acm."""
         return "ttyACM" if all(self.classes[each] == COMMUNICATIONS for each in self.serial) else "ttyUSB"
+
+
+def gadget(usb: Usb) -> Gadget:
+    """A simulated device's: where commands are all that it has, it is a modem of the communications class."""
+    maker, _, name = usb.title.partition(" ")
+    title = (maker, name or maker)
+    if set(usb.roles.values()) == {"at"}:
+        (at,) = usb.roles
+        return Gadget(usb.vendor, usb.product, {at: COMMUNICATIONS, at + 1: DATA}, (at,), title)
+    classes = {number: _CLASSES.get(role, VENDOR) for number, role in usb.roles.items()}
+    serial = tuple(number for number, kind in classes.items() if kind == VENDOR)
+    return Gadget(usb.vendor, usb.product, classes, serial, title)
 
 
 class UsbTree:
