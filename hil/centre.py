@@ -102,7 +102,7 @@ class Centre:
             self._busy = False
 
     def _deliver_some(self) -> bool:
-        """One round; whether anything was taken. A recipient's first message that is not stops his others."""
+        """One round; whether anything moved. A recipient's first message that is not stops his others."""
         stopped: set[str] = set()
         moved = False
         for waiting in list(self._waiting):
@@ -110,6 +110,7 @@ class Centre:
             if waiting.expires_at <= self._now:
                 self._waiting.remove(waiting)
                 self._report(waiting, _EXPIRED)
+                moved = True
             elif waiting.to not in stopped:
                 pdu = sms.encode(waiting.message, smsc=NUMBER)
                 if isinstance(party, Recipient) and party.take_message(pdu):

@@ -36,9 +36,20 @@ class Huawei(Module):
     # 20 ms.
     chunk_bytes = 320
     technology = 2
+    memories: ClassVar[Mapping[str, int]] = {"SM": 20, "ME": 100, "SR": 20}
+    full_word = '^SMMEMFULL: "{}"'
+    packs_ussd = True
     noise: Mapping[str, float] = {"^BOOT:37364192,0,0,0,6": 3.0, "^RSSI:19": 10.0}
     sim_words = ("^SIMST:1",)
     ready_words = ("^SRVST:2", "^MODE:5,4")
+    gone_words = ("^SIMST:255",)
+    babble = (
+        "^RSSI:18",
+        "^BOOT:37364192,0,0,0,6",
+        "^MODE:5,4",
+        "^DSFLOWRPT:0000001A,00000000,00000000,0,0,0,0",
+        "^STIN:0,0,0",
+    )
     # When in a call sound begins: the far end rings, or has answered.
     sound_from: ClassVar[tuple[Stat, ...]] = (Stat.ACTIVE,)
     # The last field of ^CEND, which some firmware leaves out.

@@ -50,7 +50,6 @@ def arrive(module: Module, pdu: str) -> bool:
     memory = "SM" if for_sim else module.memory(2)
     index = module.storage.put(memory, pdu, Status.UNREAD)
     if index is None:
-        module.tell_full(memory)
         return False
     if kept and mode:
         module.tell(f'+CMTI: "{memory}",{index}')

@@ -37,6 +37,10 @@ class SimCom(Module):
     commands: ClassVar[Mapping[str, Act]] = ChainMap(SIMCOM, CALLS, GENERAL)
     settings = SETTINGS | _SETTINGS
     boot_words: tuple[str, ...] = ("RDY", "+CFUN: 1")
+    gone_words = ("+CPIN: NOT READY",)
+    babble: tuple[str, ...] = ("+CNSMOD: 8", "+CSQN: 20,99", "+CREG: 1")
+    reads_empty_slots = False
+    full_word = "+SMS FULL"
     # Of a call's end: whether it was connected is in it, and how long.
     end_words: ClassVar[str] = "VOICE CALL: END"
     # What AT+DDET tells of, and how it is framed.
@@ -204,6 +208,7 @@ class A7672(SimCom):
     usb = Usb(0x1E0E, 0x9011, "SIMCOM", {0: "net", 2: "diag", 4: "at", 5: "modem"})
     audio_paths = frozenset({AudioPath.CARD})
     boot_words = ("*ATREADY: 1",)
+    gone_words = ("+SIMCARD: NOT AVAILABLE",)
     sim_words = ("+CPIN: READY",)
     ready_words = ("SMS DONE", "PB DONE", "+CGEV: EPS PDN ACT 1")
     end_words = "VOICE CALL:END"
