@@ -27,8 +27,8 @@ TONE_S = 30.0
 CLEAR_S = 0.3
 # EN 300 659-1: the message begins 0.5 s behind the first ring, or 0.1 s behind the reversal; the ring 0.3 s behind it.
 AFTER_RING_S, AFTER_REVERSAL_S, BEFORE_RING_S = 0.5, 0.1, 0.3
-# 1200 bits a second, ten to a byte, behind 300 bits of channel seizure and 180 of mark; keys are 70 ms on, 70 ms off.
-FSK_BYTE_S, FSK_AHEAD_S, KEY_S = 10 / 1200, 0.4, 0.14
+# 1200 bits a second, ten to a byte, behind 300 bits of channel seizure and 180 of mark; keys are 100 ms on, 100 ms off.
+FSK_BYTE_S, FSK_AHEAD_S, KEY_S = 10 / 1200, 0.4, 0.2
 
 BUSY_CAUSES = (Cause.BUSY, Cause.REJECTED)
 
