@@ -23,6 +23,7 @@ from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
 from drivers.radio import Radio
 from drivers.replies import CallEnded, CallStat, parse
 from drivers.sim import Pin, Sim
+from drivers.texts import URCS, GsmTexts
 from drivers.watch import Watch
 from native import Dtmf, Engine, Event, PcmPort
 from native import Port as AudioPort
@@ -46,6 +47,11 @@ class GsmLine:
         self._watch = watch
         self._call = watch.call
         self._turn = trio.Lock()
+        self.texts = GsmTexts(module, free=self._is_free, registered=lambda: any(watch.radio.bearers))
+
+    def _is_free(self) -> bool:
+        """Neither a call nor an order for one."""
+        return self._call.stat is None and not self._turn.locked()
 
     @property
     def state(self) -> LineState:
@@ -238,18 +244,19 @@ async def open_gsm_on(
     stream: trio.abc.Stream, name: str, model: Model, *, sound: Sound, place: Place, pin: Pin | None = None
 ) -> AsyncIterator[GsmLine]:
     """On any stream."""
-    port = Port(stream, urcs=(*model.urcs, *model.noise))
+    port = Port(stream, urcs=(*model.urcs, *model.noise, *URCS))
     module, call, switch = Module(name, model, port), OneCall(), model.audio[sound]
     audio = KINDS[switch.when](module, switch, place, call)
     watch = Watch(module, Sim(module, pin), audio, call)
     line = GsmLine(module, audio, watch)
+    watch.on_other = line.texts.hear
     # Also when all around is cancelled: the last commands' answers want to be heard.
     hearing, watching = trio.CancelScope(shield=True), trio.CancelScope()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_within, hearing, port.listen)
         try:
             await watch.start()
-            nursery.start_soon(_within, watching, watch.run)
+            nursery.start_soon(_within, watching, watch.run, line.texts.run)
             try:
                 yield line
             finally:
@@ -261,6 +268,8 @@ async def open_gsm_on(
             nursery.cancel_scope.cancel()
 
 
-async def _within(scope: trio.CancelScope, task: Callable[[], Awaitable[None]]) -> None:
+async def _within(scope: trio.CancelScope, *tasks: Callable[[], Awaitable[None]]) -> None:
     with scope:
-        await task()
+        async with trio.open_nursery() as nursery:
+            for task in tasks:
+                nursery.start_soon(task)

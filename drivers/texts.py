@@ -29,8 +29,8 @@ URCS = ("+CMTI:", "+CDSI:", "+CMT:", "+CDS:", "+CBM:", "+CUSD:", "^SMMEMFULL", "
 SWEEP_S = 180
 # When a sweep was refused, as by a SIM that is busy after power-on.
 SWEEP_AGAIN_S = 15
-# Somebody may have finished an order without a word to us.
-LOOK_S = 1
+# Calls and registrations come and go without a word to us.
+LOOK_S = 0.5
 # Each is on the SIM as long as it is not taken, and told again in the next sweep.
 QUEUE = 1000
 
@@ -54,8 +54,9 @@ _TAKEN = re.compile(r"\+CMGS: *(\d+)")
 
 
 class GsmTexts:
-    """drivers.line.Texts. Somebody has to `run` it, to give it the module's news, and to say when the line `moved`:
-    `free` tells whether there is neither a call nor an order, `registered` whether there is a network.
+    """drivers.line.Texts. Somebody has to `run` it, and to let it `hear` the module's news.
+
+    `free` tells whether there is neither a call nor an order for one, `registered` whether there is a network.
     """
 
     def __init__(self, module: Module, *, free: Callable[[], bool], registered: Callable[[], bool]) -> None:
@@ -102,10 +103,6 @@ class GsmTexts:
         elif "FULL" in line.upper():
             log.warning("%s: the storage for messages is full", self._module.name)
             self._sweep_due = 0
-        self.moved()
-
-    def moved(self) -> None:
-        """The line's state, or what there is to do on it."""
         self._moved.set()
         self._moved = trio.Event()
 
@@ -147,7 +144,8 @@ class GsmTexts:
                 await self._until(self._free)
                 await self._tend()
                 with trio.move_on_at(self._sweep_due):
-                    await self._until(lambda: bool(self._places or self._intruder or self._is_due))
+                    while not (self._places or self._intruder or self._is_due):
+                        await self._moved.wait()
         except LineLost:
             self._tell.close()
 
@@ -159,8 +157,7 @@ class GsmTexts:
         while not ready():
             if self._port.lost is not None:
                 raise self._port.loss()
-            with trio.move_on_after(LOOK_S):
-                await self._moved.wait()
+            await trio.sleep(LOOK_S)
 
     async def _tend(self) -> None:
         if self._intruder:
