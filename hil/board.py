@@ -111,13 +111,18 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Wake:
+    """A restart is over, of a module that has not left."""
+
+
+@dataclass(frozen=True)
 class Nmea:
     """Bytes for the NMEA interface, which is the PCM interface of some."""
 
     data: bytes
 
 
-Order = Dial | Ring | Answer | Release | Press | Restart | Nmea | Leftover | Submit | Session
+Order = Dial | Ring | Answer | Release | Press | Restart | Wake | Nmea | Leftover | Submit | Session
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,9 @@ class Device(Party, Protocol):
     def call_moved(self, call: Call, state: State) -> None:
         """Observes the network, all calls of it."""
 
+    def stall(self, seconds: float) -> None:
+        """USB stands still for so long, in the midst of sound, and then all comes at once."""
+
     def stop_sound(self) -> None:
         """As a fault: the call goes on without."""
 

@@ -16,7 +16,7 @@ import trio
 
 from drivers import sms
 from hil.atport import AtPort, Effect, Say
-from hil.board import Answer, AudioPath, Dial, Leftover, Nmea, Press, Release, Restart, Ring, Session, Submit, Usb
+from hil.board import Answer, AudioPath, Dial, Leftover, Nmea, Press, Release, Restart, Ring, Session, Submit, Usb, Wake
 from hil.device import Ends
 from hil.module import Module, Stat
 from hil.network import Alerting, Answered, Call, Cause, Event, Network, Offered, Pressed, Released, State
@@ -25,6 +25,8 @@ from hil.voicepath import FULL_MS, LOOK_EVERY_S, ROOM_MS, VoicePath
 
 # What a host may leave unread before a device's words are lost: far more than a boot or a long +CMGL.
 UNREAD_CHUNKS = 1024
+# From the last word of a module on a UART to its first one.
+UART_RESTART_S = 2.0
 _LEAVES = b""
 
 
@@ -113,9 +115,13 @@ class Modem:
     async def _listen(self, stream: trio.abc.ReceiveStream) -> None:
         try:
             async for data in stream:
-                self._act(self.port.receive(bytes(data), trio.current_time()))
+                self._hear(bytes(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+    def _hear(self, data: bytes) -> None:
+        if self._powered:
+            self._act(self.port.receive(data, trio.current_time()))
 
     async def _speak(self, stream: trio.abc.SendStream, spoken: trio.MemoryReceiveChannel[bytes]) -> None:
         try:
@@ -178,6 +184,12 @@ class Modem:
         self._hung_up.clear()
         self._network.leave(self)
 
+    def _restart_in_place(self, again: bool) -> None:
+        """A tty of a UART stays, whoever is behind it."""
+        if again:
+            module = self.module
+            module.agenda.at(trio.current_time() + UART_RESTART_S, lambda: module.orders.append(Wake()))
+
     def _power_on(self) -> None:
         self._powered, self.restarts = True, False
         self._network.join(self)
@@ -189,6 +201,39 @@ class Modem:
 
     def set_signal(self, rssi: int) -> None:
         self._act(self.port.set_signal(rssi, trio.current_time()))
+
+    def set_sim(self, there: bool) -> None:
+        """Taken out, at which its calls end, or put in."""
+        if not there:
+            self._drop_calls()
+        self.module.now = trio.current_time()
+        self.module.set_sim(there)
+        self._act(self.port.elapse(trio.current_time()))
+
+    def lock(self, pin: str | None) -> None:
+        """Another SIM is put in, that wants this PIN, or none."""
+        self._drop_calls()
+        self.module.now = trio.current_time()
+        self.module.lock(pin)
+        self._act(self.port.elapse(trio.current_time()))
+
+    def _drop_calls(self) -> None:
+        for call in self.calls:
+            self._network.release(call, Cause.OUT_OF_ORDER)
+
+    def faults_changed(self) -> None:
+        """Those that were set take effect without a further event."""
+        self.module.now = trio.current_time()
+        self.module.flood()
+        if self.voice:
+            self.voice.tune_again()
+        self._act(self.port.elapse(trio.current_time()))
+
+    def stall(self, seconds: float) -> None:
+        """Its PCM stands still for so long, and then all comes at once."""
+        self.faults.stalls = True
+        if self.voice:
+            self.voice.stall(seconds)
 
     def buffer_full(self, full: bool) -> None:
         """The device's uplink buffer filled, or has room again."""
@@ -250,9 +295,14 @@ class Modem:
                     if (answer := self._network.menus.ask(self.number, text)) is not None:
                         self._act(self.port.menu(*answer, trio.current_time()))
                 case Restart(again):
-                    self.restarts = again
                     self._leave()
-                    self._say(_LEAVES)
+                    if self.module.usb is None:
+                        self._restart_in_place(again)
+                    else:
+                        self.restarts = again
+                        self._say(_LEAVES)
+                case Wake():
+                    self._power_on()
                 case _:
                     # One line may hang up twice.
                     if (concerned := self._calls.get(effect.index)) is not None:

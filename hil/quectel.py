@@ -5,6 +5,7 @@ Facts are of an EC25 where no other is named.
 
 from collections import ChainMap
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from hil.board import NMEA_FIX, AudioPath, Nmea, Profile, Usb
@@ -50,6 +51,7 @@ class Quectel(Module):
     settings = SETTINGS | _SETTINGS
     chunk_bytes = 640
     tests_pcm = "(0,1),(0-2)"
+    ids: ClassVar[Usb]
     # +QIND: "ccinfo" is there.
     has_ccinfo: ClassVar[bool] = True
     # RING, or +CRING.
@@ -59,6 +61,8 @@ class Quectel(Module):
     default_memory = "ME"
     full_word = '+QIND: "smsfull","{}"'
     ready_words = ("+QIND: SMS DONE", "+QIND: PB DONE")
+    gone_words = ("+CPIN: NOT READY",)
+    babble = ('+QIND: "csq",20,99', '+QIND: "act","LTE"', '+QIND: "csq",19,99')
 
     def __init__(self, profile: Profile) -> None:
         # AT+QCFG="usbcfg": diag, NMEA, AT, modem, net, ADB, UAC; as they are, and as they will be after a restart.
@@ -154,9 +158,14 @@ class Quectel(Module):
     def buffer_filled(self, full: bool) -> None:
         self.tell(f"+QPCMV: {not full:d}")
 
+    @property
+    def usb(self) -> Usb:  # type: ignore[override]
+        """As it is composed now."""
+        there = {number: role for (number, role), on in zip(ROLES.items(), self.interfaces, strict=True) if on}
+        return replace(self.ids, roles=there)
+
     def usb_configuration(self) -> str:
         """AT+QCFG="usbcfg": ids, then flags: diag, NMEA, AT, modem, net, ADB, UAC."""
-        assert self.usb is not None
         return ",".join((f"0x{self.usb.vendor:04X},0x{self.usb.product:04X}", *map(str, self.interfaces_wanted)))
 
     # --- GNSS ---
@@ -173,26 +182,27 @@ class Quectel(Module):
             self.agenda.at(self.now + NMEA_EVERY_S, self._navigate)
 
 
-ROLES = {0: "diag", 1: "pcm", 2: "at", 3: "modem", 4: "net"}
+# With every flag of AT+QCFG="usbcfg" set; a device of class audio has two interfaces, of which this is the first.
+ROLES = {0: "diag", 1: "pcm", 2: "at", 3: "modem", 4: "net", 5: "adb", 6: "audio"}
 
 
 class Ec25(Quectel):
     title = "EC25"
     firmware = "EC25EFAR06A06M4G"
-    usb = Usb(0x2C7C, 0x0125, "EC25", ROLES)
+    ids = Usb(0x2C7C, 0x0125, "EC25", ROLES)
 
 
 class Ec20(Quectel):
     title = "EC20F"
     firmware = "EC20CEFHLGR06A07M1G"
-    usb = Usb(0x2C7C, 0x0125, "EC20-CE", ROLES)
+    ids = Usb(0x2C7C, 0x0125, "EC20-CE", ROLES)
     tests_pcm = "(0,1),(0,1,2)"
 
 
 class Ec21(Quectel):
     title = "EC21"
     firmware = "EC21EFAR06A04M4G"
-    usb = Usb(0x2C7C, 0x0121, "EC21", ROLES)
+    ids = Usb(0x2C7C, 0x0121, "EC21", ROLES)
 
 
 class Eg25(Quectel):
@@ -200,20 +210,20 @@ class Eg25(Quectel):
 
     title = "EG25"
     firmware = "EG25GGBR07A08M2G_30.202.30.202"
-    usb = Usb(0x2C7C, 0x0125, "EG25-G", ROLES)
+    ids = Usb(0x2C7C, 0x0125, "EG25-G", ROLES)
     rings = False
 
 
 class Eg91(Quectel):
     title = "EG91"
     firmware = "EG91EFBR06A08M4G"
-    usb = Usb(0x2C7C, 0x0191, "EG91", ROLES)
+    ids = Usb(0x2C7C, 0x0191, "EG91", ROLES)
 
 
 class Eg95(Quectel):
     title = "EG95"
     firmware = "EG95EFBR06A08M4G"
-    usb = Usb(0x2C7C, 0x0195, "EG95", ROLES)
+    ids = Usb(0x2C7C, 0x0195, "EG95", ROLES)
 
 
 class Uc20(Quectel):
@@ -221,7 +231,7 @@ class Uc20(Quectel):
 
     title = "UC20"
     firmware = "UC20GQBR03A14E1G"
-    usb = Usb(0x05C6, 0x9003, "UC20", ROLES)
+    ids = Usb(0x05C6, 0x9003, "UC20", ROLES)
     technology = 2
     commands: ClassVar[Mapping[str, Act]] = ChainMap(
         Table(dict.fromkeys(("+CEREG", "+CIREG"), absent)), QUECTEL, CALLS, GENERAL
@@ -233,7 +243,7 @@ class Ep06(Quectel):
 
     title = "EP06-E"
     firmware = "EP06ELAR04A02M4G"
-    usb = Usb(0x2C7C, 0x0306, "EP06-E", ROLES)
+    ids = Usb(0x2C7C, 0x0306, "EP06-E", ROLES)
     has_ccinfo = False
 
 

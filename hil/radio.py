@@ -1,6 +1,7 @@
 """A module's SIM and its place on the network: power, PIN, registration, signal (3GPP TS 27.007 clauses 7, 8)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
@@ -28,6 +29,10 @@ class Radio(Board):
     boot_words: tuple[str, ...] = ()
     sim_words: tuple[str, ...] = ()
     ready_words: tuple[str, ...] = ()
+    # And that the SIM was taken out.
+    gone_words: tuple[str, ...] = ("+CPIN: NOT INSERTED",)
+    # News of the kind that comes in floods.
+    babble: tuple[str, ...] = ("+CREG: 1",)
     # What it says all the time and nobody asked for: the text, and how often in seconds.
     noise: Mapping[str, float] = MappingProxyType({})
     # 27.007 7.2 <AcT>: 0 GSM, 2 UTRAN, 7 E-UTRAN.
@@ -69,6 +74,20 @@ class Radio(Board):
 
         for text, every_s in self.noise.items():
             self.agenda.at(self.now + every_s, partial(again, text, every_s))
+        self._flooding = False
+        self.flood()
+
+    def flood(self) -> None:
+        """Begins, if `faults` want it; goes on as long as they do."""
+
+        def say(said: int) -> None:
+            self._flooding = self.faults.flood_per_s > 0
+            if self._flooding:
+                self.tell(self.babble[said % len(self.babble)])
+                self.agenda.at(self.now + 1 / self.faults.flood_per_s, partial(say, said + 1))
+
+        if not self._flooding and self.faults.flood_per_s > 0:
+            say(0)
 
     def _tell_at(self, when: float, words: tuple[str, ...]) -> None:
         def tell() -> None:
@@ -101,6 +120,27 @@ class Radio(Board):
             self.tell(line)
         self._tell_at(self.now + self.profile.boot_s / 2, self.ready_words)
         self._attach_later()
+
+    def set_sim(self, there: bool) -> None:
+        """Somebody takes the SIM out, or puts it in."""
+        if self.profile.sim is there:
+            return
+        self.profile = replace(self.profile, sim=there)
+        self._attached = False
+        if there:
+            self.pin = Pin.READY if self.profile.pin is None else Pin.PIN
+            self.agenda.at(self.now + self.profile.boot_s / 2, self._sim_up)
+        else:
+            for line in self.gone_words:
+                self.tell(line)
+            self.registration_moved()
+
+    def lock(self, pin: str | None) -> None:
+        """Another SIM, that wants this PIN, or none."""
+        self.set_sim(False)
+        self.profile = replace(self.profile, pin=pin)
+        self.pin_tries = 3
+        self.set_sim(True)
 
     def unlock(self, pin: str, new_pin: str) -> None:
         """AT+CPIN (27.007 8.3): three wrong ones, and the SIM wants its PUK."""

@@ -158,7 +158,9 @@ class VoicePath:
     # --- faults ---
 
     def stall(self, seconds: float) -> None:
-        """USB stands still, and then gives all at once. `faults.stalls` has a relay stand by."""
+        """USB stands still, then gives all at once. With `faults.stalls` from the call's begin a relay stands by."""
+        if self._relay is None:
+            self.tune_again()
         if self._relay is not None:
             self._relay.stall(seconds)
 
