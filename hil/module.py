@@ -118,6 +118,10 @@ class Module(Radio):
         """AT+CGMR."""
         return self.profile.firmware or self.firmware
 
+    def parameter(self, name: str) -> str:
+        """Of `settings`, as it is now."""
+        return self.setting(name, self.settings[name].default)
+
     def power_off(self) -> None:
         super().power_off()
         self.calls.clear()
@@ -192,7 +196,7 @@ class Module(Radio):
         self.agenda.at(self.now + RING_EVERY_S, lambda: self._ring(leg, count + 1))
 
     def tell_ring(self, leg: Leg) -> None:
-        self.tell("+CRING: VOICE" if self.setting("+CRC", "0") == "1" else "RING")
+        self.tell("+CRING: VOICE" if self.parameter("+CRC") == "1" else "RING")
         self.tell_caller(leg)
 
     def tell_caller(self, leg: Leg) -> None:
