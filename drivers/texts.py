@@ -8,7 +8,7 @@ for one, and a prompt that a call finds open is left.
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import trio
@@ -40,6 +40,7 @@ _LIMIT_S = 5
 # Vendors allow themselves 120 s, and a network that has not said yes in a minute will not.
 SEND_LIMIT_S = 60
 USSD_LIMIT_S = 60
+USSD_LEAVE_S = 2
 
 # Stored and told of by place; reports stored, or told at once where they can't be; without reports, or told of only
 # while the port is idle, as old sticks have it (27.005 3.4.1).
@@ -130,10 +131,12 @@ class GsmTexts:
         self._handed[received] = True
         await self._until(self._free)
         async with self._turn:
-            await self._delete(received)
+            # A sweep may have been faster, and the place be another message's by now.
+            if received in self._handed:
+                await self._delete(received)
 
     async def _delete(self, received: Received) -> None:
-        """What is refused is tried again with the next sweep."""
+        """What is refused, or not answered, is tried again when a sweep has seen that it is there."""
         if await self._select(received.memory) and await self._attempt(f"AT+CMGD={received.index}") is not None:
             self._handed.pop(received, None)
 
@@ -260,21 +263,35 @@ class GsmTexts:
         async with self._sessions:
             if not self._free():
                 raise CommandError("AT+CUSD", "the line is in use")
-            self._reply, replies = trio.open_memory_channel[News](1)
-            try:
-                with trio.fail_after(USSD_LIMIT_S):
-                    # Some firmware tells the answer and no result.
-                    with contextlib.suppress(CommandTimeout):
-                        await self._port.command(command, limit_s=_LIMITS_S["AT+CUSD"])
-                    return await replies.receive()
-            except trio.TooSlowError:
-                await self._attempt("AT+CUSD=2")
-                raise CommandError("AT+CUSD", f"the network did not answer in {USSD_LIMIT_S} s") from None
-            finally:
-                self._reply = None
+            with self._listening() as replies:
+                try:
+                    with trio.fail_after(USSD_LIMIT_S):
+                        # Some firmware tells the answer and no result.
+                        with contextlib.suppress(CommandTimeout):
+                            await self._port.command(command, limit_s=_LIMITS_S["AT+CUSD"])
+                        return await replies.receive()
+                except trio.TooSlowError:
+                    await self._leave(replies)
+                    raise CommandError("AT+CUSD", f"the network did not answer in {USSD_LIMIT_S} s") from None
 
     async def cancel_ussd(self) -> None:
-        await self._ask("AT+CUSD=2", _LIMITS_S["AT+CUSD"])
+        async with self._sessions:
+            with self._listening() as replies:
+                await self._leave(replies)
+
+    async def _leave(self, replies: trio.MemoryReceiveChannel[News]) -> None:
+        """Most modules tell of the end; the next answer must not be mistaken for that."""
+        await self._attempt("AT+CUSD=2")
+        with trio.move_on_after(USSD_LEAVE_S):
+            await replies.receive()
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[trio.MemoryReceiveChannel[News]]:
+        self._reply, replies = trio.open_memory_channel[News](1)
+        try:
+            yield replies
+        finally:
+            self._reply = None
 
     def _hear_ussd(self, line: str) -> None:
         news = ussd.read(line, "GSM")

@@ -300,8 +300,18 @@ def _ussd(module: Module, asked: Command) -> list[str]:
     if text := asked.argument(1):
         if not module.registered:
             raise Refused(30)
-        module.orders.append(Session(ussd.decode(text, asked.number(2, ussd.CODING), _charset(module))))
+        module.orders.append(Session(_read_ussd(module, text)))
     return []
+
+
+def _read_ussd(module: Module, text: str) -> str:
+    """Raises: Refused for what is not written as this module has it."""
+    try:
+        if module.packs_ussd:
+            return gsm7.decode(gsm7.unpack(bytes.fromhex(text))).removesuffix("\r")
+        return bytes.fromhex(text).decode("utf-16-be") if _charset(module) == "UCS2" else text
+    except ValueError:
+        raise Refused(50) from None
 
 
 def answer_ussd(module: Module, outcome: int, text: str) -> None:
