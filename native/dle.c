@@ -14,7 +14,7 @@
  *
  * A modem that does not bracket a press sends its digit once, or repeats it: without <DLE>/ a digit is a new
  * press when another one, or debounce_bytes of audio, came since it was last sent. Should the end of a report
- * get lost, so would all audio after it: no report is longer than REPORT_BYTES.
+ * get lost, so would all audio after it: no report is longer than DLE_REPORT_BYTES.
  *
  * How to use it: dle_begin; then dle_read what comes until all of it is read, or the end came. */
 
@@ -22,7 +22,7 @@
 
 #include <string.h>
 
-enum { DLE = 0x10, ETX = 0x03, SUB = 0x1A, REPORT_BYTES = 1024 };
+enum { DLE = 0x10, ETX = 0x03, SUB = 0x1A };
 
 void dle_begin(dle *d, uint32_t debounce_bytes) {
     *d = (dle){.debounce_bytes = debounce_bytes, .since = debounce_bytes};
@@ -79,7 +79,7 @@ size_t dle_read(dle *d, const uint8_t *in, size_t size, uint8_t *out, size_t *ma
             news->kind = code(d, c);
         } else if (d->in_report) {
             news->kind = DLE_TEXT;
-            d->in_report = ++d->report_bytes < REPORT_BYTES;
+            d->in_report = ++d->report_bytes < DLE_REPORT_BYTES;
         } else {
             memset(out + *made, escaped ? DLE : c, bytes);
             *made += bytes;

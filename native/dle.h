@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { DLE_REPORT_BYTES = 1024 /* at most, in one */ };
+
 typedef enum {
     DLE_NONE,   /* nothing but audio */
     DLE_CODE,   /* value: the character after <DLE> */

@@ -161,6 +161,7 @@ enum {
 typedef struct {
     uint64_t received_bytes, sent_bytes; /* audio, unshielded */
     uint64_t dropped_uplink;             /* samples that the modem did not take in time */
+    uint64_t dropped_codes;              /* more than any modem has to say: noise */
     uint64_t modem_underruns;            /* <DLE>u: it ran dry */
     uint64_t modem_overruns;             /* <DLE>o: it was not read in time */
     inlet_stats downlink;

@@ -243,6 +243,7 @@ class VoicePort(Port):
             dropped_uplink=c.dropped_uplink,
             modem_underruns=c.modem_underruns,
             modem_overruns=c.modem_overruns,
+            dropped_codes=c.dropped_codes,
             sample_bytes=self._sample_bytes,
             **_inlet(c.downlink),
         )
@@ -448,8 +449,9 @@ class Recorder:
     @property
     def dropped_frames(self) -> int:
         """Frames, of both channels, that the reader came too late for."""
-        pointer = self.left._pointer
-        return 0 if pointer is None else int(lib.recorder_dropped_frames(pointer))
+        with self._lock:
+            pointer = self.left._pointer
+            return 0 if pointer is None else int(lib.recorder_dropped_frames(pointer))
 
     def close(self) -> None:
         with self._lock:

@@ -74,10 +74,13 @@ class PcmStats(PortStats):
 
 @dataclass(frozen=True)
 class VoiceStats(PcmStats):
-    """Bytes are audio, unshielded. The modem's own complaints: its playing ran dry; it was not read in time."""
+    """Bytes are audio, unshielded. The modem's own complaints: its playing ran dry; it was not read in time.
+    `dropped_codes` were more than any modem has to say: the wire is noisy.
+    """
 
     modem_underruns: int = 0
     modem_overruns: int = 0
+    dropped_codes: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,12 @@
  *
  * FOLLOW: the modem's stream is the clock: an audio byte is sent for each one that it sent, so that its
  * buffer neither fills nor runs dry. A frame of silence is its margin, sent ahead when the stream begins, and
- * again whenever the modem says that it ran dry (<DLE>u).
+ * again when the modem says that it ran dry (<DLE>u): once in a second, and ten of them in all, as no jitter
+ * needs more, and each is delay for the rest of the call.
+ *
+ * A wire full of noise is full of codes. They are told as from a bucket that holds more than the longest
+ * report and fills slower than our reader empties it: what it has not is counted, and other ports' events
+ * have their room.
  *
  * CLOCK: our ticks are the clock: we are the modem, and the stream ends with the last codes that we send.
  *
@@ -32,6 +37,10 @@ enum {
     LIMIT = RATE_HZ / 5,
     DEBOUNCE_SAMPLES = RATE_HZ / 10,
     SAMPLE_BYTES = 4, /* at most, shielded */
+    MOST_AHEAD = LIMIT,
+    AHEAD_AGAIN = RATE_HZ, /* samples that came since the last margin */
+    MOST_NEWS = DLE_REPORT_BYTES + 64,
+    NEWS_A_TICK = 16,
 };
 
 typedef struct {
@@ -48,11 +57,14 @@ typedef struct {
 
     elastic out;
     uint32_t leave; /* samples that may be sent */
-    bool leaving;   /* the last codes are sent */
+    uint32_t ahead; /* of silence that were, in all; samples that came since */
+    uint32_t since_ahead;
+    bool leaving; /* the last codes are sent */
     uint32_t rest_bytes;
     uint8_t rest[SAMPLE_BYTES + VOICE_CODES_BYTES]; /* to be sent before anything else */
 
-    counter received, sent, dropped_out, modem_underruns, modem_overruns;
+    uint32_t news; /* in the bucket */
+    counter received, sent, dropped_out, dropped_news, modem_underruns, modem_overruns;
 
     /* Control's, while `ordered` is false. */
     atomic_bool ordered;
@@ -86,6 +98,10 @@ static void grant(voice *v, uint32_t samples) {
 
 static void send_ahead(voice *v) {
     static const int16_t silence[FRAME_SAMPLES];
+    if (v->ahead == MOST_AHEAD || (v->ahead && v->since_ahead < AHEAD_AGAIN))
+        return;
+    v->ahead += FRAME_SAMPLES;
+    v->since_ahead = 0;
     count(&v->dropped_out, elastic_put(&v->out, silence, FRAME_SAMPLES));
     grant(v, FRAME_SAMPLES);
 }
@@ -128,6 +144,7 @@ static void hear(voice *v, uint8_t *audio, size_t size) {
         return;
     if (first)
         send_ahead(v);
+    v->since_ahead += v->since_ahead < AHEAD_AGAIN ? whole : 0;
     grant(v, whole);
 }
 
@@ -142,7 +159,10 @@ static void tell(voice *v, dle_news news) {
         send_ahead(v);
     } else if (from_modem && news.value == 'o') {
         count(&v->modem_overruns, 1);
+    } else if (news.kind != DLE_NONE && v->news == 0) {
+        count(&v->dropped_news, 1);
     } else if (news.kind != DLE_NONE) {
+        v->news--;
         engine_tell(v->base.engine, kinds[news.kind], &v->base, news.value);
     }
 }
@@ -165,13 +185,14 @@ static void take_apart(voice *v, const uint8_t *bytes, size_t size) {
 static void begin(voice *v) {
     dle_begin(&v->shield, DEBOUNCE_SAMPLES * v->sample_bytes);
     v->in_is_odd = v->leaving = v->over = false;
-    v->leave = v->rest_bytes = 0;
+    v->leave = v->rest_bytes = v->ahead = 0;
 }
 
 static void voice_yield(port *base) {
     voice *v = (voice *)base;
     if (atomic_exchange_explicit(&v->resumed, false, memory_order_acquire))
         begin(v);
+    v->news = v->news + NEWS_A_TICK < MOST_NEWS ? v->news + NEWS_A_TICK : MOST_NEWS;
     size_t early = v->over ? 0 : v->beyond_bytes;
     if (early) {
         v->beyond_bytes = 0;
@@ -331,6 +352,7 @@ void voice_read_stats(const port *p, voice_stats *out) {
         .received_bytes = counted(&v->received),
         .sent_bytes = counted(&v->sent),
         .dropped_uplink = counted(&v->dropped_out),
+        .dropped_codes = counted(&v->dropped_news),
         .modem_underruns = counted(&v->modem_underruns),
         .modem_overruns = counted(&v->modem_overruns),
     };
@@ -360,6 +382,7 @@ port *voice_create(engine *e, int fd, int format, int pace, const uint8_t *early
     v->sample_bytes = format == VOICE_L16 ? 2 : 1;
     v->beyond_bytes = size;
     memcpy(v->beyond, early, size);
+    v->news = MOST_NEWS;
     begin(v);
     bool ready = tty_open(&v->tty, fd) && inlet_init(&v->in, LIMIT, pace == PACE_FOLLOW);
     if (!ready || !elastic_init(&v->out, LIMIT)) {

@@ -248,12 +248,46 @@ def test_a_modem_that_sends_in_chunks_is_sent_as_much_without_loss(host: Host, c
     assert stats.dropped_uplink <= chunk
 
 
+def ahead(host: Host) -> int:
+    """Frames that were sent and not asked for by audio."""
+    return len(host.sent()) // FRAME_SAMPLES - 1
+
+
 def test_a_modem_that_ran_dry_is_given_a_frame_of_silence_and_it_is_counted(host: Host) -> None:
-    host.step(host.frames(1))
+    for _ in range(51):
+        host.step(host.frames(1))
     host.sent()
-    assert host.step(b"\x10u" + host.frames(1) + b"\x10o\x10u") == []
-    assert len(host.sent()) == 3 * FRAME_SAMPLES
-    assert (host.port.stats().modem_underruns, host.port.stats().modem_overruns) == (2, 1)
+    assert host.step(b"\x10u" + host.frames(1) + b"\x10o") == []
+    assert ahead(host) == 1
+    assert (host.port.stats().modem_underruns, host.port.stats().modem_overruns) == (1, 1)
+
+
+def test_a_modem_that_says_so_without_end_is_not_sent_silence_without_end(host: Host) -> None:
+    """Each frame of it is delay for the rest of the call."""
+    complaints, given = b"\x10u" * 20, 0
+    for _ in range(51 * 20):
+        host.step(complaints + host.frames(1))
+        given += ahead(host)
+    assert given == 10
+    assert host.port.stats().modem_underruns == 51 * 20 * 20
+    for _ in range(10):
+        host.step(complaints)
+        assert host.sent() == b""
+
+
+def test_a_wire_full_of_codes_leaves_room_for_everybodys_events(host: Host) -> None:
+    flood = b"\x10b" * 4000
+    assert len(host.step(flood)) <= 1100
+    assert len(host.step(flood)) <= 16
+    host.step(ticks=100)
+    report = b"\x10X" + b"N" * 1000 + b"\x10."
+    assert host.step(flood + report + host.frames(1))[-1] != VoiceReport(host.port, "N" * 1000)
+    host.step(ticks=100)
+    assert host.step(report) == [VoiceReport(host.port, "N" * 1000)]
+    stats = host.port.stats()
+    assert stats.dropped_codes > 9000
+    assert stats.received_bytes == FRAME_SAMPLES
+    assert host.engine.stats().lost_events == 0
 
 
 def test_codes_are_told_in_order_wherever_they_are_cut(host: Host) -> None:
