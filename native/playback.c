@@ -11,6 +11,9 @@
  * to the queue: the tick looks there first and jumps. A clear met while walking was queued during this tick,
  * and is left to the next one.
  *
+ * More marks than MARKS_A_TICK that stand at one place are told in the ticks that follow: the engine's queue
+ * of events is everybody's.
+ *
  * A resampler holds some milliseconds of sound back. Pieces of one rate follow one another without a seam;
  * before anything else, and when the queue runs dry, the rest is pushed out with silence.
  *
@@ -35,6 +38,8 @@ struct item {
     size_t size;
     _Alignas(int16_t) uint8_t audio[];
 };
+
+enum { MARKS_A_TICK = 128 };
 
 static const uint32_t carried_rates[CARRIED_RATES] = {8000, 16000, 24000, 32000, 44100, 48000};
 static const uint64_t limit_ns = 600 * UINT64_C(1000000000);
@@ -92,6 +97,12 @@ static uint64_t duration_ns(const item *i, size_t bytes) {
     return bytes / codec_sample_bytes(i->codec) * UINT64_C(1000000000) / i->rate_hz;
 }
 
+/* What is there to be played, once all clears are obeyed. */
+static uint64_t waiting_ns(const playback *q) {
+    uint64_t played_ns = atomic_load_explicit(&q->played_ns, memory_order_relaxed);
+    return q->end_ns - (played_ns > q->cleared_ns ? played_ns : q->cleared_ns);
+}
+
 static resampler *resampler_for(playback *q, int rate) {
     if (!q->resamplers[rate])
         q->resamplers[rate] = resampler_create(carried_rates[rate], RATE_HZ);
@@ -111,8 +122,7 @@ int playback_play(playback *q, const void *audio, size_t size, int codec, uint32
     i->codec = codec;
     i->rate_hz = rate_hz;
     uint64_t length_ns = duration_ns(i, size);
-    uint64_t waiting_ns = q->end_ns - atomic_load_explicit(&q->played_ns, memory_order_relaxed);
-    if (waiting_ns + length_ns > limit_ns) {
+    if (waiting_ns(q) + length_ns > limit_ns) {
         free(i);
         return 0;
     }
@@ -147,12 +157,13 @@ int playback_clear(playback *q, int64_t mark) {
     while (!atomic_compare_exchange_weak(&q->clears, &i->older_clear, i))
         ;
     append(q, i);
+    q->cleared_ns = q->end_ns;
     return 0;
 }
 
 uint32_t playback_queued_ms(playback *q) {
     reclaim(q);
-    return (uint32_t)((q->end_ns - atomic_load_explicit(&q->played_ns, memory_order_relaxed)) / 1000000);
+    return (uint32_t)(waiting_ns(q) / 1000000);
 }
 
 /* ---- tick ---- */
@@ -226,7 +237,7 @@ static item *following(const playback *q, const item *current) {
 
 void playback_yield(playback *q, port *p) {
     obey_clears(q, p);
-    uint32_t filled = 0;
+    uint32_t filled = 0, marks = 0;
     item *i, *next;
     while (true) {
         i = atomic_load_explicit(&q->current, memory_order_relaxed);
@@ -234,14 +245,16 @@ void playback_yield(playback *q, port *p) {
         bool seam = next && (next->kind != AUDIO || next->resampler == q->active);
         uint32_t room = FRAME_SAMPLES - filled;
         int16_t *out = p->frame + filled;
-        if (room && i->kind == AUDIO && q->at < i->size)
+        if (room && i->kind == AUDIO && q->at < i->size) {
             filled += play_on(q, i, out, room);
-        else if (room && q->tail && !seam)
+        } else if (room && q->tail && !seam) {
             filled += play_tail(q, out, room);
-        else if (next && (room || next->kind == CHECKPOINT))
+        } else if (next && (room || next->kind == CHECKPOINT) && marks < MARKS_A_TICK) {
+            marks += next->kind == CHECKPOINT;
             enter(q, next, p);
-        else
+        } else {
             break;
+        }
     }
     memset(p->frame + filled, 0, 2 * (FRAME_SAMPLES - filled));
     uint64_t played_ns = i->begin_ns + (i->kind == AUDIO ? duration_ns(i, q->at) : 0);

@@ -350,7 +350,7 @@ async def test_commands_without_end_are_bounded(voice_server: Any):
         await server.send(*[checkpoint(str(n)) for n in range(MARKS_LIMIT + 500)])
         await server.send("{")
         await call.logged_lines("message dropped", 2)
-        call.tick()
+        call.tick(10)
         names = [(await server.next("playedStream"))["name"] for _ in range(MARKS_LIMIT)]
     assert names == [str(n) for n in range(MARKS_LIMIT)]
     assert call.lines("stream ended")[0]["faults"] == {"marks": 500, "json": 1}

@@ -274,6 +274,44 @@ def test_more_than_ten_minutes_are_refused_whole(engine: Engine) -> None:
     assert stream.play(bytes(600 * 8000), Codec.PCMA, 8000)
 
 
+def test_what_a_clear_will_forget_takes_no_room_of_what_comes_with_it(engine: Engine) -> None:
+    stream = open_stream(engine)
+    recorder = listen(engine, stream)
+    assert stream.play(b"\x11" * 600 * 8000, Codec.PCMA, 8000)
+    engine.tick(3)
+    stream.clear(1)
+    assert stream.queued_ms == 0
+    assert stream.play(b"\x22" * 600 * 8000, Codec.PCMA, 8000)
+    assert not stream.play(b"\x22", Codec.PCMA, 8000)
+    engine.tick()
+    assert stream.queued_ms == 600_000 - 20
+    assert heard(recorder) == alaw_decode(b"\x11" * 3 * FRAME_SAMPLES + b"\x22" * FRAME_SAMPLES)
+
+
+def test_one_streams_marks_leave_room_for_everybodys_events(engine: Engine) -> None:
+    stream, other = open_stream(engine), open_stream(engine)
+    for mark in range(1000):
+        stream.checkpoint(mark)
+    other.checkpoint(-1)
+    engine.tick()
+    first = engine.events()
+    assert first[-1] == Played(other, -1)
+    assert len(first) <= 129
+    engine.tick(10)
+    told = [event for event in [*first, *engine.events()] if event.port is stream]
+    assert told == [Played(stream, mark) for mark in range(1000)]
+
+
+@pytest.mark.parametrize("rate_hz", L16_RATES_HZ)
+def test_audio_that_comes_just_in_time_has_been_played_in_its_tick(engine: Engine, rate_hz: int) -> None:
+    stream = open_stream(engine)
+    for mark in range(100):
+        assert stream.play(bytes(2 * rate_hz // 50), Codec.L16, rate_hz)
+        stream.checkpoint(mark)
+        engine.tick()
+        assert engine.events() == [Played(stream, mark)]
+
+
 def test_half_a_sample_of_l16_is_an_error_of_the_caller_and_nothing_is_queued(engine: Engine) -> None:
     stream = open_stream(engine)
     with pytest.raises(ValueError, match="321 bytes"):
