@@ -164,9 +164,16 @@ WIDE static uint32_t filter(resampler *r, int16_t *out, uint32_t room) {
 }
 
 /* How many more samples the window must have for that many outputs, when the next one's are at its begin. */
-static uint64_t missing(const resampler *r, uint32_t outputs) {
+static uint64_t needed(const resampler *r, uint32_t outputs) {
     const table *t = r->table;
     return (r->phase + (uint64_t)(outputs - 1) * t->down) / t->up + t->taps - r->held;
+}
+
+/* How many more it may have: with the last one's come those that make no other output. So what is as long as
+ * the outputs is taken whole. */
+static uint64_t missing(const resampler *r, uint32_t outputs) {
+    uint64_t least = needed(r, outputs), too_many = needed(r, outputs + 1);
+    return too_many > least ? too_many - 1 : least;
 }
 
 uint32_t resampler_run(resampler *r, int16_t *out, uint32_t room, const int16_t *in, uint32_t *count) {
