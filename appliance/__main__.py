@@ -16,8 +16,8 @@ from structlog.typing import Processor
 from appliance import app
 from appliance.config import Config, ConfigError, Webhook, doubts, parse
 from appliance.database import StoreError
+from appliance.lines import DEVICES
 from appliance.store import Store, open_store
-from drivers.models import MODELS
 from hil.cli import bench
 
 commands = typer.Typer(
@@ -147,7 +147,7 @@ def _count(things: Sized, name: str) -> str:
 def _read(config: Path) -> Config:
     try:
         # Some editors begin a file with a byte order mark.
-        return parse(config.read_text(encoding="utf-8-sig"), MODELS)
+        return parse(config.read_text(encoding="utf-8-sig"), DEVICES)
     except (OSError, UnicodeDecodeError) as exc:
         _fail(f"{config}: {getattr(exc, 'strerror', None) or exc}")
     except ConfigError as exc:

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -20,21 +20,18 @@ import trio
 from starlette.types import ASGIApp
 
 from appliance.api import make_api
-from appliance.config import Config, LineConfig
+from appliance.config import Config
 from appliance.control import Control
 from appliance.courier import run_courier
 from appliance.customer import open_customer
 from appliance.health import Health, Notifier
-from appliance.jack import ModemJack, watched
+from appliance.jack import watched
+from appliance.lines import make_trunk
 from appliance.media import open_media
 from appliance.numbers import DialingRules
 from appliance.store import open_store
-from appliance.trunk import Trunk
 from drivers.bus import Bus
-from drivers.gsm import open_gsm
-from drivers.line import Line, LineState
-from drivers.models import MODELS, Model
-from drivers.usb import Ports
+from drivers.line import LineState
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +85,12 @@ async def serve(config: Config) -> None:
                 concurrent_calls=dialing.concurrent_calls,
             )
             bus = Bus(config.lab.sysfs, config.lab.dev, also=watched(config.lines))
-            control.trunks += [_trunk(line, control, bus) for line in config.lines]
+
+            def in_use() -> bool:
+                return any(trunk.state is LineState.IN_USE for trunk in control.trunks)
+
+            make = partial(make_trunk, bus=bus, data_dir=data_dir, ring=control.ring, in_use=in_use)
+            control.trunks += map(make, config.lines)
             health = Health(media, control.trunks, store.outbox, Notifier())
             api = make_api(control, store, health, org_id=config.sfvopi.org_id, country=country, now=now)
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
@@ -145,19 +147,6 @@ def _bound(address: str) -> Iterator[socket.socket]:
         raise Unable(f"service.listen: {address}: {reason}") from exc
     with listener:
         yield listener
-
-
-def _trunk(line: LineConfig, control: Control, bus: Bus) -> Trunk:
-    def in_use() -> bool:
-        return any(trunk.state is LineState.IN_USE for trunk in control.trunks)
-
-    model = MODELS[line.model]
-    jack = ModemJack(line, model, bus, open_ports=partial(_open_gsm, line.name, model), in_use=in_use)
-    return Trunk(line.name, line.number, jack=jack, ring=control.ring, limits=line.limits)
-
-
-def _open_gsm(name: str, model: Model, ports: Ports) -> AbstractAsyncContextManager[Line]:
-    return open_gsm(name, model, at_path=str(ports.at), pcm_path=str(ports.pcm))
 
 
 async def _answer_http(

@@ -40,6 +40,7 @@ from appliance.events import NOT_YET, TYPES, WILDCARDS
 from appliance.limits import Limits
 from appliance.numbers import is_e164, is_pattern
 from appliance.webhook import refusal
+from drivers.countries import PROFILES
 from drivers.models import Sound, UsbId
 
 
@@ -195,6 +196,11 @@ class LineConfig(_Section):
     silence_s: Annotated[int, Field(ge=5)] | None = None
     limits: Limits = Limits()
 
+    @property
+    def region(self) -> str:
+        """Where the line is: as configured, or by its number. Of no country: `ZZ`, or digits (ITU-T E.164.1)."""
+        return self.country or phonenumbers.region_code_for_number(phonenumbers.parse(self.number)) or "ZZ"
+
     def sound(self, device: "Device") -> Sound:
         """The one that is configured, or else the device's usual one."""
         if self.card is not None:
@@ -316,6 +322,8 @@ def _misfits(line: LineConfig, device: Device) -> Iterator[str]:
         for key in ("imei", "iccid", "pin"):
             if getattr(line, key) is not None:
                 yield f"{key}: {device.title} is for analog lines, and has no SIM"
+        if line.region not in PROFILES:
+            yield f"country: no tones are known of {line.region} (known: {', '.join(PROFILES)})"
     else:
         for key in ("polarity", "silence_s"):
             if getattr(line, key) is not None:

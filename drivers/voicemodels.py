@@ -49,6 +49,8 @@ class VoiceModel:
     keys: bool = True
     usb: tuple[UsbId, ...] = ()
     sound: tuple[Sound, ...] = (Sound.AT,)
+    # As drivers.models.Model's: none of them has an order to start anew; its way out is DTR.
+    reset: str = ""
 
     def limit_s(self, command: str) -> float:
         """Of all rows that the command begins with, the longest is the closest."""

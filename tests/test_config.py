@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config import Config, ConfigError, LineConfig, Service, Webhook, doubts, parse
+from drivers.countries import PROFILES
 from drivers.models import Sound, UsbId
 
 SERVICE = '[service]\ndata_dir = "/var/lib/branchline"\n'
@@ -214,6 +215,9 @@ ONE_FAULT = {
     SERVICE + with_place(usb='"1-1"', silence_s='"x"', model='"v253"'): "lines.1.silence_s: must be a whole number",
     SERVICE + with_place(usb='"1-1"', country='"fr"'): (
         'lines.1.country: "fr" is not a country of two capital letters, like "FR" (ISO 3166)'
+    ),
+    SERVICE + with_place(usb='"1-1"', model='"v253"', number='"+3545812345"'): (
+        f"lines.1.country: no tones are known of IS (known: {', '.join(PROFILES)})"
     ),
     SERVICE + with_place(usb='"1-1"') + with_place(usb='"1-1"', name='"b"', number='"+33700000003"'): (
         'lines.2.usb: "1-1" is taken already by lines.1.usb'

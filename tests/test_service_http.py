@@ -12,8 +12,8 @@ import httpx
 import pytest
 import trio
 
+from appliance.lines import DEVICES
 from appliance.store import open_store
-from drivers.models import MODELS
 from tests.rig import API, COMMAND, KEY, PATIENCE_S, Client, Run, open_rig, together
 
 CALL = {"from": "+33700000001", "to": "+33612345678", "answer_url": "http://127.0.0.1/answer"}
@@ -168,7 +168,7 @@ def test_a_malformed_configuration_is_told_by_its_keys(config):
     assert said.splitlines() == [
         'branchline: /box.toml: service.log_levle: unknown key, did you mean "log_level"?',
         'branchline: /box.toml: lines.1.name: "A" must be 1 to 32 of a-z, 0-9 and -',
-        f'branchline: /box.toml: lines.1.model: unknown model "sim7700" (known: {", ".join(sorted(MODELS))})',
+        f'branchline: /box.toml: lines.1.model: unknown model "sim7700" (known: {", ".join(sorted(DEVICES))})',
         "branchline: /box.toml: lines.1.number: is missing",
     ]
 

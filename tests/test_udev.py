@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.models import MODELS
+from appliance.lines import DEVICES
 
 RULES = Path(__file__).parents[1] / "image/udev/70-branchline.rules"
 # udev(7): key, operator, value. Which keys there are is not asked: that is `udevadm verify`'s.
@@ -31,7 +31,7 @@ def test_every_jump_has_its_label_further_down():
 
 def test_every_model_on_usb_has_a_rule():
     known = set(re.findall(r'ATTRS\{idVendor\}=="(\w{4})", ATTRS\{idProduct\}=="(\w{4})"', "\n".join(rules())))
-    wanted = {(f"{each.vendor:04x}", f"{each.product:04x}") for model in MODELS.values() for each in model.usb}
+    wanted = {(f"{each.vendor:04x}", f"{each.product:04x}") for model in DEVICES.values() for each in model.usb}
     assert wanted
     assert wanted <= known
 
