@@ -81,7 +81,7 @@ class AnalogLine:
         self.exchange = ExchangeLine(plan, complete=self._is_known, faults=self.faults)
         self.voice_modem = VoiceModem(VOICE_MODELS[model], self.faults)
         self._network = network
-        self._sound = VoiceSound(studio, self, plan, key=self._key, ran_dry=self._ran_dry)
+        self._sound = VoiceSound(studio, self, plan, faults=self.faults, key=self._key, ran_dry=self._ran_dry)
         self._powered = True
         self._words: trio.MemorySendChannel[bytes] | None = None
         self._overrun = False

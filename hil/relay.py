@@ -16,30 +16,32 @@ READ_BYTES = 4096
 
 
 class Skew:
-    """Samples of 16 bits from one clock to another that is `ppm` faster: now and then one is doubled, or left out."""
+    """Samples from one clock to another that is `ppm` faster: now and then one is doubled, or left out."""
 
-    def __init__(self, ppm: float) -> None:
+    def __init__(self, ppm: float, *, sample_bytes: int = 2) -> None:
         self._ppm = ppm
+        self._sample_bytes = sample_bytes
         # How far the other clock is ahead, in millionths of a sample.
         self._ahead = 0.0
         self._odd = b""
 
     def carry(self, data: bytes) -> bytes:
         data = self._odd + data
-        whole = len(data) // 2 * 2
+        size = self._sample_bytes
+        whole = len(data) // size * size
         self._odd, data = data[whole:], data[:whole]
         if not self._ppm:
             return data
         out = bytearray()
-        for at in range(0, len(data), 2):
+        for at in range(0, len(data), size):
             self._ahead += self._ppm
             if self._ahead <= -1e6:
                 self._ahead += 1e6
                 continue
-            out += data[at : at + 2]
+            out += data[at : at + size]
             if self._ahead >= 1e6:
                 self._ahead -= 1e6
-                out += data[at : at + 2]
+                out += data[at : at + size]
         return bytes(out)
 
 

@@ -7,14 +7,17 @@ only shielded bytes are handed over between that and the modem, so that a code c
 import array
 import fcntl
 import random
+import re
 import socket
 import termios
 from collections.abc import Callable
 
 import trio
 
+from hil.faults import Faults
 from hil.network import Call, Party
 from hil.plans import Plan
+from hil.relay import Skew
 from hil.sound import Studio
 from hil.voicestream import Mode
 from native import (
@@ -42,10 +45,15 @@ LOOK_EVERY_S = 0.1
 TURN_S = 0.02
 FRAME_MS = 1000 * FRAME_SAMPLES / RATE_HZ
 FULL_SCALE_DBM0 = 3.14
+# <DLE><DLE>, <DLE><SUB>: in shielded sound there is no other.
+_PAIR = re.compile(rb"\x10([\x10\x1a])")
 
 
 class VoiceSound:
-    """`owner` is who speaks and hears in the network; `key` is told a key's tone in what the host says."""
+    """`owner` is who speaks and hears in the network; `key` is told a key's tone in what the host says.
+
+    Of `faults` the drift of the modem's clock is looked up, as each stream begins.
+    """
 
     def __init__(
         self,
@@ -53,6 +61,7 @@ class VoiceSound:
         owner: Party,
         plan: Plan,
         *,
+        faults: Faults,
         key: Callable[[str], None],
         ran_dry: Callable[[], None],
     ) -> None:
@@ -62,6 +71,7 @@ class VoiceSound:
         self._key = key
         self._ran_dry = ran_dry
         self._plan = plan
+        self._faults = faults
         self._call: Call | None = None
         self._tone: Player | None = None
         self._noise: Player | None = None
@@ -72,6 +82,8 @@ class VoiceSound:
         self._waiting = bytearray()
         self._plays_out = False
         self._underruns = 0
+        self._down: Clock | None = None
+        self._up: Clock | None = None
         self._opened = trio.Event()
         self._closed = trio.Event()
         self._ahead = trio.Event()
@@ -85,6 +97,10 @@ class VoiceSound:
             end.setblocking(False)
         self._port = port = self._engine.voice(self._far.fileno(), format, pace=Pace.CLOCK)
         self._underruns, self._plays_out = 0, False
+        self._down = self._up = None
+        if ppm := self._faults.drift_ppm:
+            sample_bytes = port.stats().sample_bytes
+            self._down, self._up = Clock(ppm, sample_bytes), Clock(-ppm, sample_bytes)
         port.detect_dtmf(True)
         self._studio.listen(port, self._heard)
         if self._plan.echo_db is not None:
@@ -115,7 +131,7 @@ class VoiceSound:
         self._closed.set()
 
     def play(self, data: bytes) -> None:
-        self._waiting += data
+        self._waiting += self._up.carry(data) if self._up else data
         self._hand_over()
 
     def drop(self) -> None:
@@ -152,7 +168,7 @@ class VoiceSound:
                 continue
             if not data:
                 return
-            hear(data)
+            hear(self._down.carry(data) if self._down else data)
 
     async def _turn(self, played: Callable[[], None]) -> None:
         while True:
@@ -243,7 +259,22 @@ class VoiceSound:
             self._key(event.digit)
 
 
-def _splits(data: bytearray, at: int) -> bool:
+class Clock:
+    """A modem's own, of which one sample in so many comes from nowhere, or gets lost; on shielded sound."""
+
+    def __init__(self, ppm: float, sample_bytes: int) -> None:
+        self._skew = Skew(ppm, sample_bytes=sample_bytes)
+        self._half = b""
+
+    def carry(self, data: bytes) -> bytes:
+        data, self._half = self._half + data, b""
+        if _splits(data, len(data)):
+            data, self._half = data[:-1], data[-1:]
+        sound = _PAIR.sub(lambda pair: b"\x10" if pair[1] == b"\x10" else b"\x10\x10", data)
+        return self._skew.carry(sound).replace(b"\x10", b"\x10\x10")
+
+
+def _splits(data: bytes | bytearray, at: int) -> bool:
     """Pairs begin at even places of a run of DLE, so an odd run before `at` goes on behind it."""
     run = at - len(data[:at].rstrip(b"\x10"))
     return bool(run % 2)
