@@ -58,12 +58,16 @@ def speech(seconds: float, seed: int = 1) -> bytes:
             "-s",
             f"{chance.randint(110, 220)}",
         ]
-        command = ["espeak-ng", *voice, "--stdout"]
-        said = " ".join([*words, text]).encode()
-        wav = subprocess.run(command, input=said, env=_environment(), capture_output=True, check=True).stdout
-        parts.append(_at_8000_hz(numpy.frombuffer(wav, "<i2", offset=WAV_HEADER_BYTES)))
+        parts.append(utter(" ".join([*words, text]), *voice))
         size += len(parts[-1])
     return b"".join(parts)[: 2 * round(RATE_HZ * seconds)]
+
+
+def utter(text: str, *voice: str) -> bytes:
+    """16-bit samples at 8000 Hz, by espeak-ng with these options."""
+    command = ["espeak-ng", *voice, "--stdout"]
+    wav = subprocess.run(command, input=text.encode(), env=_environment(), capture_output=True, check=True).stdout
+    return _at_8000_hz(numpy.frombuffer(wav, "<i2", offset=WAV_HEADER_BYTES))
 
 
 def _environment() -> dict[str, str]:

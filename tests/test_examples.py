@@ -1,0 +1,155 @@
+"""Each example as its first lines say to run it, with the whole service and a caller."""
+
+import ast
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy
+import pytest
+import soundfile
+import trio
+
+from hil.network import Cause
+from hil.subscriber import PhoneCall
+from tests.rig import API, PATIENCE_S, Client, Rig, Run, likeness, open_rig, speech, together
+from tests.speech import utter
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@asynccontextmanager
+async def serving(rig: Rig, run: Run, name: str, *arguments: str) -> AsyncIterator["Lines"]:
+    """The example runs, and the rig's app sends its calls there."""
+    port = free_ports()
+    command = [sys.executable, EXAMPLES / f"{name}.py", "--port", str(port), *arguments]
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+    try:
+        for each in (port, port + 1):
+            await listening(each)
+        async with Client(run) as client:
+            url = f"http://127.0.0.1:{port}"
+            addresses = {"answer_url": f"{url}/answer", "hangup_url": f"{url}/hangup"}
+            status, _ = await client.request("PUT", f"{API}/apps/sfv_app_000000000001", addresses)
+            assert status == 200
+        yield Lines(process)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+class Lines:
+    """What a program prints."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self._read = b""
+
+    async def next(self) -> str:
+        assert self._process.stdout is not None
+        with trio.fail_after(PATIENCE_S):
+            while b"\n" not in self._read:
+                self._read += await self._process.stdout.receive_some()
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode()
+
+
+def free_ports() -> int:
+    """The first of two."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port: int = first.getsockname()[1]
+            try:
+                with socket.create_server(("127.0.0.1", port + 1)):
+                    return port
+            except OSError:
+                continue
+
+
+async def listening(port: int) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            try:
+                await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+                return
+            except OSError:
+                await a_moment()
+
+
+async def a_moment() -> None:
+    """Programs start, and sound is played, in their own time."""
+    await trio.sleep(0.1)
+
+
+async def hears(call: PhoneCall, words: bytes) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while likeness(words, call.heard()) < 0.8:
+            await a_moment()
+
+
+@together
+async def test_the_echo_bot_says_everything_back(tmp_path):
+    words = speech(2, seed=1)
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        async with serving(rig, run, "echo_bot") as bot:
+            call = rig.phone.dial(rig.number)
+            await call.answered()
+            await run.logged("stream started")
+            call.say(words)
+            await hears(call, words)
+            call.hang_up()
+            said = [await bot.next() for _ in range(2)]
+            assert said[0] == f"{rig.phone.number} calls {rig.number}"
+            assert said[1].startswith(f"{rig.phone.number} hung up after ")
+
+
+@together
+async def test_the_menu_speaks_hears_keys_and_says_goodbye(tmp_path):
+    welcome, tea, goodbye = (utter(text) for text in ("Welcome.", "It is always time for tea.", "Goodbye."))
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        async with serving(rig, run, "menu"):
+            call = rig.phone.dial(rig.number)
+            await call.answered()
+            await hears(call, welcome)
+            await call.press("1")
+            await hears(call, tea)
+            await call.press("2")
+            await hears(call, goodbye)
+            assert await call.ended() == Cause.NORMAL
+            # Cut short.
+            assert likeness(utter("Press any other key to hear this again."), call.heard()) < 0.5
+
+
+@together
+async def test_the_transcriber_leaves_the_sound_and_a_text_of_each_call(tmp_path):
+    pytest.importorskip("pocketsphinx", reason="the example needs pocketsphinx")
+    words = utter("Hello, this is a test of the telephone.")
+    async with open_rig(tmp_path) as rig:
+        run = await rig.start()
+        calls = tmp_path / "calls"
+        async with serving(rig, run, "transcriber", "--directory", str(calls)) as transcriber:
+            call = rig.phone.dial(rig.number)
+            await call.answered()
+            await run.logged("stream started")
+            call.say(words)
+            await call.said()
+            call.hang_up()
+            said = await transcriber.next()
+            (text,) = calls.glob("*.txt")
+            assert said.startswith(f"{text.stem}: ")
+            assert said.endswith(f" s: {text.read_text().strip()}")
+            samples, rate_hz = soundfile.read(text.with_suffix(".wav"), dtype="int16")
+            assert rate_hz == 16000
+            assert likeness(words, numpy.ascontiguousarray(samples[::2]).tobytes()) >= 0.8
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_how_to_run_it(path):
+    source = path.read_text()
+    assert len(source.splitlines()) < 80
+    assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(source)) or "")
