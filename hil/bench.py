@@ -16,7 +16,7 @@ socket, and on pytest-trio's autojump clock a call takes no time at all.
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ import trio.testing
 
 from hil.analog import AnalogLine
 from hil.board import profile_of
+from hil.card import SoundServer
 from hil.device import BenchLine, Device, Ends, Maker
 from hil.faults import Faults
 from hil.generic import Generic
@@ -41,7 +42,7 @@ from hil.subscriber import PATIENCE_S, Behaviour, Subscriber
 from hil.tty import Pty
 from hil.usbtree import UsbTree, gadget
 from hil.voicemodels import VOICE_MODELS
-from native import Engine, FramesPort
+from native import Engine, FramesPort, Port
 
 __all__ = ["ENUMERATION_S", "MODELS", "Bench", "BenchLine", "Host", "Line"]
 
@@ -104,9 +105,10 @@ class Line:
         studio: Studio,
         directory: Path,
         *,
-        bus: UsbTree,
-        usb_port: str,
         enumeration_s: float,
+        bus: UsbTree | None = None,
+        usb_port: str = "",
+        cards: SoundServer | None = None,
     ) -> None:
         self.name = plan.name
         self.model = device.model
@@ -116,7 +118,9 @@ class Line:
         self.pcm_path = directory / f"{plan.name}-pcm"
         # Where it is plugged in, unless it stands on a UART.
         self.usb_port = usb_port if device.usb is not None else None
+        self.card_name = f"{plan.name}-card"
         self._bus = bus
+        self._cards = cards
         self._studio = studio
         self._enumeration_s = enumeration_s
         self._plugged = trio.Event()
@@ -128,6 +132,14 @@ class Line:
     @property
     def number(self) -> str:
         return self.modem.number
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Under the keys of a box's configuration: `at`, and `pcm` or `card` where calls have one or the other."""
+        found = {"at": str(self.at_path)}
+        if self.modem.has_card:
+            return found | {"card": self.card_name}
+        return found | ({"pcm": str(self.pcm_path)} if "pcm" in self.modem.ttys else {})
 
     @property
     def faults(self) -> Faults:
@@ -146,13 +158,14 @@ class Line:
         """Plugged and unplugged, over and over: new ptys each time, the same names, and new ones on the USB."""
         while True:
             await (plugged := self._plugged).wait()
-            with ExitStack() as stack:
+            async with AsyncExitStack() as stack:
                 at = stack.enter_context(Pty(self.at_path))
                 at.on_hang_up = self.modem.hung_up
                 pcm = stack.enter_context(Pty(self.pcm_path)) if "pcm" in self.modem.ttys else None
                 self._enumerate(stack, {"at": self.at_path} | ({"pcm": self.pcm_path} if pcm else {}))
                 stream = trio.lowlevel.FdStream(os.dup(at.master))
-                ends = Ends(stream, at.master, pcm.master if pcm else None, card=None)
+                card = await self._plug_card(stack)
+                ends = Ends(stream, at.master, pcm.master if pcm else None, card)
                 await self._attend(ends, *(tty.tend for tty in (at, pcm) if tty))
                 if self._plugged is plugged and not self.modem.restarts:
                     # It switched itself off.
@@ -162,9 +175,15 @@ class Line:
             if self.modem.restarts:
                 await trio.sleep(self._enumeration_s)
 
-    def _enumerate(self, stack: ExitStack, ttys: Mapping[str, Path]) -> None:
+    async def _plug_card(self, stack: AsyncExitStack) -> Port | None:
+        """A device that has come by one while the bench is up has it in vain: the sound server is started with it."""
+        if not self.modem.has_card or self._cards is None or not self._cards.running:
+            return None
+        return await stack.enter_async_context(self._cards.card(self._studio.engine, self.card_name))
+
+    def _enumerate(self, stack: AsyncExitStack, ttys: Mapping[str, Path]) -> None:
         usb, port = self.modem.usb, self.usb_port
-        if usb is not None and port is not None:
+        if usb is not None and port is not None and self._bus is not None:
             self._bus.plug(port, gadget(usb), {n: ttys[role] for n, role in usb.roles.items() if role in ttys})
             # Before the ptys: who looks for the device does not find one that is going.
             stack.callback(self._bus.unplug, port)
@@ -232,6 +251,8 @@ def _fd_streams() -> tuple[trio.abc.Stream, trio.abc.Stream, int]:
 class Bench:
     """Open it by `async with`; the directory must exist. `enumeration_s`: how long a restarting module is away.
 
+    A program that is to find the sound cards of such lines needs `cards.environment`.
+
     `usb` has the lines on its /sys and /dev (hil/usbtree.py), where `line.usb_port` says, beside their own names.
     """
 
@@ -257,7 +278,10 @@ class Bench:
             self.engine = stack.enter_context(Engine())
             self.studio = Studio(self.engine)
             self.usb = UsbTree(self._directory / "usb")
+            self.cards = SoundServer(self._directory / "sound")
             self.lines = [self._line(place, plan) for place, plan in enumerate(self._plans, 1)]
+            if self._realtime and any(line.modem.has_card for line in self.lines):
+                await stack.enter_async_context(self.cards)
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             self.network.observers += [line.modem.call_moved for line in self.lines]
             self.network.observers += [self.studio.call_moved, self._lose_patience]
@@ -285,6 +309,7 @@ class Bench:
             self._directory,
             bus=self.usb,
             usb_port=f"1-1.{place}",
+            cards=self.cards,
             enumeration_s=self._enumeration_s,
         )
 

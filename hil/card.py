@@ -43,7 +43,7 @@ def missing() -> str:
 
 
 class SoundServer:
-    """Open it by `async with`. The directory is its own, and must exist."""
+    """Open it by `async with`. The directory is its own."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -51,6 +51,7 @@ class SoundServer:
         self._configuration = directory / "asound.conf"
         self._cards: list[str] = []
         self._process: trio.Process | None = None
+        self.running = False
         # For a host that is to find the cards.
         self.environment = {"ALSA_CONFIG_PATH": str(self._configuration)}
 
@@ -61,6 +62,7 @@ class SoundServer:
                 f"this line's sound needs a sound card, and PulseAudio to simulate one: {reason} "
                 "(apt-get install pulseaudio pulseaudio-utils libasound2-plugins)"
             )
+        self._directory.mkdir(mode=0o700, exist_ok=True)
         log = self._directory / "pulse.log"
         self._process = await trio.lowlevel.open_process(
             [
@@ -76,6 +78,7 @@ class SoundServer:
         with trio.move_on_after(START_LIMIT_S):
             while self._process.poll() is None:
                 if await self._answers():
+                    self.running = True
                     return self
                 await trio.sleep(0.02)
         await self.__aexit__(None, None, None)
@@ -85,6 +88,7 @@ class SoundServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.running = False
         if self._process is not None:
             self._process.terminate()
             with trio.CancelScope(shield=True):

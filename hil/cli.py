@@ -19,6 +19,7 @@ import trio
 import typer
 
 from hil.bench import MODELS, Bench, BenchLine
+from hil.card import SoundServer
 from hil.control import ask, default_path, line_facts, serve
 from hil.network import NetworkError
 from hil.subscriber import Behaviour
@@ -68,8 +69,9 @@ async def _stay_up(
             await nursery.start(serve, running, control)
             facts = [line_facts(line) for line in running.lines]
             if write_config:
-                await trio.Path(write_config).write_text(_config(facts, place))
-            _print({"lines": facts, "control": str(control)})
+                await trio.Path(write_config).write_text(_config(facts, place, running.cards))
+            cards = {"environment": running.cards.environment} if running.cards.running else {}
+            _print({"lines": facts, "control": str(control), **cards})
             async for _ in signals:
                 nursery.cancel_scope.cancel()
                 return
@@ -91,11 +93,16 @@ def _phone(text: str) -> tuple[str, Behaviour]:
         raise Mistake(f"--subscriber {text}: a phone's behaviour is one of: {known}") from None
 
 
-def _config(facts: list[dict[str, Any]], place: Path) -> str:
+def _config(facts: list[dict[str, Any]], place: Path, cards: SoundServer) -> str:
     """TOML's basic strings are JSON's."""
-    text = f'[service]\ndata_dir = {json.dumps(str(place / "data"))}\nlisten = "127.0.0.1:8080"\n'
+    text = ""
+    if cards.running:
+        variables = " ".join(f"{name}={value}" for name, value in cards.environment.items())
+        text += f"# For its sound cards: {variables} branchline run --config ...\n"
+    text += f'[service]\ndata_dir = {json.dumps(str(place / "data"))}\nlisten = "127.0.0.1:8080"\n'
     for each in facts:
-        values = [f"{key} = {json.dumps(each[key])}" for key in ("name", "model", "number", "at", "pcm") if key in each]
+        keys = [key for key in ("name", "model", "number", "at", "pcm", "card") if key in each]
+        values = [f"{key} = {json.dumps(each[key])}" for key in keys]
         text += "\n[[lines]]\n" + "\n".join(values) + "\n"
     return text
 
@@ -166,6 +173,19 @@ def plug(line: str, control: Control = None) -> None:
     """Put a modem back in."""
     with _plainly():
         _print(_ask(control, {"do": "plug", "line": line}))
+
+
+@bench.command()
+def fault(
+    line: str,
+    name: Annotated[str, typer.Argument(help="What goes wrong; without it, all names there are.")] = "",
+    value: Annotated[str, typer.Argument(help="A number, a text, NAME=NUMBER: as the fault wants it.")] = "",
+    clear: Annotated[bool, typer.Option("--clear", help="All is well again.")] = False,
+    control: Control = None,
+) -> None:
+    """Let something go wrong with a line, until it is cleared."""
+    with _plainly():
+        _print(_ask(control, {"do": "fault", "line": line, "name": name, "value": value, "clear": clear}))
 
 
 @bench.command()

@@ -21,6 +21,7 @@ from typing import Any
 
 import trio
 
+from hil import mishaps
 from hil.bench import Bench, Line
 from hil.network import KEYS, Cause, NetworkError, State
 from hil.subscriber import CallEnded, PhoneCall
@@ -204,6 +205,18 @@ async def _unplug(bench: Bench, request: Answer) -> Answer:
     return line_facts(line)
 
 
+async def _fault(bench: Bench, request: Answer) -> Answer:
+    """With `clear` all of them end; without a name nothing happens. Either way the names that there are come back."""
+    line = bench.line(request["line"])
+    if request.get("clear"):
+        mishaps.end(line.modem)
+    elif request.get("name"):
+        mishaps.begin(line.modem, request["name"], request.get("value") or "")
+    else:
+        return {**line_facts(line), "known": mishaps.names(line.modem)}
+    return line_facts(line)
+
+
 async def _plug(bench: Bench, request: Answer) -> Answer:
     line = bench.line(request["line"])
     await line.plug()
@@ -215,8 +228,9 @@ def line_facts(line: Line) -> Answer:
         "name": line.name,
         "model": line.model,
         "number": line.number,
-        **{tty: str(path) for tty, path in (("at", line.at_path), ("pcm", line.pcm_path)) if tty in line.modem.ttys},
+        **line.addresses,
         "plugged": line.plugged,
+        "faults": mishaps.active(line.modem),
     }
 
 
@@ -249,6 +263,7 @@ DEEDS: dict[str, Callable[[Bench, Answer], Awaitable[Answer]]] = {
     "hang-up": _hang_up,
     "sms": _sms,
     "unplug": _unplug,
+    "fault": _fault,
     "plug": _plug,
     "status": _status,
 }
