@@ -36,8 +36,8 @@ _WORDS = {
     "protocol error": 111,
     "interworking": 127,
 }
-# <end_status> of Huawei's ^CEND, where the network gave no cause.
-_HUAWEI_ENDS = {29: 16, 104: 21}
+# <end_status> of Huawei's ^CEND, where the network's cause is not told. 29 is any end that is none of the device's own.
+_HUAWEI_ENDS = {104: 21}
 
 
 def cause_in_words(text: str) -> int | None:

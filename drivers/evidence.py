@@ -106,10 +106,13 @@ def _differ(one: str | None, other: str | None) -> bool:
 class OneCall:
     """Times are of any clock that does not jump. Events are returned in order, each once a call.
 
+    Of a device that `tells_states` the list should have nothing to tell that was no news before.
+
     `over` says that the call has gone and waits for `released`. `strays` are calls that nobody wants, as the last list
     and one before it had them: a second one, or one that is up and not ours.
     """
 
+    tells_states: bool = True
     repairs: int = 0
     over: bool = False
     strays: tuple[CallReport, ...] = ()
@@ -225,11 +228,11 @@ class OneCall:
         return self._tell(None) if now >= self.number_due else []
 
     def listed(self, reports: list[CallReport], now: float) -> list[LineEvent]:
-        """What AT+CLCC answered: all calls there are. SIM7600 tells news in the same words, and so among them."""
+        """What AT+CLCC answered: all calls there are. SIMCom tells news in the same words, and so among them."""
         events: list[LineEvent] = []
         last = {report.index: report for report in reports}
         for report in reports:
-            if report.stat is CallStat.RELEASED:
+            if report is not last[report.index] or report.stat is CallStat.RELEASED:
                 events += self.hear(report, now)
         reports = [report for report in last.values() if report.stat is not CallStat.RELEASED]
         ours = next((r for r in reports if self._call is not None and self._call.is_seen_in(r)), None)
@@ -242,7 +245,7 @@ class OneCall:
             events += self._seen(ours, now) if ours is not None else []
         self.strays = self._strays_in(reports, ours, now)
         if not self._news:
-            self.repairs += len(events)
+            self.repairs += sum(self.tells_states or isinstance(event, Incoming) for event in events)
         self._news = False
         return events
 
@@ -297,7 +300,8 @@ class OneCall:
         if call is None or not call.may_be(moved.index):
             return []
         if moved.stat is CallStat.RELEASED:
-            falls_back = moved.cause is None and call.stat is CallStat.DIALING
+            # Who knows which call ended knows that it did.
+            falls_back = moved.cause is moved.index is None and call.stat is CallStat.DIALING
             self._ending(moved.cause, now, sure=not falls_back)
             return []
         # Only we place calls: what is dialing or alerting at an incoming one is another.

@@ -245,7 +245,8 @@ async def open_gsm_on(
 ) -> AsyncIterator[GsmLine]:
     """On any stream."""
     port = Port(stream, urcs=(*model.urcs, *model.noise, *URCS))
-    module, call, switch = Module(name, model, port), OneCall(), model.audio[sound]
+    module, switch = Module(name, model, port), model.audio[sound]
+    call = OneCall(tells_states=model.tells_states)
     audio = KINDS[switch.when](module, switch, place, call)
     watch = Watch(module, Sim(module, pin), audio, call)
     line = GsmLine(module, audio, watch)

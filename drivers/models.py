@@ -94,6 +94,8 @@ class Model:
     limits_s: Mapping[str, float]
     # That it sends: Huawei says OK to letters, and sends a 2.
     keys: str = "0123456789*#ABCD"
+    # It says unasked when a call is answered; of others that is known by AT+CLCC alone.
+    tells_states: bool = True
     hang_up: tuple[str, ...] = ("AT+CHUP",)
     # After these it needs a rest before the next command.
     pauses_s: Mapping[str, float] = field(default_factory=dict)
@@ -342,8 +344,8 @@ MODELS: Mapping[str, Model] = {
         # 8 kHz, where there is more.
         set_up=("AT+CLCC=1", "AT+CPCMFRM=0"),
     ),
-    "sim800": _simcom("SIMCom SIM800", audio=WIRED, lte=False, set_up=()),
-    "sim900": _simcom("SIMCom SIM900", audio=WIRED, lte=False, set_up=()),
+    "sim800": _simcom("SIMCom SIM800", audio=WIRED, lte=False, set_up=("AT+CLCC=1",)),
+    "sim900": _simcom("SIMCom SIM900", audio=WIRED, lte=False, set_up=("AT+CLCC=1",)),
     "a7672": _simcom("SIMCom A7670, A7672", UsbId(0x1E0E, 0x9011, at=4), audio=WIRED, lte=True, set_up=("AT+CLCC=1",)),
     "generic": Model(
         title="a modem after 3GPP TS 27.007",
@@ -361,5 +363,6 @@ MODELS: Mapping[str, Model] = {
         dtmf="AT+VTS={key}",
         limits_s=COMMON_LIMITS_S,
         hang_up=("AT+CHUP", "ATH"),
+        tells_states=False,
     ),
 }

@@ -41,7 +41,7 @@ async def _nowhere(doubted: bool) -> None:
 @dataclass
 class Pin:
     """A line's PIN over time. Whoever opens the line has one as long as the PIN is the same, and keeps `doubted` over
-    restarts: `keep` returns when it is kept.
+    restarts: `keep` returns when it is kept, or raises OSError.
     """
 
     code: str = field(repr=False)
@@ -104,8 +104,13 @@ class Sim:
                 raise self._blocked(f"the SIM does not accept the PIN of the configuration ({exc.result})") from exc
 
     async def _doubt(self, pin: Pin, doubted: bool) -> None:
+        try:
+            await pin.keep(doubted)
+        except OSError as exc:
+            if doubted:
+                raise self._module.port.lose(f"the SIM is sent no PIN, as that could not be noted: {exc}") from exc
+            log.warning("%s: that the PIN is right could not be noted: %s", self._module.name, exc)
         pin.doubted = doubted
-        await pin.keep(doubted)
 
     async def _tries(self) -> int | None:
         """How many are left; None where the module does not say."""

@@ -171,6 +171,20 @@ def test_an_end_among_the_list_is_an_end_and_a_state_told_twice_is_one() -> None
     call.listed([theirs(S.ACTIVE), theirs(S.RELEASED)], 2)
     assert call.over
     assert call.released(None, 2) == [Released(16)]
+    call = call_in(S.DIALING, outgoing=True)
+    states = [ours(S.DIALING), ours(S.ALERTING), ours(S.ACTIVE), ours(S.ACTIVE)]
+    assert call.listed(states, 1) == [Alerting(), Answered()]
+    assert call.repairs == 0
+
+
+def test_what_a_device_never_tells_is_no_repair_when_the_list_has_it() -> None:
+    call = OneCall(tells_states=False)
+    call.dialing()
+    assert call.listed([ours(S.ACTIVE)], 1) == [Answered()]
+    assert call.repairs == 0
+    call = OneCall(tells_states=False)
+    assert call.listed([theirs(S.INCOMING)], 1) == [Incoming("+33783484044")]
+    assert call.repairs == 1
 
 
 @pytest.mark.parametrize(
@@ -233,7 +247,7 @@ def test_a_call_that_vanished_without_news_is_over_when_it_was_missing_for_so_lo
 
 def test_no_carrier_while_dialing_may_be_a_fall_back_and_a_report_or_a_cause_is_the_end() -> None:
     ends: list[tuple[Reply, bool]] = [(CallEnded(None), False), (CallEnded(17), True), (ours(S.RELEASED), True)]
-    ends += [(CallMoved(None, S.RELEASED), False), (CallMoved(1, S.RELEASED, 16), True)]
+    ends += [(CallMoved(None, S.RELEASED), False), (CallMoved(1, S.RELEASED), True)]
     for news, over in ends:
         call = call_in(S.DIALING, outgoing=True)
         call.hear(news, 1)

@@ -64,7 +64,7 @@ S = CallStat
         ("^CEND:1,42,29,16", CallMoved(1, S.RELEASED, 16)),
         ("^CEND:1,0,104,17", CallMoved(1, S.RELEASED, 17)),
         ("^CEND:1,0,104", CallMoved(1, S.RELEASED, 21)),
-        ("^CEND:2,7,29", CallMoved(2, S.RELEASED, 16)),
+        ("^CEND:2,7,29", CallMoved(2, S.RELEASED)),
         ("^CEND:1,0,83", CallMoved(1, S.RELEASED)),
         ("VOICE CALL: BEGIN", CallMoved(None, S.ACTIVE)),
         ("VOICE CALL:BEGIN", CallMoved(None, S.ACTIVE)),
