@@ -42,7 +42,7 @@ class Media:
     def turns(self, lane: Lane, attend: Callable[[], None]) -> Iterator[None]:
         """The lane takes part in each turn; when it has news `attend` is called, which must not wait.
 
-        There is a turn after each tick that told or made something, and at the latest LOOK_AFTER_S after the last.
+        There is a turn after each tick that made something, and at the latest LOOK_AFTER_S after the last.
         """
         self._lanes.add(lane, attend)
         self._plan()
@@ -52,6 +52,7 @@ class Media:
             self._lanes.remove(lane)
 
     async def run(self) -> None:
+        """An engine that is ticked by hand has the turns taken here; in `open_media` they have a thread."""
         while True:
             with self._wait:
                 await trio.lowlevel.wait_readable(self.engine.fd)
@@ -61,8 +62,12 @@ class Media:
             self._wait = trio.CancelScope()
             self._plan()
 
+    def carry(self) -> None:
+        """From now on streams are carried past Python, however busy it is: by a thread, until the engine's end."""
+        self._lanes.start(self.engine, LOOK_AFTER_S)
+
     def _plan(self) -> None:
-        if self._lanes:
+        if self._lanes and not self._lanes.running:
             self._wait.deadline = min(self._wait.deadline, trio.current_time() + LOOK_AFTER_S)
 
     def _tell(self, event: Event) -> None:
@@ -75,11 +80,12 @@ class Media:
 
 @asynccontextmanager
 async def open_media() -> AsyncIterator[Media]:
-    """The engine on its own thread, and its news told, as long as the context lasts."""
+    """The engine on its own threads, and its news told, as long as the context lasts."""
     with Engine() as engine:
         media = Media(engine)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(media.run)
+            media.carry()
             engine.start()
             yield media
             nursery.cancel_scope.cancel()

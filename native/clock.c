@@ -9,12 +9,13 @@
  *
  * How to use it: set tick and owner, clock_start, clock_stop; may be started again. */
 
-#define _GNU_SOURCE
+#define _POSIX_C_SOURCE 200809L
 #include "clock.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
+
+#include "realtime.h"
 
 enum {
     TICK_NS = 20 * 1000 * 1000,
@@ -22,12 +23,6 @@ enum {
     /* Above every ordinary thread, below the kernel's interrupt threads (50), which bring the audio. */
     PRIORITY = 20,
 };
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static void sleep_until(int64_t due) {
     struct timespec t = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
@@ -37,9 +32,7 @@ static void sleep_until(int64_t due) {
 
 static void *run(void *argument) {
     media_clock *c = argument;
-    struct sched_param priority = {.sched_priority = PRIORITY};
-    pthread_setname_np(pthread_self(), "branchline-rt"); /* the kernel takes 15 characters */
-    atomic_store(&c->realtime, pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) == 0);
+    atomic_store(&c->realtime, realtime_begin("branchline-rt", PRIORITY));
     int64_t due = now_ns();
     while (!atomic_load(&c->stop)) {
         due += TICK_NS;
@@ -62,15 +55,8 @@ int clock_start(media_clock *c) {
         return -1;
     }
     atomic_store(&c->stop, false);
-    /* A signal is Python's to handle: the thread inherits a mask that blocks them all. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&c->thread, NULL, run, c);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    c->running = error == 0;
-    errno = error;
-    return error ? -1 : 0;
+    c->running = realtime_start(&c->thread, run, c) == 0;
+    return c->running ? 0 : -1;
 }
 
 void clock_stop(media_clock *c) {

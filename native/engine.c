@@ -43,7 +43,8 @@ struct engine {
     command *oldest, *newest;
     uint32_t last_id;
     size_t port_count; /* commands not yet applied included */
-    int fd;
+    int fd, made_fd;
+    lanes *sender; /* whose thread waits for made_fd */
     media_clock clock;
 
     /* Shared. */
@@ -51,11 +52,12 @@ struct engine {
     event events[EVENTS];
     _Atomic uint32_t events_written, events_read;
     counter ticks, lost_events;
+    atomic_bool diverted; /* there is a sender */
 
     /* The tick's own. */
     port *ports[MAX_PORTS];
     size_t used;
-    bool news;
+    bool news, made;
 };
 
 /* ---- commands: control ---- */
@@ -313,6 +315,20 @@ void engine_wake(engine *e) {
     e->news = true;
 }
 
+void engine_made(engine *e) {
+    e->made = true;
+}
+
+/* A write fails only when nobody has read it 2^64 times. */
+static void tell_news(engine *e) {
+    bool diverted = atomic_load_explicit(&e->diverted, memory_order_relaxed);
+    if (e->made && diverted)
+        (void)!eventfd_write(e->made_fd, 1);
+    if (e->news || (e->made && !diverted))
+        (void)!eventfd_write(e->fd, 1);
+    e->news = e->made = false;
+}
+
 /* p's frame is new. */
 static void examine(port *p, uint64_t number) {
     for (int place = 0; place < EFFECT_PLACES; place++)
@@ -358,29 +374,31 @@ static void tick(void *owner) {
         p->kind->take(p, frame);
     }
     count(&e->ticks, 1);
-    if (e->news) {
-        e->news = false;
-        (void)!eventfd_write(e->fd, 1); /* fails only when nobody read it 2^64 times */
-    }
+    tell_news(e);
 }
 
 /* ---- control ---- */
 
 engine *engine_create(void) {
     engine *e = calloc(1, sizeof *e);
-    command *first =
-        calloc(1, sizeof *first); /* has nothing to do: the tick needs a last command to have passed */
-    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!e || !first || fd < 0) {
+    /* Has nothing to do: the tick needs a last command to have passed. */
+    command *first = calloc(1, sizeof *first);
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), made_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!e || !first || fd < 0 || made_fd < 0) {
+        int error = errno;
         free(e);
         free(first);
         if (fd >= 0)
             close(fd);
+        if (made_fd >= 0)
+            close(made_fd);
+        errno = error;
         return NULL;
     }
     e->oldest = e->newest = first;
     atomic_store(&e->passed, first);
     e->fd = fd;
+    e->made_fd = made_fd;
     e->clock.tick = tick;
     e->clock.owner = e;
     return e;
@@ -390,6 +408,8 @@ void engine_destroy(engine *e) {
     if (!e)
         return;
     clock_stop(&e->clock);
+    if (e->sender)
+        lanes_stop(e->sender);
     apply_all(e);
     reclaim(e);
     for (size_t i = 0; i < e->used;) {
@@ -399,6 +419,7 @@ void engine_destroy(engine *e) {
     }
     free(e->oldest);
     close(e->fd);
+    close(e->made_fd);
     free(e);
 }
 
@@ -423,6 +444,20 @@ int engine_tick(engine *e, int count) {
 
 int engine_fd(const engine *e) {
     return e->fd;
+}
+
+int engine_divert(engine *e, lanes *to) {
+    if (to && e->sender) {
+        errno = EBUSY;
+        return -1;
+    }
+    e->sender = to;
+    atomic_store(&e->diverted, to != NULL);
+    return 0;
+}
+
+int engine_made_fd(const engine *e) {
+    return e->made_fd;
 }
 
 int engine_events(engine *e, event *out, int capacity) {

@@ -10,7 +10,7 @@
  * How it works: two threads. The *control* thread calls everything below, except where said otherwise. The
  * *tick* - the engine's own real-time thread, or engine_tick() called by hand - allocates nothing, locks
  * nothing and makes no system call but the ports' own reads and writes. Between them are queues with one
- * writer and one reader each.
+ * writer and one reader each. A third thread carries streams between their ports and their sockets (lanes.c).
  *
  * How to use it: engine_create, *_create some ports, engine_connect them, engine_start; when engine_fd
  * becomes readable, engine_events and stream_take until they have no more.
@@ -65,7 +65,8 @@ typedef struct {
     int64_t value;
 } event;
 
-/* Readable when an event or a stream's frame waits; the engine's own, do not close. */
+/* Readable when an event, a lane's news, or a stream's frame that no lanes' thread sends waits; the engine's
+ * own, do not close. */
 int engine_fd(const engine *e);
 int engine_events(engine *e, event *out, int capacity); /* how many; clears the fd */
 
@@ -270,21 +271,42 @@ int lane_join(lane *l, port *stream);
 void lane_leave(lane *l);
 void lane_learn(lane *l, const lane_pattern *p); /* texts above 1024 bytes are not kept */
 
-/* Reads and sends what there is, for all of them; told: lane_news of each. 0: none has any. A lane that is
- * midway is not read. */
-int lanes_turn(lane *const *lanes, int count, uint8_t *told);
+int lane_news(lane *l);                                 /* lane_news, but LANE_DUE */
 int lane_receive(lane *l);                              /* reads only; lane_news */
 int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came; ENOBUFS: too many, lane_news */
 
-size_t lane_handed(const lane *l); /* how much lane_take gives: what the lane does not know */
-int lane_take(lane *l, void *out); /* lane_news */
-int lane_obeyed(lane *l);          /* one of the messages in it; lane_news */
-bool lane_midway(const lane *l);   /* what comes next belongs to a frame that is being handed over */
+size_t lane_handed(lane *l);                    /* how much lane_take gives: what the lane does not know */
+int lane_take(lane *l, void *out, size_t size); /* at most; lane_news */
+int lane_obeyed(lane *l);                       /* one of the messages in it; lane_news */
+bool lane_midway(lane *l); /* what comes next belongs to a frame that is being handed over */
 
-size_t lane_frame_bytes(const lane *l);
+size_t lane_frame_bytes(lane *l);
 size_t lane_frame(lane *l,
                   void *out); /* a frame, or what the socket left of one, and the lane then holds; 0: none */
 void lane_hold(lane *l, bool on); /* on: something else is to be sent before the next frame */
+
+/* ---- lanes: their turns, in which each reads and sends what there is (lanes.c) ---- */
+
+typedef struct lanes lanes;
+
+lanes *lanes_create(void);
+void lanes_destroy(lanes *all); /* stops the thread; NULL is allowed */
+
+/* A lane that is midway is not read. When one was removed, no turn touches it any more; so it is when it is
+ * destroyed. EBUSY: it is among others. */
+int lanes_add(lanes *all, lane *l);
+void lanes_remove(lane *l);
+
+/* On a thread of their own, until lanes_stop: after each tick of this engine in which a stream heard
+ * something, and again look_ms later. It makes engine_fd readable when one has news. EBUSY: it runs, or
+ * another's does. */
+int lanes_start(lanes *all, engine *e, int look_ms);
+bool lanes_running(const lanes *all);
+void lanes_stop(lanes *all); /* so does the engine's end */
+
+/* told: of each in the order in which they were added, what turns have told since the last time. By hand,
+ * that is without the thread, there is a turn first. 0: none has any. */
+int lanes_turn(lanes *all, uint8_t *told);
 
 /* ---- player and recorder: sound from and to memory (memory.c) ---- */
 

@@ -17,6 +17,9 @@
  * Frames go out as the stream made them (stream.c drops the oldest). What the socket does not take of a frame
  * is Python's to send, and the lane holds back until that has gone.
  *
+ * A lane is control's and the lanes' thread's (lanes.c), one at a time: what is not static here takes its
+ * lock.
+ *
  * How to use it: see engine.h. */
 
 #define _GNU_SOURCE
@@ -27,6 +30,8 @@
 #include <unistd.h>
 
 #include "codec.h"
+#include "lane.h"
+#include "realtime.h"
 #include "stream.h"
 
 enum {
@@ -54,7 +59,11 @@ typedef struct {
 } pattern;
 
 struct lane {
-    int fd; /* -1: not to be touched */
+    lanes *all;
+    atomic_int told; /* in turns, and not yet taken note of by control */
+
+    pthread_mutex_t lock; /* of all below */
+    int fd;               /* -1: not to be touched */
     bool sealed;
     port *stream;
     bool ended, held;
@@ -210,60 +219,99 @@ static int news(const lane *l) {
            (l->out_at < l->out_end ? LANE_UNSENT : 0) | (room(l) < FEED_BYTES ? LANE_FULL : 0);
 }
 
-int lane_end(lane *l) {
+static void end(lane *l) {
     l->ended = true;
     l->handed = l->used;
     l->fd = -1;
-    return news(l);
 }
 
-int lane_feed(lane *l, const void *bytes, size_t size) {
-    if (size > room(l)) {
-        errno = ENOBUFS;
-        return -1;
-    }
-    memcpy(l->in + l->used, bytes, size);
-    l->used += size;
-    walk(l);
-    return news(l);
-}
-
-int lane_receive(lane *l) {
+static void receive(lane *l) {
     size_t most = l->fd < 0 || l->sealed ? 0 : room(l);
     ssize_t got = most ? recv(l->fd, l->in + l->used, most, MSG_DONTWAIT) : 0;
     if (got > 0)
         l->used += (size_t)got;
     else if (most && (got == 0 || (errno != EAGAIN && errno != EINTR)))
-        lane_end(l);
+        end(l);
     walk(l);
-    return news(l);
 }
 
-size_t lane_handed(const lane *l) {
-    return l->handed;
-}
-
-int lane_take(lane *l, void *out) {
-    memcpy(out, l->in, l->handed);
-    l->used -= l->handed;
-    memmove(l->in, l->in + l->handed, l->used);
-    l->handed = 0;
-    return news(l);
-}
-
-int lane_obeyed(lane *l) {
-    if (l->unobeyed && --l->unobeyed == 0)
-        walk(l);
-    return news(l);
-}
-
-bool lane_midway(const lane *l) {
+static bool midway(const lane *l) {
     return l->passing && !l->ended;
 }
 
-void lane_learn(lane *l, const lane_pattern *p) {
-    if (p->before_bytes + p->after_bytes > PATTERN_BYTES)
-        return;
+static void lock(lane *l) {
+    pthread_mutex_lock(&l->lock);
+}
+
+static int unlock(lane *l) {
+    int now = news(l);
+    pthread_mutex_unlock(&l->lock);
+    return now;
+}
+
+int lane_news(lane *l) {
+    lock(l);
+    return unlock(l);
+}
+
+int lane_end(lane *l) {
+    lock(l);
+    end(l);
+    return unlock(l);
+}
+
+int lane_feed(lane *l, const void *bytes, size_t size) {
+    lock(l);
+    bool fits = size <= room(l);
+    if (fits) {
+        memcpy(l->in + l->used, bytes, size);
+        l->used += size;
+        walk(l);
+    }
+    int now = unlock(l);
+    errno = ENOBUFS;
+    return fits ? now : -1;
+}
+
+int lane_receive(lane *l) {
+    lock(l);
+    receive(l);
+    return unlock(l);
+}
+
+size_t lane_handed(lane *l) {
+    lock(l);
+    size_t handed = l->handed;
+    unlock(l);
+    return handed;
+}
+
+int lane_take(lane *l, void *out, size_t size) {
+    lock(l);
+    if (size > l->handed)
+        size = l->handed;
+    memcpy(out, l->in, size);
+    l->used -= size;
+    memmove(l->in, l->in + size, l->used);
+    l->handed -= size;
+    return unlock(l);
+}
+
+int lane_obeyed(lane *l) {
+    lock(l);
+    if (l->unobeyed && --l->unobeyed == 0)
+        walk(l);
+    return unlock(l);
+}
+
+bool lane_midway(lane *l) {
+    lock(l);
+    bool is = midway(l);
+    unlock(l);
+    return is;
+}
+
+static void learn(lane *l, const lane_pattern *p) {
     pattern *own = &l->patterns[l->learned++ % PATTERNS];
     own->before = p->before_bytes;
     own->after = p->after_bytes;
@@ -271,6 +319,14 @@ void lane_learn(lane *l, const lane_pattern *p) {
     own->rate_hz = p->rate_hz;
     memcpy(own->text, p->before, own->before);
     memcpy(own->text + own->before, p->after, own->after);
+}
+
+void lane_learn(lane *l, const lane_pattern *p) {
+    if (p->before_bytes + p->after_bytes > PATTERN_BYTES)
+        return;
+    lock(l);
+    learn(l, p);
+    unlock(l);
 }
 
 /* ---- what goes ---- */
@@ -304,7 +360,7 @@ static uint8_t *write_head(uint8_t *payload, size_t size, uint32_t mask) {
 /* The stream's next message as a frame in out. */
 static bool compose(lane *l) {
     uint8_t *payload = l->out + OUT_HEAD;
-    if (l->held || !l->stream || !stream_take(l->stream, (char *)payload))
+    if (l->held || l->out_at < l->out_end || !l->stream || !stream_take(l->stream, (char *)payload))
         return false;
     size_t size = stream_message_bytes(l->stream);
     uint32_t mask = next_mask(l);
@@ -324,17 +380,20 @@ static void send_all(lane *l) {
         size_t size = l->out_end - l->out_at;
         ssize_t sent = send(l->fd, l->out + l->out_at, size, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0 && errno != EAGAIN && errno != EINTR)
-            lane_end(l);
+            end(l);
         l->out_at += sent > 0 ? (size_t)sent : 0;
         l->held = l->out_at < l->out_end;
     }
 }
 
-size_t lane_frame_bytes(const lane *l) {
-    return l->stream ? OUT_HEAD + stream_message_bytes(l->stream) : 0;
+size_t lane_frame_bytes(lane *l) {
+    lock(l);
+    size_t size = l->stream ? OUT_HEAD + stream_message_bytes(l->stream) : 0;
+    unlock(l);
+    return size;
 }
 
-size_t lane_frame(lane *l, void *out) {
+static size_t take_frame(lane *l, void *out) {
     if (l->out_at == l->out_end && !compose(l))
         return 0;
     size_t size = l->out_end - l->out_at;
@@ -343,39 +402,57 @@ size_t lane_frame(lane *l, void *out) {
     return size;
 }
 
+size_t lane_frame(lane *l, void *out) {
+    lock(l);
+    size_t size = take_frame(l, out);
+    unlock(l);
+    return size;
+}
+
 void lane_hold(lane *l, bool on) {
+    lock(l);
     l->held = on;
+    unlock(l);
 }
 
 /* ---- both ---- */
 
-static int turn(lane *l) {
-    if (!lane_midway(l))
-        lane_receive(l);
+static void turn(lane *l) {
+    if (!midway(l))
+        receive(l);
     send_all(l);
-    return news(l);
 }
 
-static int sealed_turn(lane *l) {
+/* Whether there is something to be read, and room for it. */
+static bool sealed_turn(lane *l) {
     uint8_t first;
-    bool asks = l->fd >= 0 && room(l) >= FEED_BYTES && !lane_midway(l);
-    bool due = asks && (recv(l->fd, &first, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno != EAGAIN);
-    if (l->out_at == l->out_end)
-        compose(l);
-    return news(l) | (due ? LANE_DUE : 0);
+    bool asks = l->fd >= 0 && room(l) >= FEED_BYTES && !midway(l);
+    compose(l);
+    return asks && (recv(l->fd, &first, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno != EAGAIN);
 }
 
-int lanes_turn(lane *const *lanes, int count, uint8_t *told) {
-    int some = 0;
-    for (int i = 0; i < count; i++) {
-        int one = lanes[i]->sealed ? sealed_turn(lanes[i]) : turn(lanes[i]);
-        told[i] = (uint8_t)one;
-        some |= one;
-    }
-    return some;
+int lane_turn(lane *l) {
+    bool due = false;
+    lock(l);
+    if (l->sealed)
+        due = sealed_turn(l);
+    else
+        turn(l);
+    int one = unlock(l) | (due ? LANE_DUE : 0);
+    if (one)
+        atomic_fetch_or(&l->told, one);
+    return one;
 }
 
-int lane_join(lane *l, port *stream) {
+lanes **lane_place(lane *l) {
+    return &l->all;
+}
+
+int lane_told(lane *l) {
+    return atomic_exchange(&l->told, 0);
+}
+
+static int join(lane *l, port *stream) {
     uint8_t *out = malloc(OUT_HEAD + stream_message_bytes(stream) + OUT_TAIL);
     if (!out)
         return -1;
@@ -387,14 +464,25 @@ int lane_join(lane *l, port *stream) {
     return 0;
 }
 
+int lane_join(lane *l, port *stream) {
+    lock(l);
+    int joined = join(l, stream);
+    unlock(l);
+    return joined;
+}
+
 void lane_leave(lane *l) {
+    lock(l);
     l->stream = NULL;
+    unlock(l);
 }
 
 lane *lane_create(int fd, bool sealed) {
     lane *l = calloc(1, sizeof *l); /* memory that was never touched is none */
-    if (!l)
+    if (!l || realtime_lock_init(&l->lock) < 0) {
+        free(l);
         return NULL;
+    }
     l->fd = fd;
     l->sealed = sealed;
     l->in_head = true;
@@ -402,7 +490,10 @@ lane *lane_create(int fd, bool sealed) {
 }
 
 void lane_destroy(lane *l) {
-    if (l)
-        free(l->out);
+    if (!l)
+        return;
+    lanes_remove(l);
+    pthread_mutex_destroy(&l->lock);
+    free(l->out);
     free(l);
 }

@@ -1,13 +1,14 @@
-"""A lane: a stream's media messages on its WebSocket, past Python. Everything here belongs to the engine's thread."""
+"""A lane: a stream's media messages on its WebSocket, past Python. Everything here is for one thread of Python's."""
 
 from collections.abc import Callable
 from typing import Any
 
 from native._engine import ffi, lib
+from native.engine import Engine
 from native.faults import check, made
 from native.ports import Codec, StreamPort
 
-# What lanes tell; asked for twice a tick for each of them.
+# What lanes tell.
 HANDED: int = lib.LANE_HANDED
 ENDED: int = lib.LANE_ENDED
 UNSENT: int = lib.LANE_UNSENT
@@ -18,8 +19,9 @@ FULL: int = lib.LANE_FULL
 class Lane:
     """One connection's, from its first byte on.
 
-    It reads and writes that socket itself, without waiting, until `end`; a sealed one, under TLS, it only looks at:
-    `feed` tells it what came, `frame` what is to be sent. It knows the ends of WebSocket messages, and of the answer to
+    It reads and writes that socket itself, without waiting, until `end`, on the lanes' thread (`Lanes.start`) or when
+    it is told to; a sealed one, under TLS, it only looks at: `feed` tells it what came, `frame` what is to be sent. It
+    knows the ends of WebSocket messages, and of the answer to
     the handshake before them; what it does not play is handed over by `take`.
     """
 
@@ -29,7 +31,7 @@ class Lane:
     def __init__(self, fd: int, *, sealed: bool = False) -> None:
         self._pointer = ffi.gc(made(lib.lane_create(fd, sealed)), lib.lane_destroy)
         self._port: StreamPort | None = None
-        self._news = 0
+        self._news: int = 0
         self._frame = memoryview(b"")
         self._frame_pointer: Any = ffi.NULL
 
@@ -94,7 +96,7 @@ class Lane:
 
     def take(self) -> bytes:
         data = bytearray(lib.lane_handed(self._pointer))
-        self._news = lib.lane_take(self._pointer, ffi.from_buffer(data))
+        self._news = lib.lane_take(self._pointer, ffi.from_buffer(data), len(data))
         return bytes(data)
 
     @property
@@ -121,34 +123,59 @@ class Lane:
         """No frame while on. It is set when the socket left a part of one."""
         lib.lane_hold(self._pointer, on)
 
+    def seize(self) -> bytes:
+        """Holds, and gives what the socket left of a frame that was begun: this goes before anything else."""
+        lib.lane_hold(self._pointer, True)
+        return bytes(self.frame())
+
+    def _hear(self, told: int) -> None:
+        # What was told may have been taken care of since; only a turn looks whether something is due.
+        self._news = lib.lane_news(self._pointer) | told & DUE
+
 
 class Lanes:
-    """Lanes that take turns together, in one call: all of them cost Python one wake-up."""
+    """Lanes that take turns together, in one call or on a thread of their own: all of them cost one wake-up."""
 
     def __init__(self) -> None:
+        self._pointer = ffi.gc(made(lib.lanes_create()), lib.lanes_destroy)
         self._attend: dict[Lane, Callable[[], None]] = {}
-        self._prepare()
 
     def __len__(self) -> int:
         return len(self._attend)
 
     def add(self, lane: Lane, attend: Callable[[], None]) -> None:
+        """Raises: OSError: EBUSY: it is among these, or others."""
+        check(lib.lanes_add(self._pointer, lane._pointer))
         self._attend[lane] = attend
-        self._prepare()
 
     def remove(self, lane: Lane) -> None:
+        """When this returns, no turn touches it any more."""
+        lib.lanes_remove(lane._pointer)
         del self._attend[lane]
-        self._prepare()
+
+    def start(self, engine: Engine, look_s: float) -> None:
+        """From now on turns are taken on a thread: after each tick of the engine's in which a stream heard something,
+        and `look_s` after each turn. The engine's `fd` tells of news. Its end is the thread's.
+
+        Raises:
+            OSError: EBUSY: the thread runs, or the engine has other lanes.
+        """
+        check(lib.lanes_start(self._pointer, engine._pointer, round(1000 * look_s)))
+
+    def stop(self) -> None:
+        """Waits for the turn that is being taken."""
+        lib.lanes_stop(self._pointer)
+
+    @property
+    def running(self) -> bool:
+        """The thread is."""
+        return bool(lib.lanes_running(self._pointer))
 
     def turn(self) -> None:
-        """Each reads and sends; then those that have something for Python are attended to."""
-        if lib.lanes_turn(self._pointers, len(self._lanes), self._told):
-            for lane, news in zip(self._lanes, self._told, strict=True):
-                if news:
-                    lane._news = news
-                    self._attend[lane]()
-
-    def _prepare(self) -> None:
-        self._lanes = list(self._attend)
-        self._pointers: Any = ffi.new("lane *[]", [lane._pointer for lane in self._lanes])
-        self._told = ffi.new("uint8_t[]", len(self._lanes))
+        """Each reads and sends, unless the thread sees to it; then those with something for Python are attended to."""
+        told = bytearray(len(self._attend))
+        if lib.lanes_turn(self._pointer, ffi.from_buffer(told)):
+            for news, (lane, attend) in zip(told, list(self._attend.items()), strict=True):
+                if news and lane in self._attend:
+                    lane._hear(news)
+                    attend()

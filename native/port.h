@@ -105,3 +105,11 @@ int engine_effect(port *p, int place, effect *x);
 /* Tick: tells an event; wakes the control thread at the end of this tick. */
 void engine_tell(engine *e, uint32_t kind, const port *p, int64_t value);
 void engine_wake(engine *e);
+
+/* Tick: a stream has made a message; wakes who sends it at the end of this tick. */
+void engine_made(engine *e);
+
+/* Control: whose thread is woken for that in place of control, by made_fd, an eventfd that lives as long as
+ * the engine; NULL: nobody's. EBUSY: another's is. */
+int engine_divert(engine *e, lanes *to);
+int engine_made_fd(const engine *e);

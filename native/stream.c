@@ -7,7 +7,8 @@
  * to the last 100 (two seconds), so it is 28 ticks away from what the tick writes; if it is stopped for
  * longer within one copy, it sees that the tick has come round, and throws the copy away. For that the ring's
  * words are atomic, each for itself; without order among them such an access is an ordinary move. Base64 and
- * the texts are the reader's work, not the tick's.
+ * the texts are the reader's work, not the tick's. The reader is control, or a lane on the lanes' thread:
+ * what both use is under a lock, which the tick does not know.
  *
  * Rates above 8000 Hz are resampled, with the filter's state kept from frame to frame; every one of them has
  * a whole number of samples in 20 ms.
@@ -19,6 +20,7 @@
 
 #include "codec.h"
 #include "playback.h"
+#include "realtime.h"
 #include "stream.h"
 
 enum {
@@ -41,7 +43,8 @@ typedef struct {
     _Atomic uint64_t written; /* frames since the beginning */
     _Atomic uint64_t *ring;
 
-    /* The reader's own. */
+    /* Control's and its lane's, one at a time: what follows, and control's part of the queue. */
+    pthread_mutex_t lock;
     uint64_t read, taken, dropped, offered, refused_bytes;
     char *prefix, *suffix;
     size_t prefix_bytes, suffix_bytes;
@@ -71,7 +74,7 @@ static void stream_hear(port *base, const int16_t *frame) {
     words[s->frame_words - 1] = 0; /* 44100 Hz ends within a word */
     codec_encode(s->codec, words, frame, s->frame_samples);
     write_frame(s, words);
-    engine_wake(base->engine);
+    engine_made(base->engine);
 }
 
 static void stream_yield(port *base) {
@@ -88,8 +91,7 @@ static uint64_t keep_up(stream *s) {
     return written;
 }
 
-bool stream_take(port *base, char *out) {
-    stream *s = (stream *)base;
+static bool take(stream *s, char *out) {
     uint64_t words[MOST_WORDS];
     while (true) {
         if (s->read == keep_up(s))
@@ -109,9 +111,23 @@ bool stream_take(port *base, char *out) {
     return true;
 }
 
-void stream_skip(port *base) {
+static stream *locked(port *base) {
     stream *s = (stream *)base;
+    pthread_mutex_lock(&s->lock);
+    return s;
+}
+
+bool stream_take(port *base, char *out) {
+    stream *s = locked(base);
+    bool taken = take(s, out);
+    pthread_mutex_unlock(&s->lock);
+    return taken;
+}
+
+void stream_skip(port *base) {
+    stream *s = locked(base);
     s->read = atomic_load_explicit(&s->written, memory_order_acquire);
+    pthread_mutex_unlock(&s->lock);
 }
 
 size_t stream_message_bytes(const port *base) {
@@ -120,30 +136,38 @@ size_t stream_message_bytes(const port *base) {
 }
 
 int stream_play(port *base, const void *audio, size_t size, int codec, uint32_t rate_hz) {
-    stream *s = (stream *)base;
+    stream *s = locked(base);
     int queued = playback_play(&s->queue, audio, size, codec, rate_hz);
     if (queued == 0)
         s->refused_bytes += size;
+    pthread_mutex_unlock(&s->lock);
     return queued;
 }
 
 int stream_offer(port *base, const void *audio, size_t size, int codec, uint32_t rate_hz) {
-    stream *s = (stream *)base;
+    stream *s = locked(base);
     int queued = playback_play(&s->queue, audio, size, codec, rate_hz);
     s->offered += queued == 1;
+    pthread_mutex_unlock(&s->lock);
     return queued;
 }
 
 int stream_clear(port *base, int64_t mark) {
-    return playback_clear(&((stream *)base)->queue, mark);
+    stream *s = locked(base);
+    int queued = playback_clear(&s->queue, mark);
+    pthread_mutex_unlock(&s->lock);
+    return queued;
 }
 
 int stream_checkpoint(port *base, int64_t mark) {
-    return playback_checkpoint(&((stream *)base)->queue, mark);
+    stream *s = locked(base);
+    int queued = playback_checkpoint(&s->queue, mark);
+    pthread_mutex_unlock(&s->lock);
+    return queued;
 }
 
 void stream_read_stats(port *base, stream_stats *out) {
-    stream *s = (stream *)base;
+    stream *s = locked(base);
     keep_up(s);
     *out = (stream_stats){
         .taken_frames = s->taken,
@@ -152,6 +176,7 @@ void stream_read_stats(port *base, stream_stats *out) {
         .refused_bytes = s->refused_bytes,
         .queued_ms = playback_queued_ms(&s->queue),
     };
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void stream_destroy(port *base) {
@@ -160,6 +185,7 @@ static void stream_destroy(port *base) {
     resampler_destroy(s->up);
     free(s->ring);
     free(s->prefix);
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
@@ -197,6 +223,10 @@ port *stream_create(engine *e, const stream_options *o) {
         return NULL;
     s->codec = o->codec;
     s->uplink = o->uplink;
+    if (realtime_lock_init(&s->lock) < 0) {
+        free(s);
+        return NULL;
+    }
     if (playback_init(&s->queue) < 0 || !copy_texts(s, o) || !prepare_uplink(s, o->rate_hz)) {
         stream_destroy(&s->base);
         errno = ENOMEM;

@@ -442,8 +442,9 @@ async def test_wss_carries_texts_both_ways(certificate: Path, serve_voice: Any):
         assert server.close_code == 1000
 
 
+@pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("secure", [False, True])
-async def test_a_port_shares_the_wire_both_ways(certificate: Path, serve_voice: Any, secure: bool):
+async def test_a_port_shares_the_wire_both_ways(certificate: Path, serve_voice: Any, secure: bool, carried: bool):
     trust = ssl.create_default_context(cafile=certificate)
     async with (
         tls_server(certificate, serve_voice) if secure else serve_voice() as voice,
@@ -452,6 +453,8 @@ async def test_a_port_shares_the_wire_both_ways(certificate: Path, serve_voice: 
         with Engine() as engine:
             media = Media(engine)
             nursery.start_soon(media.run)
+            if carried:
+                media.carry()
             sound = np.random.default_rng(5).integers(0, 256, 200 * 160).astype("u1").tobytes()
             port = engine.stream(Codec.PCMA, 8000, prefix=b'{"payload":"', suffix=b'"}')
             engine.connect(engine.player(alaw_decode(sound)), port)

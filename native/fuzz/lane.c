@@ -28,7 +28,7 @@ static uint8_t *pass(lane *l, script s, bool obey, size_t *handed) {
         s.at += part;
         while (lane_handed(l)) {
             *handed += lane_handed(l);
-            lane_take(l, out + *handed - lane_handed(l));
+            lane_take(l, out + *handed - lane_handed(l), SIZE_MAX);
             /* What waited behind a message may be handed over now. */
             if (obey)
                 lane_obeyed(l);
@@ -53,7 +53,7 @@ static uint8_t *plain(script s, size_t *size) {
 static size_t end_of(lane *l, uint8_t *out) {
     lane_end(l);
     size_t size = lane_handed(l);
-    lane_take(l, out);
+    lane_take(l, out, size);
     return size;
 }
 
@@ -80,7 +80,7 @@ static void must_keep_the_order(script s, bool obey) {
     MUST(stream && lane_join(l, stream) == 0);
     lane_learn(l, &pattern);
     lane_feed(l, head, sizeof head - 1);
-    lane_take(l, scratch);
+    lane_take(l, scratch, sizeof scratch);
     size_t came, handed, at = 0;
     uint8_t *all = plain(s, &came), *out = pass(l, s, obey, &handed);
     handed += end_of(l, out + handed);
