@@ -33,12 +33,12 @@ def take_of(connection: dict[str, Any], takes: Sequence[Take]) -> Take:
 
 def line_to_socket_ms(take: Take, connection: dict[str, Any]) -> list[float]:
     """Of each message: from the write that brought its first sample to the PCM port, to its arrival."""
-    delays, at = [], 0
+    delays, at, chunks = [], 0, take.sent
     for came, payload in connection["in"]:
         found = take.codes.find(base64.b64decode(payload)[:KEY_BYTES], at)
         if found >= 0:
             at = found
-            sent = take.sent[found // CHUNK_SAMPLES]
+            sent = chunks[found // CHUNK_SAMPLES]
             if sent is not None:
                 delays.append(1000 * (came - sent))
     return delays

@@ -62,21 +62,15 @@ def _delays_ms(directory: Path, talk_s: float) -> list[float]:
     seconds = round(SETTLE_S + talk_s) + 2
     takes = [Take(sound(seed, seconds)) for seed in range(2)]
     clock = PcmClock()
-    thread = threading.Thread(target=clock.run, daemon=True)
-    thread.start()
     try:
         names = [os.ttyname(slave) for _, slave in ends]
         with Apart("tests.bench.relay", *names, str(directory), cores=MEASURED) as box:
             box.hear()
-            for master, take in zip(masters, takes, strict=True):
-                clock.start(master, take)
-                time.sleep(PHASE_S)
+            for number, (master, take) in enumerate(zip(masters, takes, strict=True)):
+                clock.start(master, take, phase_s=number * PHASE_S)
             time.sleep(SETTLE_S + talk_s)
-            for master in masters:
-                clock.stop(master)
     finally:
         clock.end()
-        thread.join()
         for end in ends:
             for fd in end:
                 os.close(fd)
@@ -97,18 +91,18 @@ def delays_ms(spoken: Take, heard: Take) -> list[float]:
 
     Raises: tests.bench.delays.NotFound: few were.
     """
-    said = _samples(spoken.codes)
+    said, chunks = _samples(spoken.codes), spoken.sent
     codes, came_at = heard.heard()
     ear = _samples(codes)
     first = round(SETTLE_S * RATE_HZ / FRAME_SAMPLES)
-    last = (len(spoken.sent) - 1) * CHUNK_SAMPLES // FRAME_SAMPLES
+    last = (len(chunks) - 1) * CHUNK_SAMPLES // FRAME_SAMPLES
     delays: list[float] = []
     at, reach = first * FRAME_SAMPLES, RATE_HZ
     for number in range(first, last):
         block = said[number * FRAME_SAMPLES :][:FRAME_SAMPLES]
         begin = max(0, at - reach)
         found = _find(block, ear[begin : at + reach])
-        sent = spoken.sent[number * FRAME_SAMPLES // CHUNK_SAMPLES]
+        sent = chunks[number * FRAME_SAMPLES // CHUNK_SAMPLES]
         if found is not None:
             at, reach = begin + found, JUMP_SAMPLES
             if sent is not None:

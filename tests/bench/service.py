@@ -63,7 +63,7 @@ def measure(names: set[str], directory: Path, *, quick: bool) -> Iterator[Figure
 
 
 async def _measure(figures: list[Figure], names: set[str], directory: Path, *, quick: bool) -> None:
-    with Apart("tests.bench.voice") as voice:
+    with Apart("tests.bench.voice", "--prompt") as voice:
         url = f"ws://127.0.0.1:{voice.hear()['port']}/voice"
         async with (
             open_exchange(LINES, directory) as exchange,

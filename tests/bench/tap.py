@@ -1,19 +1,19 @@
 """Simulated EC25s whose PCM ports we hold ourselves: what goes in and out there is written down with its time.
 
-The modem, its network and its ptys are the bench's own (hil). In place of the engine, a thread is the modems' PCM
-clock: 640 bytes every 40 ms to the host, each modem at a phase of its own, and reading whenever there is something.
+The modem, its network and its ptys are the bench's own (hil). In place of the engine, a thread of C for each modem
+(pcm_clock.c) is its PCM clock: 640 bytes every 40 ms to the host, each modem at a phase of its own, and reading
+whenever there is something. No Python has to be on time for that.
 """
 
-import contextlib
-import os
-import queue
-import selectors
-import threading
+import ctypes
+import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trio
@@ -25,121 +25,134 @@ from hil.network import Network
 from hil.quectel import Ec25
 from hil.sound import Studio
 from hil.subscriber import Subscriber
+from hil.usbtree import UsbTree
 from hil.voicepath import VoicePath
-from native import FRAME_SAMPLES, Engine, alaw_decode, alaw_encode
+from native import FRAME_SAMPLES, RATE_HZ, Engine, alaw_decode, alaw_encode
 from tests.bench.voice import noise
 
 CHUNK_SAMPLES = 2 * FRAME_SAMPLES
-CHUNK_S = 0.04
-# Above the engine's (native/clock.c).
-PRIORITY = 30
-# How soon the thread takes notice of a call.
-LOOK_S = 0.005
+CHUNK_BYTES = 2 * CHUNK_SAMPLES
+CHUNK_NS = 40_000_000
+# From one modem to the next; eight of them are evenly spread over a tick, and half of their chunks over each.
+PHASE_S = 0.0225
+# One call's.
+MOST_HEARD_BYTES = 150 * 2 * RATE_HZ
+MOST_READS = 30_000
 
 
-@dataclass
 class Take:
     """A call's audio at the modem's PCM port. Samples are numbered from its begin; times are of time.monotonic()."""
 
-    codes: bytes
-    # When each chunk of CHUNK_SAMPLES was written; None: the host did not take it.
-    sent: list[float | None] = field(default_factory=list)
-    # What was read, and when.
-    came: list[tuple[float, bytes]] = field(default_factory=list)
+    def __init__(self, codes: bytes) -> None:
+        self.codes = codes
+        self._sound = alaw_decode(codes)
+        self._chunks = len(codes) // CHUNK_SAMPLES
+        self._sent_ns = np.zeros(self._chunks, np.int64)
+        self._heard = np.zeros(MOST_HEARD_BYTES, np.uint8)
+        self._read_ns, self._read_bytes = np.zeros(MOST_READS, np.int64), np.zeros(MOST_READS, np.int64)
+        self._c = _CTake(sound=self._sound, chunk_bytes=CHUNK_BYTES, chunk_ns=CHUNK_NS, chunks=self._chunks)
+        self._c.sent_ns, self._c.read_ns, self._c.read_bytes = map(
+            _address, (self._sent_ns, self._read_ns, self._read_bytes)
+        )
+        self._c.heard = _address(self._heard)
+        self._c.most_heard, self._c.most_reads = MOST_HEARD_BYTES, MOST_READS
+
+    @property
+    def sent(self) -> list[float | None]:
+        """When each chunk of CHUNK_SAMPLES was written; None: the host did not take it."""
+        return [at / 1e9 if at >= 0 else None for at in self._sent_ns[: self._c.sent].tolist()]
 
     def heard(self) -> tuple[bytes, "np.ndarray[tuple[int], np.dtype[np.float64]]"]:
         """What the host has sent, in A-law, and when each sample of it came."""
-        came = list(self.came)
-        pcm = b"".join(data for _, data in came)
-        at = np.repeat([moment for moment, _ in came], [len(data) for _, data in came])
-        return alaw_encode(pcm[: len(pcm) // 2 * 2]), at[1::2]
+        reads = self._c.reads
+        sizes = self._read_bytes[:reads]
+        pcm = self._heard[: sizes.sum() // 2 * 2].tobytes()
+        return alaw_encode(pcm), np.repeat(self._read_ns[:reads] / 1e9, sizes)[1::2]
+
+
+class _CTake(ctypes.Structure):
+    """`take` of pcm_clock.c."""
+
+    _fields_ = (
+        ("fd", ctypes.c_int),
+        ("sound", ctypes.c_char_p),
+        *((name, ctypes.c_int64) for name in ("chunk_bytes", "chunk_ns", "chunks")),
+        ("sent_ns", ctypes.c_void_p),
+        ("sent", ctypes.c_int64),
+        ("heard", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("most_heard", "heard_bytes", "most_reads", "reads")),
+        *((name, ctypes.c_void_p) for name in ("read_ns", "read_bytes")),
+        ("due_ns", ctypes.c_int64),
+        ("thread", ctypes.c_ulong),
+        ("stop", ctypes.c_bool),
+    )
+
+
+def _address(array: "np.ndarray[tuple[int], np.dtype[Any]]") -> int:
+    return array.ctypes.data
+
+
+class PcmClock:
+    """The threads, compiled."""
+
+    def __init__(self) -> None:
+        """Raises: OSError, subprocess.CalledProcessError: there is no C compiler, or it refused."""
+        source = Path(__file__).with_name("pcm_clock.c")
+        flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread"]
+        with tempfile.TemporaryDirectory() as directory:
+            library = Path(directory) / "pcm_clock.so"
+            subprocess.run(["cc", *flags, "-o", library, source], check=True)
+            self._library = ctypes.CDLL(str(library))
+        self._playing: dict[int, Take] = {}
+
+    def start(self, fd: int, take: Take, *, phase_s: float) -> None:
+        """The modem's 40 ms begin so long after every 40 ms of the machine's clock."""
+        now_ns, phase_ns = time.monotonic_ns(), round(1e9 * phase_s)
+        take._c.fd, take._c.due_ns = fd, now_ns + (phase_ns - now_ns) % CHUNK_NS
+        if error := self._library.take_start(ctypes.byref(take._c)):
+            raise OSError(error, "no thread for a modem's clock")
+        self._playing[fd] = take
+
+    def stop(self, fd: int) -> None:
+        self._library.take_stop(ctypes.byref(self._playing.pop(fd)._c))
+
+    def end(self) -> None:
+        for fd in list(self._playing):
+            self.stop(fd)
 
 
 class TappedLine(Line):
-    def __init__(self, number: int, network: Network, studio: Studio, directory: Path, clock: "PcmClock") -> None:
+    def __init__(
+        self, number: int, network: Network, studio: Studio, directory: Path, bus: UsbTree, clock: PcmClock
+    ) -> None:
         plan = BenchLine(f"line{number}", f"+3370000{number:04}")
         modem = Modem(Ec25(Profile(plan.number)), network, studio, model=plan.model)
-        super().__init__(plan, modem, studio, directory, enumeration_s=ENUMERATION_S)
+        super().__init__(
+            plan, modem, studio, directory, bus=bus, usb_port=f"1-1.{number + 1}", enumeration_s=ENUMERATION_S
+        )
         self.phone_number = f"+3361200{number:04}"
         self.takes: list[Take] = []
-        modem.voice = TappedPath(studio, modem, number + 1, self.takes, clock)
+        modem.voice = TappedPath(studio, modem, number, self.takes, clock)
 
 
 class TappedPath(VoicePath):
-    def __init__(self, studio: Studio, modem: Modem, seed: int, takes: list[Take], clock: "PcmClock") -> None:
+    def __init__(self, studio: Studio, modem: Modem, number: int, takes: list[Take], clock: PcmClock) -> None:
         super().__init__(studio, modem, modem.module)
         self._takes = takes
-        self._seed = seed
+        self._number = number
         self._clock = clock
         self._sounding: int | None = None
 
     def _open(self, path: AudioPath) -> None:
         if self._ends is not None and self._ends.pcm_fd is not None:
-            self._takes.append(Take(noise(self._seed)))
+            self._takes.append(Take(noise(self._number + 1)))
             self._sounding = self._ends.pcm_fd
-            self._clock.start(self._sounding, self._takes[-1])
+            self._clock.start(self._sounding, self._takes[-1], phase_s=self._number * PHASE_S)
 
     def stop(self) -> None:
         sounding, self._sounding = self._sounding, None
         if sounding is not None:
             self._clock.stop(sounding)
-
-
-class PcmClock:
-    """The thread. `start` and `stop` may be called on any other one."""
-
-    def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[tuple[int, Take | None]] = queue.SimpleQueue()
-        self._playing: dict[int, Take] = {}
-        self._due: dict[int, float] = {}
-        self._selector = selectors.DefaultSelector()
-        self._ended = threading.Event()
-
-    def start(self, fd: int, take: Take) -> None:
-        self._orders.put((fd, take))
-
-    def stop(self, fd: int) -> None:
-        self._orders.put((fd, None))
-
-    def end(self) -> None:
-        self._ended.set()
-
-    def run(self) -> None:
-        # A modem's clock waits for nobody.
-        with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-        while not self._ended.is_set():
-            while not self._orders.empty():
-                self._obey(*self._orders.get())
-            now = time.monotonic()
-            for fd, due in self._due.items():
-                if due <= now:
-                    self._send(fd)
-            next_due = min(self._due.values(), default=now + LOOK_S)
-            for key, _ in self._selector.select(max(0.0, min(LOOK_S, next_due - time.monotonic()))):
-                data = os.read(key.fd, 65536)
-                self._playing[key.fd].came.append((time.monotonic(), data))
-
-    def _obey(self, fd: int, take: Take | None) -> None:
-        if take is not None:
-            self._playing[fd] = take
-            self._due[fd] = time.monotonic()
-            self._selector.register(fd, selectors.EVENT_READ)
-        elif fd in self._playing:
-            del self._playing[fd], self._due[fd]
-            self._selector.unregister(fd)
-
-    def _send(self, fd: int) -> None:
-        take = self._playing[fd]
-        at = len(take.sent) * CHUNK_SAMPLES
-        chunk = alaw_decode(take.codes[at : at + CHUNK_SAMPLES])
-        moment: float | None = time.monotonic()
-        try:
-            os.write(fd, chunk)
-        except BlockingIOError:
-            moment = None
-        take.sent.append(moment)
-        self._due[fd] += CHUNK_S
 
 
 @dataclass(frozen=True)
@@ -155,10 +168,9 @@ async def open_exchange(count: int, directory: Path) -> AsyncIterator[Exchange]:
     network, clock = Network(), PcmClock()
     with Engine() as engine:
         studio = Studio(engine)
-        lines = [TappedLine(number, network, studio, directory, clock) for number in range(count)]
-        thread = threading.Thread(target=clock.run, daemon=True)
+        bus = UsbTree(directory / "usb")
+        lines = [TappedLine(number, network, studio, directory, bus, clock) for number in range(count)]
         async with trio.open_nursery() as nursery:
-            thread.start()
             try:
                 for line in lines:
                     nursery.start_soon(line.live)
@@ -166,5 +178,4 @@ async def open_exchange(count: int, directory: Path) -> AsyncIterator[Exchange]:
                 yield Exchange(lines, [Subscriber(line.phone_number, network, nursery) for line in lines])
             finally:
                 clock.end()
-                thread.join()
             nursery.cancel_scope.cancel()
