@@ -45,6 +45,9 @@ HEAR_OUT_S = 2
 
 GONE = "the device is gone"
 
+# Not for any log, whatever its level.
+_PIN = re.compile(rb"^(AT\+CPIN=)[^\r]*")
+
 
 @dataclass
 class Counters:
@@ -210,7 +213,7 @@ class Port:
     async def _send(self, data: bytes) -> None:
         if self.lost is not None:
             raise self.loss()
-        log.debug("> %r", data)
+        log.debug("> %r", _PIN.sub(rb"\1...", data))
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -259,7 +262,7 @@ class Port:
 
 def public(command: str) -> str:
     """Error messages are logged; the numbers that people call, and the keys that they press, are not."""
-    return re.sub(r"^(ATD|AT\+VTS=|AT\+CUSD=1,).*", r"\1", command)
+    return re.sub(r"^(ATD|AT\+VTS=|AT\^DTMF=|AT\+CUSD=1,|AT\+CPIN=).*", r"\1", command)
 
 
 _PLAIN: dict[int, tuple[str, type[LineLost]]] = {

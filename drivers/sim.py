@@ -5,6 +5,7 @@ the last that the SIM takes, and never again when it was not accepted: not in th
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -64,6 +65,8 @@ class Sim:
                 if state in _TROUBLE:
                     raise self._blocked(_TROUBLE[state])
                 if state in _PIN_WANTED and not entered:
+                    # Takes what it takes.
+                    waiting.deadline = math.inf
                     await self._enter()
                     entered = True
                     waiting.deadline = trio.current_time() + SIM_WAIT_S
