@@ -13,6 +13,7 @@ That is real time, with the engine on its own thread. With `realtime=False` ther
 socket, and on pytest-trio's autojump clock a call takes no time at all.
 """
 
+import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -140,6 +141,12 @@ class Line:
         if self.modem.has_card:
             return found | {"card": self.card_name}
         return found | ({"pcm": str(self.pcm_path)} if "pcm" in self.modem.ttys else {})
+
+    @property
+    def configuration(self) -> str:
+        """Its table in a box's configuration. TOML's basic strings are JSON's."""
+        facts = {"name": self.name, "model": self.model, "number": self.number, **self.addresses}
+        return "\n[[lines]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
 
     @property
     def faults(self) -> Faults:

@@ -40,15 +40,6 @@ events = ["phone_call.*"]
 allow_loopback = true    # so that webhooks may go to this machine itself
 """
 
-LINE = """
-[[lines]]
-name = "{line.name}"
-model = "{line.model}"
-number = "{line.number}"
-at = "{line.at_path}"
-pcm = "{line.pcm_path}"
-"""
-
 
 class Box:
     """One box with its own directory. `start` and `stop` once each; `kill` is for when nothing else helped."""
@@ -62,7 +53,7 @@ class Box:
         self.log = directory / "service.log"
         self.recordings = directory / "data" / "recordings"
         text = CONFIG.format(data_dir=directory / "data", port=port, events_url=events_url, secret=secret)
-        self.config.write_text(text + "".join(LINE.format(line=line) for line in lines))
+        self.config.write_text(text + "".join(line.configuration for line in lines))
         self._process: trio.Process | None = None
         self._http = httpx.AsyncClient(base_url=self.url, timeout=REQUEST_LIMIT_S, trust_env=False)
 

@@ -52,8 +52,6 @@ class SoundServer:
         self._cards: list[str] = []
         self._process: trio.Process | None = None
         self.running = False
-        # For a host that is to find the cards.
-        self.environment = {"ALSA_CONFIG_PATH": str(self._configuration)}
 
     async def __aenter__(self) -> Self:
         """Raises: NetworkError: what is missing, or why it does not start."""
@@ -93,6 +91,11 @@ class SoundServer:
             self._process.terminate()
             with trio.CancelScope(shield=True):
                 await self._process.wait()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a host that is to find the cards; nothing when there are none."""
+        return {"ALSA_CONFIG_PATH": str(self._configuration)} if self.running else {}
 
     @asynccontextmanager
     async def card(self, engine: Engine, name: str) -> AsyncIterator[Port]:

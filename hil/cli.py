@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import trio
 import typer
 
-from hil.bench import MODELS, Bench, BenchLine
+from hil.bench import MODELS, Bench, BenchLine, Line
 from hil.card import SoundServer
 from hil.control import ask, default_path, line_facts, serve
 from hil.network import NetworkError
@@ -69,9 +69,8 @@ async def _stay_up(
             await nursery.start(serve, running, control)
             facts = [line_facts(line) for line in running.lines]
             if write_config:
-                await trio.Path(write_config).write_text(_config(facts, place, running.cards))
-            cards = {"environment": running.cards.environment} if running.cards.running else {}
-            _print({"lines": facts, "control": str(control), **cards})
+                await trio.Path(write_config).write_text(_config(running.lines, place, running.cards))
+            _print({"lines": facts, "control": str(control), "environment": running.cards.environment})
             async for _ in signals:
                 nursery.cancel_scope.cancel()
                 return
@@ -93,18 +92,13 @@ def _phone(text: str) -> tuple[str, Behaviour]:
         raise Mistake(f"--subscriber {text}: a phone's behaviour is one of: {known}") from None
 
 
-def _config(facts: list[dict[str, Any]], place: Path, cards: SoundServer) -> str:
-    """TOML's basic strings are JSON's."""
+def _config(lines: list[Line], place: Path, cards: SoundServer) -> str:
     text = ""
     if cards.running:
         variables = " ".join(f"{name}={value}" for name, value in cards.environment.items())
         text += f"# For its sound cards: {variables} branchline run --config ...\n"
     text += f'[service]\ndata_dir = {json.dumps(str(place / "data"))}\nlisten = "127.0.0.1:8080"\n'
-    for each in facts:
-        keys = [key for key in ("name", "model", "number", "at", "pcm", "card") if key in each]
-        values = [f"{key} = {json.dumps(each[key])}" for key in keys]
-        text += "\n[[lines]]\n" + "\n".join(values) + "\n"
-    return text
+    return text + "".join(line.configuration for line in lines)
 
 
 @bench.command()

@@ -226,7 +226,7 @@ class Modem:
         self.module.now = trio.current_time()
         self.module.flood()
         if self.voice:
-            self.voice.tune_again()
+            self.voice.faults_changed()
         self._act(self.port.elapse(trio.current_time()))
 
     def stall(self, seconds: float) -> None:

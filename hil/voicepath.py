@@ -40,6 +40,7 @@ class VoicePath:
         self._nursery: trio.Nursery | None = None
         # What was last asked for; without a port when the sound was stopped as a fault.
         self._wanted: tuple[Call, AudioPath] | None = None
+        self._tuned_for = self._disturbance
         self._port: Port | None = None
         self._circuit: Circuit | None = None
         # What is played to the host and is nobody's speech.
@@ -72,14 +73,22 @@ class VoicePath:
         wanted = (call, path) if call is not None and path is not None else None
         if wanted != self._wanted:
             self.stop()
-            self._wanted = wanted
+            self._wanted, self._tuned_for = wanted, self._disturbance
             if wanted is not None:
                 self._port = self._open(wanted[1])
         if call is not None and self._port is not None:
             self._join(call, self._port)
 
-    def tune_again(self) -> None:
-        """As faults want it now."""
+    def faults_changed(self) -> None:
+        """The sound of a call that is on, too."""
+        if self._tuned_for != self._disturbance:
+            self._tune_again()
+
+    @property
+    def _disturbance(self) -> tuple[float, float | None]:
+        return self._module.faults.drift_ppm, self._module.faults.noise_dbfs
+
+    def _tune_again(self) -> None:
         if self._wanted is not None:
             wanted, self._wanted = self._wanted, None
             self.tune(*wanted)
@@ -160,7 +169,7 @@ class VoicePath:
     def stall(self, seconds: float) -> None:
         """USB stands still, then gives all at once. With `faults.stalls` from the call's begin a relay stands by."""
         if self._relay is None:
-            self.tune_again()
+            self._tune_again()
         if self._relay is not None:
             self._relay.stall(seconds)
 

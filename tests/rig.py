@@ -264,15 +264,6 @@ secret = "{secret}"
 allow_loopback = true
 """
 
-LINE = """
-[[lines]]
-name = "{line.name}"
-model = "{line.model}"
-number = "{line.number}"
-at = "{line.at_path}"
-pcm = "{line.pcm_path}"
-"""
-
 
 class Rig:
     def __init__(
@@ -285,7 +276,7 @@ class Rig:
         self.data = directory / "data"
         self.config = directory / "branchline.toml"
         text = CONFIG.format(data=self.data, events=customer.url + "/events", secret=SECRET)
-        self.config.write_text(text + "".join(LINE.format(line=line) for line in bench.lines))
+        self.config.write_text(text + "".join(line.configuration for line in bench.lines))
         self._nursery = nursery
 
     @property
@@ -336,7 +327,7 @@ class Rig:
             [COMMAND, "run", "--config", self.config],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=os.environ | environment,
+            env=os.environ | self.bench.cards.environment | environment,
         )
         run = Run(process)
         self._nursery.start_soon(self._attend, run)
@@ -397,9 +388,9 @@ class Client:
 
 
 @asynccontextmanager
-async def open_rig(directory: Path, *, lines: int = 1, linked: bool = True) -> AsyncIterator[Rig]:
+async def open_rig(directory: Path, *, lines: int = 1, linked: bool = True, model: str = "ec25") -> AsyncIterator[Rig]:
     """Everything but the service, which is the test's to start: a bench with so many lines, a customer, an app."""
-    plans = [BenchLine(f"line{index}", f"+3370000000{index}") for index in range(1, lines + 1)]
+    plans = [BenchLine(f"line{index}", f"+3370000000{index}", model) for index in range(1, lines + 1)]
     async with (
         Bench(plans, directory=directory) as bench,
         open_customer() as customer,
