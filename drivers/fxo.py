@@ -54,7 +54,9 @@ class FxoLine:
         self.identity = Identity("", "", "", "", "")
         self._modem = modem
         self._port = modem.port
-        self._call = AnalogCall(modem.line, loop_codes=modem.model.loop_codes)
+        self._call = AnalogCall(
+            modem.line, loop_codes=modem.model.loop_codes, number_after_rings=modem.model.number_after_rings
+        )
         self._turn = trio.Lock()
         self._order = trio.CancelScope()
         self._hint = trio.Event()
@@ -126,7 +128,12 @@ class FxoLine:
     async def _obey(self, order: Callable[[], Awaitable[None]]) -> None:
         """Unless somebody hangs up meanwhile."""
         with trio.CancelScope() as self._order:
-            await order()
+            try:
+                await order()
+            except CommandError:
+                # What was cut short has no result, and is not to be told as a refusal.
+                await trio.lowlevel.checkpoint_if_cancelled()
+                raise
         if self._order.cancelled_caught:
             raise CommandError("AT", "not sent: hung up")
 

@@ -25,8 +25,8 @@ VOICE_URCS = (
     "RINGING",
 )
 
-# Off-hook waits for the end of a ring on USR5637, and ATD for the dial tone and for each digit.
-VOICE_LIMITS_S = {"AT": 5, "AT+VLS": 8, "ATA": 8, "ATD": 30, "ATZ": 8, "AT+VTR": 5, "AT+VTS": 8}
+# Off-hook waits for the end of a ring, or of three (USR5637), and ATD for the dial tone and for each digit.
+VOICE_LIMITS_S = {"AT": 5, "AT+VLS=1": 20, "ATA": 20, "ATD": 30, "ATZ": 8, "AT+VTS": 8}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class VoiceModel:
     the number of the format and its rate; `formats` are in order of preference.
 
     `leave` are the sequences that end the duplex stream, the one that works first. `loop_codes` say that the line's
-    current was interrupted. `keys`: it tells them as codes; if not, the engine listens for them.
+    current was interrupted. A caller's number is told behind the first ring, or after `number_after_rings`. `keys`: it tells them as codes; if not, the engine listens for them.
     """
 
     title: str
@@ -46,6 +46,7 @@ class VoiceModel:
     choose: str
     leave: tuple[bytes, ...]
     loop_codes: str
+    number_after_rings: int = 1
     keys: bool = True
     usb: tuple[UsbId, ...] = ()
     sound: tuple[Sound, ...] = (Sound.AT,)
@@ -154,6 +155,7 @@ VOICE_MODELS: Mapping[str, VoiceModel] = {
         choose="AT+VSM={},{},0,0",
         leave=(DUPLEX_END, ZOOM_END, TRANSMIT_END, RECEIVE_END),
         loop_codes="lh",
+        number_after_rings=2,
         usb=(UsbId(0x0803, 0x3095, at=0),),
     ),
     "v253": VoiceModel(
