@@ -171,6 +171,8 @@ class GsmLine:
     def _need(self, stat: CallStat | None, order: str, otherwise: str) -> None:
         if self._module.port.lost is not None:
             raise self._module.port.loss()
+        if self.state is LineState.STARTING:
+            raise CommandError(order, "the module is being restarted")
         if self._call.stat is not stat:
             raise CommandError(order, otherwise)
 

@@ -101,9 +101,15 @@ class Rig:
     # The PCM's ends, each time that it was opened: the host's, and the module's.
     pcm: list[int] = field(default_factory=list)
     sounds: list[socket.socket] = field(default_factory=list)
+    _phone: Subscriber | None = None
 
     def phone(self, behaviour: str = "answer", *, answers_after_s: float = 0.0) -> Subscriber:
-        return Subscriber(THEIRS, self.network, self.nursery, behaviour=behaviour, answers_after_s=answers_after_s)
+        """The one, as it was first asked for."""
+        if self._phone is None:
+            self._phone = Subscriber(
+                THEIRS, self.network, self.nursery, behaviour=behaviour, answers_after_s=answers_after_s
+            )
+        return self._phone
 
     async def plug(self) -> None:
         host, device = trio.testing.memory_stream_pair()

@@ -88,7 +88,7 @@ async def test_a_caller_is_rejected(rig: Rig, autojump_clock: Clock) -> None:
 
 
 async def test_a_call_is_placed_answered_and_hung_up(rig: Rig, autojump_clock: Clock) -> None:
-    phone = rig.phone(answers_after_s=7)
+    rig.phone(answers_after_s=7)
     async with rig.idle_line() as line:
         await line.dial(THEIRS)
         assert await has_sound(line)
@@ -102,7 +102,6 @@ async def test_a_call_is_placed_answered_and_hung_up(rig: Rig, autojump_clock: C
         assert not rig.modem.module.audible
         await quiet(line)
         assert line.recoveries.repairs == 0
-    del phone
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ async def test_a_call_is_placed_answered_and_hung_up(rig: Rig, autojump_clock: C
 async def test_a_call_that_fails_tells_its_cause_once(
     behaviour: str, number: str, cause: int, rig: Rig, autojump_clock: Clock
 ) -> None:
-    phone = rig.phone(behaviour)
+    rig.phone(behaviour)
     async with rig.idle_line() as line:
         await line.dial(number)
         await trio.sleep(45)
@@ -123,7 +122,6 @@ async def test_a_call_that_fails_tells_its_cause_once(
             told += await events(line, 1)
         assert [e for e in told if not isinstance(e, Alerting)] == [IN_USE, Released(cause), IDLE]
         await quiet(line)
-    del phone
 
 
 async def test_keys_are_sent_and_those_that_it_cannot_send_are_refused(rig: Rig, autojump_clock: Clock) -> None:
@@ -193,7 +191,7 @@ async def test_it_is_down_when_unplugged_and_up_when_plugged(when: str, rig: Rig
 
 
 async def test_a_call_left_by_a_crash_is_hung_up(rig: Rig, autojump_clock: Clock) -> None:
-    phone = rig.phone(answers_after_s=3)
+    rig.phone(answers_after_s=3)
     await rig.wire.send_all(f"ATD{THEIRS};\r".encode())
     await trio.sleep(5)
     assert len(rig.modem.calls) == 1
@@ -204,7 +202,6 @@ async def test_a_call_left_by_a_crash_is_hung_up(rig: Rig, autojump_clock: Clock
         assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
         await trio.sleep(1)
         assert rig.modem.module.audible
-    del phone
 
 
 @pytest.mark.parametrize(
