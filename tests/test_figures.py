@@ -2,18 +2,36 @@
 
 import base64
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
 
-from native import TICK_S, alaw_decode
+from native import TICK_S, alaw_decode, alaw_encode
+from tests.bench.capacity import late_ms
 from tests.bench.delays import NotFound, clear_ms, enough, line_to_socket_ms, socket_to_line_ms, take_of
 from tests.bench.figures import TERMS, Figure, against, percentile, write_json
 from tests.bench.relay import SETTLE_S, delays_ms, sound
-from tests.bench.tap import CHUNK_S, CHUNK_SAMPLES, Take
+from tests.bench.tap import CHUNK_NS, CHUNK_SAMPLES
 from tests.bench.voice import FRAME_BYTES, noise
 
 FRAMES = 50
+CHUNK_S = CHUNK_NS / 1e9
+
+
+@dataclass
+class Take:
+    """What tests.bench.tap writes down in C, made up: `came` are reads, and when they were."""
+
+    codes: bytes
+    sent: list[float] = field(default_factory=list)
+    came: list[tuple[float, bytes]] = field(default_factory=list)
+
+    def heard(self) -> tuple[bytes, Any]:
+        at = [moment for moment, data in self.came for _ in range(len(data) // 2)]
+        return alaw_encode(b"".join(data for _, data in self.came)), numpy.array(at)
 
 
 def test_a_percentile_is_a_value_that_was_measured():
@@ -32,6 +50,8 @@ def test_a_percentile_is_a_value_that_was_measured():
         (Figure("stream.call_tick_us.50", 10), None),
         (Figure("path.call_tick_us.30", 31, 400), False),
         (Figure("path.call_tick_us.30", 30, 119), False),
+        (Figure("stream.calls_per_core", 400, 100), True),
+        (Figure("stream.calls_per_core", 399, 100), False),
         (Figure("sqlite.commit_ms", 1, 1), None),
     ],
 )
@@ -116,3 +136,9 @@ def test_a_relayed_block_is_late_since_the_write_that_brought_it():
     other = Take(b"", came=[(0.0, alaw_decode(sound(seed=2, seconds=5)))])
     with pytest.raises(NotFound):
         delays_ms(spoken, other)
+
+
+def test_frames_are_late_against_the_most_punctual_of_their_connection():
+    arrivals = [0.9, 1.005, 1.02, 1.06, 1.064, 2.0]
+    assert late_ms(arrivals, 1.0, 2.0) == pytest.approx([5, 0, 20, 4])
+    assert late_ms(arrivals, 3.0, 4.0) == []
