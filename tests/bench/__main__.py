@@ -18,7 +18,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from tests.bench import drift, dtmf, facts, relay, samples, service, sound, streams
+from tests.bench import capacity, drift, dtmf, facts, relay, samples, service, sound, streams
 from tests.bench.figures import TERMS, Figure, table, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,8 @@ SUITES: dict[Measure, tuple[str, ...]] = {
     samples.measure: ("g711.", "resample."),
     drift.measure: ("drift.",),
     facts.measure: ("outbox.", "sqlite."),
-    streams.measure: ("stream.", "path."),
+    streams.measure: ("stream.call_tick_us", "path."),
+    capacity.measure: ("stream.calls_per_core",),
     relay.measure: ("latency.relay_",),
     service.measure: ("start.", "service.", "latency.line_", "latency.socket_", "latency.clear_", "event."),
 }

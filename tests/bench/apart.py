@@ -22,6 +22,10 @@ class Apart:
         if cores:
             os.sched_setaffinity(self._process.pid, cores)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def __enter__(self) -> Self:
         return self
 

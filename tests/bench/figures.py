@@ -21,17 +21,22 @@ RESAMPLED_HZ = (16000, 24000, 32000, 44100, 48000)
 
 @dataclass(frozen=True)
 class Terms:
-    """How a name is held: `most` and `least` bound its value, `ratio` how many times less than the peer it must be."""
+    """How a name is held: `most` and `least` bound its value, `ratio` how many times less than the peer it must be.
+
+    `gain` instead of it: of what is the better the more there is, how many times the peer's.
+    """
 
     unit: str
     peer: str | None = None
     most: float | None = None
     least: float | None = None
     ratio: float | None = None
+    gain: float | None = None
 
     @property
     def bar(self) -> str:
-        bounds = (("<= ", self.most), (">= ", self.least), ("peer / ours >= ", self.ratio))
+        ratios = (("peer / ours >= ", self.ratio), ("ours / peer >= ", self.gain))
+        bounds = (("<= ", self.most), (">= ", self.least), *ratios)
         return ", ".join(f"{sign}{bound:g}" for sign, bound in bounds if bound is not None)
 
 
@@ -40,6 +45,7 @@ TERMS = {
     "stream.call_tick_us.200": Terms("us", TRIO_WEBSOCKET, ratio=7),
     "stream.call_tick_us.tls.50": Terms("us", TRIO_WEBSOCKET, ratio=5),
     "path.call_tick_us.30": Terms("us", "plain Python: " + TRIO_WEBSOCKET, most=30, ratio=4),
+    "stream.calls_per_core": Terms("calls", TRIO_WEBSOCKET, gain=4),
     "engine.call_tick_us": Terms("us", most=3),
     "engine.conference_us.50": Terms("us"),
     "engine.conference_us.100": Terms("us"),
@@ -85,8 +91,11 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as much the peer needs."""
-        return self.peer_value / self.value if self.peer_value is not None and self.value else None
+        """How many times as much the peer needs, or we have."""
+        if self.peer_value is None:
+            return None
+        less, more = (self.value, self.peer_value) if self.terms.gain is None else (self.peer_value, self.value)
+        return more / less if less else None
 
     @property
     def held(self) -> bool | None:
@@ -96,8 +105,9 @@ class Figure:
             verdicts.append(self.value <= terms.most)
         if terms.least is not None:
             verdicts.append(self.value >= terms.least)
-        if terms.ratio is not None and self.ratio is not None:
-            verdicts.append(self.ratio >= terms.ratio)
+        ratio = terms.ratio if terms.gain is None else terms.gain
+        if ratio is not None and self.ratio is not None:
+            verdicts.append(self.ratio >= ratio)
         return all(verdicts) if verdicts else None
 
 

@@ -18,6 +18,7 @@ programs where that is permitted: customers' servers are other machines. Words t
 
 import base64
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -270,6 +271,8 @@ class Server:
 
 
 def main() -> None:
+    # What is written down is no garbage, and looking through it for some makes frames late.
+    gc.disable()
     tls = None
     if "--prompt" in sys.argv:
         with contextlib.suppress(PermissionError):
