@@ -1,5 +1,8 @@
 """Every model of the bench in a call, by its own commands and with sound both ways; and faults, by name."""
 
+import json
+import signal
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from hil.bench import MODELS, OTHERS, QUECTEL, Bench, BenchLine, Host
 from hil.network import Cause, NetworkError
 from hil.subscriber import PhoneCall
 from native import TICK_S
-from tests.test_bench import ANNA, OTHER, OWN, Driver, Tape, run, speech
+from tests.test_bench import ANNA, LIMIT_S, OTHER, OWN, Command, Driver, Tape, run, speech
 
 
 @dataclass(frozen=True)
@@ -374,3 +377,36 @@ async def test_lines_have_identities_of_their_own(tmp_path: Path, autojump_clock
                 found.append([(await driver.ask(f"AT{each}"))[0] for each in ("+CGSN", "+QCCID", "+CIMI", "+CNUM")])
         assert all(one != two for one, two in zip(*found, strict=True))
         assert [len(each[0]) for each in found] == [15, 15]
+
+
+def test_the_command_has_every_model_and_switches_faults(tmp_path: Path) -> None:
+    command, config = Command(tmp_path), tmp_path / "box.toml"
+    lines = (f"e173:{OWN}", f"usr5637:{OTHER}", "sim7600:+33700000004")
+    up = command.start(
+        "up", *(part for line in lines for part in ("--line", line)), "--directory", str(tmp_path),
+        "--write-config", str(config),
+    )  # fmt: skip
+    try:
+        assert up.stdout is not None
+        ready = json.loads(up.stdout.readline())
+        assert [line.keys() & {"at", "pcm", "card"} for line in ready["lines"]] == [
+            {"at", "pcm"},
+            {"at"},
+            {"at", "pcm"},
+        ]
+        assert ready["environment"] == {}
+        tables = tomllib.loads(config.read_text())["lines"]
+        assert [table["model"] for table in tables] == ["e173", "usr5637", "sim7600"]
+        assert [table.keys() for table in tables][1] == {"name", "model", "number", "at"}
+        assert {"hung", "drift-ppm", "sim-removed", "stall-s"} < set(command.invoke("fault", "line1")["known"])
+        assert command.invoke("fault", "line1", "hung", "+CLCC")["faults"] == {"hung": ["+CLCC"]}
+        assert command.invoke("fault", "line3", "sim-removed")["faults"] == {"sim-removed": True}
+        status = command.invoke("status")["lines"]
+        assert [line["faults"] for line in status] == [{"hung": ["+CLCC"]}, {}, {"sim-removed": True}]
+        assert [line["model"] for line in status] == ["e173", "usr5637", "sim7600"]
+        assert command.invoke("fault", "line1", "--clear")["faults"] == {}
+        assert "no fault 'gremlins'" in command.fail("fault", "line1", "gremlins")
+        assert "NAME=NUMBER" in command.fail("fault", "line1", "slow", "A")
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=LIMIT_S)
