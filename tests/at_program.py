@@ -49,10 +49,13 @@ class Program:
         self.now = until
         return said
 
-    def called(self, number: str | None = ANNA) -> tuple[int, list[str]]:
+    def offered(self, number: str | None = ANNA) -> tuple[int, list[str]]:
         """The index of the call, and what was said of it."""
         index, effects = self.port.offered(number, self.now)
         return index, self.lines(effects)
+
+    def called(self, number: str | None = ANNA) -> int:
+        return self.offered(number)[0]
 
     def moved(self, index: int, stat: Stat) -> list[str]:
         return self.lines(self.port.moved(index, stat, self.now))
@@ -73,6 +76,5 @@ class Program:
     def talking(self) -> int:
         """It is up."""
         index = self.dialed()
-        self.moved(index, Stat.ALERTING)
         self.moved(index, Stat.ACTIVE)
         return index

@@ -1,78 +1,24 @@
 """The simulated EC25, byte by byte: what a host sends, what it gets, and what the network is asked for."""
 
-from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.atport import AtPort, Effect, Say
+from hil.atport import Say
 from hil.board import Answer, Dial, Nmea, Order, Press, Profile, Release, Restart, Ring
 from hil.module import Stat
 from hil.network import Cause
 from hil.quectel import Ec25
+from tests.at_program import ANNA, Program
 
 OWN = "+33700000002"
-ANNA = "+33783484044"
 
 
-class Host:
-    """A program at the AT port that writes a line and reads what came, at a time of its own."""
-
+class Host(Program):
     def __init__(self, profile: Profile | None = None, *, echo: bool = False) -> None:
-        self.port = AtPort(Ec25(profile or Profile(number=OWN)))
-        self.now = 0.0
-        self.orders: list[Order] = []
-        if not echo:
-            self.write("ATE0")
-
-    def take(self, effects: Iterable[Effect]) -> str:
-        said = b""
-        for effect in effects:
-            if isinstance(effect, Say):
-                said += effect.data
-            else:
-                self.orders.append(effect)
-        return said.decode("latin-1")
-
-    def write(self, line: str) -> str:
-        return self.take(self.port.receive(line.encode("latin-1") + b"\r", self.now))
-
-    def ask(self, line: str) -> list[str]:
-        """Lines without their frames."""
-        return self.write(line).replace("\r", "").split("\n")[1::2] if line else []
-
-    def lines(self, effects: Iterable[Effect]) -> list[str]:
-        return [line for line in self.take(effects).split("\r\n") if line]
-
-    def wait(self, seconds: float) -> list[str]:
-        """All that comes by itself meanwhile, each thing at its time."""
-        until, said = self.now + seconds, []
-        while self.port.deadline <= until:
-            self.now = self.port.deadline
-            said += self.lines(self.port.elapse(self.now))
-        self.now = until
-        return said
-
-    def called(self, number: str | None = ANNA) -> int:
-        index, effects = self.port.offered(number, self.now)
-        self.take(effects)
-        return index
-
-    def moved(self, index: int, stat: Stat) -> list[str]:
-        return self.lines(self.port.moved(index, stat, self.now))
-
-    def released(self, index: int, cause: int, *, locally: bool = False) -> list[str]:
-        return self.lines(self.port.released(index, cause, self.now, locally=locally))
-
-    def talking(self) -> int:
-        """An outgoing call is up."""
-        self.ask(f"ATD{ANNA};")
-        order = self.orders.pop()
-        assert isinstance(order, Dial)
-        self.moved(order.index, Stat.ACTIVE)
-        return order.index
+        super().__init__(Ec25(profile or Profile(number=OWN)), echo=echo)
 
 
 # --- the command line ---
@@ -559,11 +505,11 @@ def test_the_voice_path_is_open_in_a_call_that_it_was_set_before() -> None:
     host = Host()
     assert host.ask("AT+QPCMV=1,0") == ["OK"]
     assert host.ask("AT+QPCMV?") == ["+QPCMV: 1,0", "OK"]
-    assert not host.port.module.audible
+    assert not host.module.audible
     index = host.talking()
-    assert host.port.module.audible
+    assert host.module.audible
     host.released(index, 16)
-    assert not host.port.module.audible
+    assert not host.module.audible
 
 
 def test_the_voice_path_may_be_set_while_it_rings() -> None:
@@ -571,7 +517,7 @@ def test_the_voice_path_may_be_set_while_it_rings() -> None:
     index = host.called()
     assert host.ask("AT+QPCMV=1,0;A") == ["OK"]
     host.moved(index, Stat.ACTIVE)
-    assert host.port.module.audible
+    assert host.module.audible
 
 
 def test_the_voice_path_cannot_be_set_in_a_call() -> None:
@@ -579,7 +525,7 @@ def test_the_voice_path_cannot_be_set_in_a_call() -> None:
     host.talking()
     assert host.ask("AT+QPCMV=1,0") == ["ERROR"]
     assert host.ask("AT+QPCMV=0") == ["ERROR"]
-    assert not host.port.module.audible
+    assert not host.module.audible
 
 
 def test_one_mode_replaces_another_only_by_way_of_0() -> None:
@@ -589,7 +535,7 @@ def test_one_mode_replaces_another_only_by_way_of_0() -> None:
     assert host.ask("AT+QPCMV=0;+QPCMV=1,2") == ["OK"]
     assert host.ask("AT+QPCMV=1,0") == ["ERROR"]
     host.talking()
-    assert not host.port.module.audible
+    assert not host.module.audible
 
 
 def test_a_second_call_is_silent_unless_the_path_was_set_to_0_between() -> None:
@@ -598,11 +544,11 @@ def test_a_second_call_is_silent_unless_the_path_was_set_to_0_between() -> None:
     host.released(host.talking(), 16)
     assert host.ask("AT+QPCMV=1,0") == ["OK"]
     index = host.talking()
-    assert not host.port.module.audible
+    assert not host.module.audible
     host.released(index, 16)
     host.ask("AT+QPCMV=0;+QPCMV=1,0")
     host.talking()
-    assert host.port.module.audible
+    assert host.module.audible
 
 
 def test_a_call_that_nobody_answered_leaves_the_path_as_it_was() -> None:
@@ -610,7 +556,7 @@ def test_a_call_that_nobody_answered_leaves_the_path_as_it_was() -> None:
     host.ask("AT+QPCMV=1,0")
     host.released(host.called(), 16)
     host.talking()
-    assert host.port.module.audible
+    assert host.module.audible
 
 
 def test_the_path_goes_over_to_a_call_that_was_waiting() -> None:
@@ -621,7 +567,7 @@ def test_the_path_goes_over_to_a_call_that_was_waiting() -> None:
     host.ask("AT+CHLD=1")
     host.moved(second, Stat.ACTIVE)
     host.released(first, 16, locally=True)
-    assert host.port.module.audible
+    assert host.module.audible
 
 
 def test_a_data_only_firmware_answers_the_test_and_refuses_to_set() -> None:
@@ -663,22 +609,22 @@ def test_news_that_are_routed_to_another_port_are_not_on_this_one() -> None:
 
 def test_a_deaf_module_says_nothing_and_hears_again() -> None:
     host = Host()
-    host.port.faults.deaf = True
+    host.faults.deaf = True
     assert host.write("AT") == ""
-    host.port.faults.deaf = False
+    host.faults.deaf = False
     assert host.ask("AT") == ["OK"]
 
 
 def test_a_command_that_hangs_leaves_the_others() -> None:
     host = Host()
-    host.port.faults.hung.add("+CLCC")
+    host.faults.hung.add("+CLCC")
     assert host.write("AT+CLCC") == ""
     assert host.ask("AT+CSQ") == ["+CSQ: 24,99", "OK"]
 
 
 def test_a_slow_answer_lets_news_through_and_makes_the_next_line_wait() -> None:
     host = Host()
-    host.port.faults.delay_s = 2.0
+    host.faults.delay_s = 2.0
     assert host.write("AT+CSQ") == ""
     assert host.write("AT") == ""
     _, effects = host.port.offered(ANNA, 0.5)
@@ -689,7 +635,7 @@ def test_a_slow_answer_lets_news_through_and_makes_the_next_line_wait() -> None:
 
 def test_a_lost_result_a_foreign_line_and_half_a_line() -> None:
     host = Host(echo=True)
-    faults = host.port.faults
+    faults = host.faults
     faults.lost_finals = 1
     assert host.write("AT+CSQ") == "AT+CSQ\r\r\n+CSQ: 24,99\r\n"
     faults.before_answer = b"\r\nRING\r\n"
@@ -701,16 +647,16 @@ def test_a_lost_result_a_foreign_line_and_half_a_line() -> None:
 
 def test_a_command_that_is_refused_for_a_while() -> None:
     host = Host()
-    host.port.faults.refused["+QTONEDET"] = 14
+    host.faults.refused["+QTONEDET"] = 14
     assert host.ask("AT+QTONEDET=1") == ["+CME ERROR: 14"]
-    host.port.faults.refused.clear()
+    host.faults.refused.clear()
     assert host.ask("AT+QTONEDET=1") == ["OK"]
 
 
 def test_a_slow_atd_tells_of_its_call_and_a_byte_ends_both() -> None:
     host = Host()
     host.ask('AT+QINDCFG="ccinfo",1')
-    host.port.faults.slow["D"] = 20.0
+    host.faults.slow["D"] = 20.0
     assert host.ask(f"ATD{ANNA};") == [f'+QIND: "ccinfo",1,0,2,0,0,"{ANNA}",145']
     assert host.write("\x1b") == "\r\nNO CARRIER\r\n"
     assert isinstance(host.orders.pop(), Release)
@@ -725,7 +671,7 @@ def test_a_slow_atd_tells_of_its_call_and_a_byte_ends_both() -> None:
 
 def test_a_slow_ata_takes_the_call_at_its_end_unless_a_byte_ends_it() -> None:
     host = Host()
-    host.port.faults.slow["A"] = 5.0
+    host.faults.slow["A"] = 5.0
     host.called()
     host.orders.clear()
     assert host.write("ATA") == ""
@@ -743,12 +689,12 @@ def test_a_slow_ata_takes_the_call_at_its_end_unless_a_byte_ends_it() -> None:
 def test_a_list_that_lags_behind_the_news_or_has_a_gap() -> None:
     host = Host()
     active, dialing = [f'+CLCC: 1,0,{stat},0,0,"{ANNA}",145' for stat in (0, 2)]
-    host.port.faults.list_lag_s = 0.6
+    host.faults.list_lag_s = 0.6
     host.talking()
     assert host.ask("AT+CLCC") == ["OK"]
     host.wait(0.7)
     assert host.ask("AT+CLCC") == [active, "OK"]
-    host.port.faults.no_list_until = host.now + 1
+    host.faults.no_list_until = host.now + 1
     assert host.ask("AT+CLCC") == ["OK"]
     host.wait(1)
     host.released(1, 16)
@@ -763,7 +709,7 @@ def test_a_list_that_lags_behind_the_news_or_has_a_gap() -> None:
 def test_news_may_come_behind_an_older_list_in_one_piece() -> None:
     host = Host()
     host.ask('AT+QINDCFG="ccinfo",1')
-    host.port.faults.news_behind_list, host.port.faults.list_lag_s = True, 1.0
+    host.faults.news_behind_list, host.faults.list_lag_s = True, 1.0
     assert host.talking() == 1
     dialing, active = [f'+QIND: "ccinfo",1,0,{stat},0,0,"{ANNA}",145' for stat in (2, 0)]
     (said,) = host.port.receive(b"AT+CLCC\r", host.now)
@@ -773,7 +719,7 @@ def test_news_may_come_behind_an_older_list_in_one_piece() -> None:
 
 def test_a_network_that_takes_its_time_to_release() -> None:
     host = Host()
-    host.port.faults.release_s = 2.0
+    host.faults.release_s = 2.0
     host.talking()
     assert host.ask("AT+CHUP") == ["OK"]
     assert host.orders == []
@@ -785,7 +731,7 @@ def test_a_network_that_takes_its_time_to_release() -> None:
 
 def test_news_that_is_lost_is_lost_by_how_it_begins() -> None:
     host = Host()
-    host.port.faults.lost_news.add("+QPCMV: 1")
+    host.faults.lost_news.add("+QPCMV: 1")
     assert host.lines(host.port.buffer_full(True, 0)) == ["+QPCMV: 0"]
     assert host.lines(host.port.buffer_full(False, 0)) == []
 
@@ -793,7 +739,7 @@ def test_news_that_is_lost_is_lost_by_how_it_begins() -> None:
 @given(st.integers(0, 20))
 def test_a_foreign_line_lands_at_any_byte(offset: int) -> None:
     host = Host()
-    host.port.faults.splice = (offset, b"\r\nRING\r\n")
+    host.faults.splice = (offset, b"\r\nRING\r\n")
     answer = host.write("AT+CSQ")
     assert answer.replace("\r\nRING\r\n", "", 1) == "\r\n+CSQ: 24,99\r\n\r\nOK\r\n"
     assert answer[offset:].startswith("\r\nRING\r\n")

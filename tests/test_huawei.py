@@ -29,7 +29,7 @@ def test_an_outgoing_call_is_told_from_orig_to_cend() -> None:
 def test_how_a_call_ended_stands_in_cend_as_far_as_the_firmware_tells() -> None:
     program = stick()
     assert program.released(program.dialed(), Cause.BUSY) == ["^CEND:1,0,29,17", "BUSY"]
-    index, _ = program.called()
+    index = program.called()
     assert program.released(index, Cause.REJECTED, locally=True) == ["^CEND:1,0,104,21"]
     program = stick(E1550)
     assert program.released(program.dialed(), Cause.BUSY) == ["^CEND:1,0,29"]
@@ -38,7 +38,7 @@ def test_how_a_call_ended_stands_in_cend_as_far_as_the_firmware_tells() -> None:
 def test_an_incoming_call_rings_with_its_number_and_a_withheld_one_has_no_type() -> None:
     program = stick()
     program.ask("AT+CLIP=1")
-    index, said = program.called()
+    index, said = program.offered()
     assert said == ["RING", f'+CLIP: "{ANNA}",145,"",0,"",0']
     assert program.ask("ATA") == ["OK"]
     assert program.moved(index, Stat.ACTIVE) == ["^CONN:1,0"]
@@ -50,7 +50,7 @@ def test_an_incoming_call_rings_with_its_number_and_a_withheld_one_has_no_type()
 def test_one_of_them_says_cring_before_anybody_asked_for_it() -> None:
     program = stick(E3131)
     assert program.ask("AT+CRC?") == ["+CRC: 1", "OK"]
-    assert program.called()[1] == ["+CRING: VOICE"]
+    assert program.offered()[1] == ["+CRING: VOICE"]
 
 
 @pytest.mark.parametrize("family", ALL)

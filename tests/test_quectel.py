@@ -40,7 +40,7 @@ def test_each_is_driven_like_an_ec25(family: type[Quectel]) -> None:
 def test_a_firmware_tells_of_a_caller_by_clip_and_ccinfo_only() -> None:
     program = module(Eg25)
     program.ask('AT+CLIP=1;+CRC=1;+QINDCFG="ccinfo",1,0')
-    assert program.called()[1] == [f'+QIND: "ccinfo",1,1,4,0,0,"{ANNA}",145', f'+CLIP: "{ANNA}",145,"",0,"",0']
+    assert program.offered()[1] == [f'+QIND: "ccinfo",1,1,4,0,0,"{ANNA}",145', f'+CLIP: "{ANNA}",145,"",0,"",0']
     assert program.wait(5.5) == [f'+CLIP: "{ANNA}",145,"",0,"",0']
 
 

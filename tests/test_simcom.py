@@ -36,7 +36,7 @@ def test_an_outgoing_call_is_told_by_clcc_and_by_voice_call() -> None:
 def test_a_call_that_nobody_answered_is_missed() -> None:
     program = module()
     program.ask("AT+CLIP=1")
-    index, said = program.called("07712345678")
+    index, said = program.offered("07712345678")
     assert said == ["RING", '+CLIP: "07712345678",129,"",0,"",0']
     program.now += 60
     assert program.released(index, Cause.NORMAL) == [
