@@ -20,6 +20,7 @@ from hil.board import Profile
 from hil.modem import Modem
 from hil.module import Module
 from hil.network import Network
+from hil.quectel import Quectel
 from hil.simcom import Sim7600V2
 from hil.subscriber import PhoneCall, Subscriber
 from native import Engine, Port
@@ -29,6 +30,8 @@ Clock = trio.testing.MockClock
 OURS, THEIRS = "+33700000002", "+33783484044"
 IDLE, IN_USE = StateChanged(LineState.IDLE), StateChanged(LineState.IN_USE)
 SEARCHING = StateChanged(LineState.SEARCHING)
+
+EC25 = MODELS["ec25"]
 
 # Name, row of drivers.models, module, where its audio is.
 BENCH: dict[str, tuple[str, type[Module], Sound]] = {
@@ -102,6 +105,12 @@ class Rig:
     pcm: list[int] = field(default_factory=list)
     sounds: list[socket.socket] = field(default_factory=list)
     _phone: Subscriber | None = None
+
+    @property
+    def ec25(self) -> Quectel:
+        """The module, with what is Quectel's own."""
+        assert isinstance(self.modem.module, Quectel)
+        return self.modem.module
 
     def phone(self, behaviour: str = "answer", *, answers_after_s: float = 0.0) -> Subscriber:
         """The one, as it was first asked for."""
