@@ -86,6 +86,7 @@ class FxoLine:
             repairs=self._modem.tty.escapes,
             noise=port.noise,
             urcs_lost=port.urcs_lost,
+            silent_s=port.silent_s,
         )
 
     async def next_event(self) -> LineEvent:

@@ -85,6 +85,7 @@ class GsmLine:
             repairs=self.repairs,
             noise=port.noise,
             urcs_lost=port.urcs_lost,
+            silent_s=port.silent_s,
         )
 
     async def next_event(self) -> LineEvent:
