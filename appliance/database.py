@@ -50,6 +50,13 @@ class Commit(StrEnum):
     CALL_ENDED = "call.ended"
     RECORDING_OPENED = "recording.opened"
     RECORDING_ENCODED = "recording.encoded"
+    # A part of a message that is not complete, and one that is; what goes, and what becomes of it.
+    SMS_KEPT = "sms.kept"
+    SMS_RECEIVED = "sms.received"
+    SMS_QUEUED = "sms.queued"
+    SMS_MOVED = "sms.moved"
+    SMS_EXPIRED = "sms.expired"
+    SMS_REPORTED = "sms.reported"
     # What became of an attempt to deliver: what was sent before this commit is sent again after a crash.
     DELIVERY_ATTEMPTED = "delivery.attempted"
     OUTBOX_AGED = "outbox.aged"
@@ -118,6 +125,25 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         # How long this box has been up, all in all: the age of what waits, whatever the wall clock does.
         "CREATE TABLE uptime (hours INTEGER NOT NULL) STRICT",
         "INSERT INTO uptime VALUES (0)",
+    ),
+    (
+        """CREATE TABLE messages (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+            line TEXT NOT NULL, direction TEXT NOT NULL, from_ TEXT NOT NULL, to_ TEXT NOT NULL, text TEXT NOT NULL,
+            created_at TEXT NOT NULL, sent_at TEXT, expires_at TEXT, report INTEGER NOT NULL
+        ) STRICT""",
+        # `sim` is the number of ours that it came to or goes from. What we send has no fingerprint; what came and is
+        # of a message that is not complete has no message yet.
+        """CREATE TABLE message_parts (
+            key INTEGER PRIMARY KEY AUTOINCREMENT, message INTEGER REFERENCES messages,
+            sim TEXT NOT NULL, fingerprint TEXT, number INTEGER NOT NULL, total INTEGER NOT NULL, pdu TEXT NOT NULL,
+            state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, reference INTEGER, error TEXT, at TEXT NOT NULL,
+            UNIQUE (sim, fingerprint)
+        ) STRICT""",
+        "CREATE INDEX parts_of_message ON message_parts (message)",
+        "CREATE INDEX loose_parts ON message_parts (sim) WHERE message IS NULL",
+        "CREATE INDEX unsent_parts ON message_parts (key) WHERE state IN ('queued', 'sending')",
+        "CREATE INDEX sent_parts ON message_parts (reference) WHERE state = 'sent'",
     ),
 )
 

@@ -15,6 +15,7 @@ from decimal import Decimal
 from ulid import ULID
 
 from appliance.call import Call, State
+from appliance.message import Message
 
 Json = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
@@ -38,7 +39,7 @@ TYPES = frozenset(
 NAMED_ONLY = frozenset({"phone_call.ringing", "phone_call.queued"})
 WILDCARDS = frozenset({"*", "phone_call.*", "sms.*"})
 # Of the contract's, what nothing in this version fires.
-NOT_YET = frozenset({"phone_call.transcript", "sms.received", "sms.*"})
+NOT_YET = frozenset({"phone_call.transcript"})
 
 STATUS = {
     State.QUEUED: "queued",
@@ -81,6 +82,18 @@ def of_call(call: Call, at: datetime) -> Event:
         "ended_reason": call.end.reason.value if call.end else None,
     }
     return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data)
+
+
+def of_message(message: Message, at: datetime) -> Event:
+    """A message that came (7.5). There is no event for one that goes."""
+    data: dict[str, Json] = {
+        "direction": message.direction.value,
+        "from": message.from_,
+        "to": message.to,
+        "relay_number": message.to,
+        "body": message.text,
+    }
+    return Event("sms.received", at, data)
 
 
 def wanted(patterns: Iterable[str], event_type: str) -> bool:

@@ -16,6 +16,7 @@ from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, Database, open_database
 from appliance.events import Event, of_call
+from appliance.mailbox import Mailbox
 from appliance.outbox import Outbox
 
 APP_COLUMNS = ", ".join(field.name for field in fields(App))
@@ -39,6 +40,7 @@ class Store:
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self.outbox = outbox
+        self.mailbox = Mailbox(database, outbox)
         self._database = database
 
     # --- apps and their numbers -------------------------------------------------------------------------------------

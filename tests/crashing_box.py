@@ -8,7 +8,7 @@ import json
 import os
 import ssl
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.courier import run_courier
 from appliance.events import of_call, status
+from appliance.mailbox import NewPart
+from appliance.message import Message, MessagePart, PartState
 from appliance.store import Store, open_store
 from drivers.line import Alerting, Answered
 
@@ -73,6 +75,34 @@ async def converse(store: Store, number: int) -> Call:
     return call
 
 
+async def correspond(store: Store) -> None:
+    """A long message comes, in two parts, and one goes: the network takes it, and reports on it."""
+    mailbox = store.mailbox
+    parts = [NewPart(f"print {number}", "00", number, 2) for number in (1, 2)]
+    if not await mailbox.knows(NUMBER, parts[0].fingerprint):
+        await mailbox.keep_part(NUMBER, parts[0], now())
+    if not await mailbox.knows(NUMBER, parts[1].fingerprint):
+        (first,) = await mailbox.loose_parts(NUMBER)
+        await mailbox.received(message(Direction.INBOUND), [first.fingerprint], last=parts[1])
+    if await mailbox.next_due(NUMBER, besides=()) is None:
+        await mailbox.queue(message(Direction.OUTBOUND), ["00"])
+    while (part := await mailbox.next_due(NUMBER, besides=())) is not None:
+        await mailbox.move(part, PartState.SENDING, now(), attempts=part.attempts)
+        await mailbox.move(part, PartState.SENT, now(), attempts=part.attempts + 1, reference=7)
+    # As the SIM has it, until it is safe here.
+    await mailbox.reported(NUMBER, 7, "+33700000001", PartState.DELIVERED, None, now())
+    await mailbox.reported(NUMBER, 7, "+33700000001", PartState.DELIVERED, None, now())
+    await mailbox.queue(replace(message(Direction.OUTBOUND), expires_at=now()), ["00"])
+    await mailbox.expire(now())
+
+
+def message(direction: Direction) -> Message:
+    ours, theirs = NUMBER, "+33700000001"
+    from_, to = (theirs, ours) if direction is Direction.INBOUND else (ours, theirs)
+    parts = [MessagePart(number, PartState.RECEIVED) for number in (1, 2)]
+    return Message(f"sms_{uuid4().hex}", 0, "office", direction, from_, to, "hello", now(), None, None, True, parts)
+
+
 async def live(path: Path, url: str, calls: int) -> None:
     hooks = [Webhook.model_construct(url=url + name, secret=SECRET, events=("*",), name=None) for name in "ab"]
     courier = partial(run_courier, user_agent="box", allow_loopback=True, now=now, tls=TLS)
@@ -86,6 +116,7 @@ async def live(path: Path, url: str, calls: int) -> None:
         number = 0
         while number < calls:
             number = (await converse(store, number)).id
+        await correspond(store)
         await store.revoke_keys("crm", at=now())
         await store.unlink(APP.app_id, NUMBER)
         await store.delete_app(APP.app_id)

@@ -401,8 +401,8 @@ def test_all_wrong_events_are_named():
 def test_what_will_hardly_do_what_was_meant_is_doubted():
     assert list(doubts(read(SERVICE + WEBHOOK))) == []
     lan = with_webhook(url='"http://192.168.1.2/hook"', events='["phone_call.*"]')
-    named = with_webhook(url='"http://crm.example/hook"', events='["sms.received"]')
+    named = with_webhook(url='"http://crm.example/hook"', events='["phone_call.transcript"]')
     assert list(doubts(read(SERVICE + lan + named))) == [
-        'webhooks.2.events: "sms.received" is known, but this version never sends it',
+        'webhooks.2.events: "phone_call.transcript" is known, but this version never sends it',
         "webhooks.2.url: http is refused where crm.example is on the internet: use https there",
     ]
