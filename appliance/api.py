@@ -10,19 +10,24 @@ from typing import Any
 
 import trio
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from appliance import box_api
+from appliance.box_api import box_routes
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
 from appliance.control import Control, NotDialed
 from appliance.health import OK, Health
 from appliance.numbers import normalise
 from appliance.store import Store
+from appliance.texting import Postbox
 
 # Our bound; the largest body that the contract knows is under 10 KiB.
 BODY_LIMIT_BYTES = 256 * 1024
 PREFIX = "/superfone"
+LOCKED = (PREFIX + "/", box_api.PREFIX + "/")
 
 # sfvopi, sections 2 to 4: what an unexpected fault is called, by endpoint.
 FAILURES = {
@@ -87,14 +92,14 @@ class BodyForgotten:
 
 
 class KeyRequired:
-    """Nothing under PREFIX is seen without a key: it is asked for before path and body (sfvopi 1)."""
+    """Nothing that is LOCKED is seen without a key: it is asked for before path and body (sfvopi 1)."""
 
     def __init__(self, app: ASGIApp, store: Store) -> None:
         self._app = app
         self._store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX + "/"):
+        if scope["type"] == "http" and scope["path"].startswith(LOCKED):
             refusal = await check_key(dict(scope["headers"]).get(b"x-api-key"), self._store)
             if refusal is not None:
                 await refuse(refusal)(scope, receive, send)
@@ -201,13 +206,23 @@ def sfvopi_routes(
 
 
 def make_api(
-    control: Control, store: Store, health: Health, *, org_id: int, country: str, now: Callable[[], datetime]
+    control: Control,
+    store: Store,
+    health: Health,
+    postbox: Postbox,
+    *,
+    org_id: int,
+    country: str,
+    now: Callable[[], datetime],
 ) -> ASGIApp:
-    api = FastAPI(title="Branchline", openapi_url=None)
+    api = FastAPI(title="Branchline", openapi_url="/openapi.json", docs_url="/docs", redoc_url=None)
     api.add_middleware(KeyRequired, store=store)
-    api.include_router(sfvopi_routes(control, store, org_id=org_id, country=country, now=now))
+    api.include_router(box_routes(control.trunks, postbox))
+    # Its bodies are the contract's own, which these pages know nothing of.
+    routes = sfvopi_routes(control, store, org_id=org_id, country=country, now=now)
+    api.include_router(routes, include_in_schema=False)
 
-    @api.get("/healthz")
+    @api.get("/healthz", include_in_schema=False)
     async def healthz(request: Request) -> Response:
         """For a monitor without a key no more than whether all is well: the rest has people's numbers in it."""
         status = health.status
@@ -217,6 +232,10 @@ def make_api(
     @api.exception_handler(Refused)
     async def refused(_request: Request, exc: Refused) -> Response:
         return refuse(exc.refusal)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, exc: RequestValidationError) -> Response:
+        return refuse(Refusal(422, box_api.in_words(exc)))
 
     @api.exception_handler(HTTPException)
     async def unknown(_request: Request, exc: HTTPException) -> Response:

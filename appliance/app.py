@@ -30,6 +30,7 @@ from appliance.lines import make_trunk
 from appliance.media import open_media
 from appliance.numbers import DialingRules
 from appliance.store import open_store
+from appliance.texting import Postbox
 from drivers.bus import Bus
 from drivers.line import LineState
 
@@ -72,6 +73,7 @@ async def serve(config: Config) -> None:
             # Cancelled last: lines must be there while calls are hung up, and somebody to take the last events.
             trio.open_nursery() as base,
         ):
+            rules = DialingRules(dialing.deny, dialing.allow, dialing.premium, dialing.emergency)
             control = Control(
                 store=store,
                 media=media,
@@ -81,7 +83,7 @@ async def serve(config: Config) -> None:
                 user_agent=USER_AGENT,
                 tls=tls,
                 now=now,
-                rules=DialingRules(dialing.deny, dialing.allow, dialing.premium, dialing.emergency),
+                rules=rules,
                 concurrent_calls=dialing.concurrent_calls,
             )
             bus = Bus(config.lab.sysfs, config.lab.dev, also=watched(config.lines))
@@ -91,13 +93,18 @@ async def serve(config: Config) -> None:
 
             make = partial(make_trunk, bus=bus, data_dir=data_dir, ring=control.ring, in_use=in_use)
             control.trunks += map(make, config.lines)
+            names = {trunk.number: trunk.name for trunk in control.trunks}
+            postbox = Postbox(store.mailbox, names=names, country=country, now=now, rules=rules)
+            for trunk in control.trunks:
+                trunk.attend = postbox.attend
             health = Health(media, control.trunks, store.outbox, Notifier())
-            api = make_api(control, store, health, org_id=config.sfvopi.org_id, country=country, now=now)
+            api = make_api(control, store, health, postbox, org_id=config.sfvopi.org_id, country=country, now=now)
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
             base.start_soon(bus.watch)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))
             async with trio.open_nursery() as nursery:
                 await nursery.start(control.run)
+                await nursery.start(postbox.run)
                 for trunk in control.trunks:
                     base.start_soon(trunk.keep)
                 async with trio.open_nursery() as requests:

@@ -81,6 +81,16 @@ def is_emergency(number: str, country: str) -> bool:
     return phonenumbers.connects_to_emergency_number(number, country)
 
 
+def is_premium_code(code: str, country: str) -> bool:
+    """Of a short code, which is the country's own: whether a message to it costs more than others."""
+    try:
+        number = phonenumbers.parse(code, country)
+    except phonenumbers.NumberParseException:
+        return False
+    cost = phonenumbers.expected_cost_for_region(number, country)
+    return cost == phonenumbers.ShortNumberCost.PREMIUM_RATE
+
+
 def country_of(number: str) -> str | None:
     """Of an E.164 number, ISO 3166; None for one of no country, or of none that is known."""
     try:

@@ -1,6 +1,6 @@
 """A configured line over time: opened, lost, opened again for ever; it carries at most one call."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -124,6 +124,8 @@ class Trunk:
         self.limits = limits
         self.line: Line | None = None
         self.losses = 0
+        # What else is done with the line, as long as it is up.
+        self.attend: Callable[[str, Line], Awaitable[None]] = _nothing_else
         # Why there is no line, for people; None while there is one.
         self.problem: str | None = None
         self.outages = Outages()
@@ -240,6 +242,7 @@ class Trunk:
             async with trio.open_nursery() as self._nursery:
                 self.line = line
                 self._note_ready(line.state)
+                self._nursery.start_soon(self.attend, self.number, line)
                 await self._listen(line)
         finally:
             self._let_go(line)
@@ -281,6 +284,10 @@ class Trunk:
         if self.line is not None:
             self._seizure = Seizure(self, self.line)
             self._ring(self._seizure, incoming)
+
+
+async def _nothing_else(number: str, line: Line) -> None:
+    await trio.lowlevel.checkpoint()
 
 
 def _first(group: BaseExceptionGroup[LineError]) -> LineError:

@@ -42,6 +42,8 @@ PROMPT_REST_S = 0.1
 _ENTERED, _LEFT = b"\x1a", b"\x1b"
 # An order that nobody waits for any more is mostly answered by then; if not, the port is brought in step anew.
 HEAR_OUT_S = 2
+# A message may be out already, and whoever sent it would send it again.
+ENTRY_HEAR_OUT_S = 10
 
 GONE = "the device is gone"
 
@@ -165,7 +167,8 @@ class Port:
                 with trio.move_on_at(deadline if exchange.left is None else trio.current_time() + HEAR_OUT_S):
                     await exchange.over.wait()
             except trio.Cancelled:
-                with trio.move_on_after(HEAR_OUT_S, shield=True):
+                entered = entry is not None and exchange.left is None
+                with trio.move_on_after(ENTRY_HEAR_OUT_S if entered else HEAR_OUT_S, shield=True):
                     await exchange.over.wait()
         finally:
             self._exchange = None
