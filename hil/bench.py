@@ -144,8 +144,12 @@ class Line:
 
     @property
     def configuration(self) -> str:
-        """Its table in a box's configuration. TOML's basic strings are JSON's."""
-        facts = {"name": self.name, "model": self.model, "number": self.number, **self.addresses}
+        """Its table in a box's configuration."""
+        return self.configured(**self.addresses)
+
+    def configured(self, **addresses: str) -> str:
+        """The same by other addresses: `usb`, `imei`. TOML's basic strings are JSON's."""
+        facts = {"name": self.name, "model": self.model, "number": self.number, **addresses}
         return "\n[[lines]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
 
     @property

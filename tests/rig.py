@@ -262,12 +262,29 @@ secret = "{secret}"
 
 [lab]
 allow_loopback = true
+sysfs = "{usb.sysfs}"
+dev = "{usb.dev}"
 """
+
+
+# How a configuration says where a line is: by its own names, by the USB port where it is plugged in, by its IMEI.
+PLACES: Mapping[str, Callable[[Line], str]] = {
+    "at": lambda line: line.configuration,
+    "usb": lambda line: line.configured(usb=str(line.usb_port)),
+    "imei": lambda line: line.configured(imei=line.gsm.module.profile.imei),
+}
 
 
 class Rig:
     def __init__(
-        self, directory: Path, bench: Bench, customer: Customer, voice: VoiceServer, nursery: trio.Nursery
+        self,
+        directory: Path,
+        bench: Bench,
+        customer: Customer,
+        voice: VoiceServer,
+        nursery: trio.Nursery,
+        *,
+        by: str = "at",
     ) -> None:
         self.bench = bench
         self.customer = customer
@@ -275,8 +292,8 @@ class Rig:
         self.phone: Subscriber = bench.subscriber(PHONE)
         self.data = directory / "data"
         self.config = directory / "branchline.toml"
-        text = CONFIG.format(data=self.data, events=customer.url + "/events", secret=SECRET)
-        self.config.write_text(text + "".join(line.configuration for line in bench.lines))
+        text = CONFIG.format(data=self.data, events=customer.url + "/events", secret=SECRET, usb=bench.usb)
+        self.config.write_text(text + "".join(PLACES[by](line) for line in bench.lines))
         self._nursery = nursery
 
     @property
@@ -388,8 +405,12 @@ class Client:
 
 
 @asynccontextmanager
-async def open_rig(directory: Path, *, lines: int = 1, linked: bool = True, model: str = "ec25") -> AsyncIterator[Rig]:
-    """Everything but the service, which is the test's to start: a bench with so many lines, a customer, an app."""
+async def open_rig(
+    directory: Path, *, lines: int = 1, linked: bool = True, model: str = "ec25", by: str = "at"
+) -> AsyncIterator[Rig]:
+    """Everything but the service, which is the test's to start: a bench with so many lines, a customer, an app. `by` is
+    one of PLACES.
+    """
     plans = [BenchLine(f"line{index}", f"+3370000000{index}", model) for index in range(1, lines + 1)]
     async with (
         Bench(plans, directory=directory) as bench,
@@ -397,7 +418,7 @@ async def open_rig(directory: Path, *, lines: int = 1, linked: bool = True, mode
         serve_voice() as voice,
         trio.open_nursery() as nursery,
     ):
-        rig = Rig(directory, bench, customer, voice, nursery)
+        rig = Rig(directory, bench, customer, voice, nursery, by=by)
         await rig.furnish(linked=linked)
         yield rig
         nursery.cancel_scope.cancel()
