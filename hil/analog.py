@@ -44,7 +44,7 @@ from hil.voicesound import VoiceSound
 from native import Caller
 
 # What a host may leave unread: words, and far less of a stream, which is of the present.
-UNREAD_CHUNKS, UNREAD_SOUNDS = 1024, 10
+UNREAD_CHUNKS, UNREAD_SOUNDS = 1024, 30
 
 
 def country_of(number: str) -> str:
@@ -114,6 +114,8 @@ class AnalogLine:
             self._words = None
             if self._powered:
                 self.hung_up()
+                # Nobody keeps time any more, to tell a recall from the end.
+                self._carry_out(self.exchange.cut_off(trio.current_time()))
 
     async def _listen(self, stream: trio.abc.ReceiveStream) -> None:
         try:
