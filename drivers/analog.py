@@ -27,7 +27,9 @@ NORMAL, BUSY, NO_ANSWER, REJECTED, BAD_NUMBER, UNSPECIFIED, CONGESTION = 16, 17,
 TEMPORARY_FAILURE, TIMER_EXPIRED, INTERWORKING = 41, 102, 127
 
 # A number that came before the ring, and a ring did not: a message waits, or the caller thought again.
-NUMBER_KEPT_S = 10.0
+NUMBER_KEPT_S = 5.0
+# After a second ring: some firmware tells the number only then (Zoom 3095).
+NUMBER_AFTER_SECOND_S = 0.5
 # Going off-hook, and the exchange's answer to that, interrupt the line's current, and turn it round.
 LINE_SETTLES_S = 0.5
 # What is repeated within this belongs together.
@@ -124,8 +126,9 @@ class AnalogCall:
     `over` says that the call has ended, or is to, and waits for us to be on-hook: for `released`.
     """
 
-    def __init__(self, line: AnalogLine, *, loop_codes: str) -> None:
+    def __init__(self, line: AnalogLine, *, loop_codes: str, number_after_rings: int = 1) -> None:
         self._line = line
+        self._number_wait_s = line.country.number_wait_s + (number_after_rings - 1) * line.country.ring_s
         self._codes = {**CODES, **dict.fromkeys(loop_codes, _LOOP_OPEN)}
         self._call: _Call | None = None
         # Came before the ring.
@@ -164,17 +167,18 @@ class AnalogCall:
         if self._call is None:
             number = self._number if now < self._number_until else None
             self._number = None
-            wait_s = self._line.country.number_wait_s
+            number_due = now + self._number_wait_s
             self._call = _Call(
-                CallStat.INCOMING, outgoing=False, since=now, told=False, number_due=now + wait_s, ring_due=ring_due
+                CallStat.INCOMING, outgoing=False, since=now, told=False, number_due=number_due, ring_due=ring_due
             )
             return self._tell(number) if number is not None else []
         if self.stat is not CallStat.INCOMING:
             return []
         self._call.ring_due = ring_due
         # Bursts of one ring (0.4 s on, 0.2 s off) are told apart by some.
-        second = now - self._call.since >= self._line.country.number_wait_s / 2
-        return self._tell(None) if second and not self._call.told else []
+        if not self._call.told and now - self._call.since >= self._line.country.ring_s / 2:
+            self._call.number_due = min(self._call.number_due, now + NUMBER_AFTER_SECOND_S)
+        return []
 
     def hear(self, told: Report, now: float) -> list[LineEvent]:
         """A line of a report."""

@@ -35,7 +35,8 @@ class VoiceModel:
     the number of the format and its rate; `formats` are in order of preference.
 
     `leave` are the sequences that end the duplex stream, the one that works first. `loop_codes` say that the line's
-    current was interrupted. A caller's number is told behind the first ring, or after `number_after_rings`. `keys`: it tells them as codes; if not, the engine listens for them.
+    current was interrupted. A caller's number is told behind the first ring, or after `number_after_rings`. `keys`: it
+    tells them as codes; if not, the engine listens for them.
     """
 
     title: str

@@ -22,7 +22,7 @@ from hil.network import Network
 from hil.plans import PLANS, Plan
 from hil.sound import Studio
 from hil.subscriber import Subscriber
-from native import TICK_S, Engine, Event, Port
+from native import TICK_S, Engine, Event, VoicePort
 
 OURS = {"FR": "+33159133354", "GB": "+442079460000", "DE": "+493023125000", "IN": "+911123456789", "US": "+12025550143"}
 THEIRS = "+33783484044"
@@ -65,7 +65,7 @@ class Wire:
 class Sound:
     """What our end of the call says and hears."""
 
-    port: Port
+    port: VoicePort
     events: list[Event]
 
 
@@ -85,8 +85,22 @@ class Rig:
     def number(self) -> str:
         return self.modem.number
 
-    def phone(self, behaviour: str = "answer", *, number: str = THEIRS, **rest: float) -> Subscriber:
-        return Subscriber(number, self.network, self.nursery, behaviour=behaviour, studio=self.studio, **rest)
+    def phone(
+        self, behaviour: str = "answer", *, number: str = THEIRS, answers_after_s: float = 0.0, says: bytes = b""
+    ) -> Subscriber:
+        """The one that has the number, if it is there."""
+        there = self.network.party(number)
+        if isinstance(there, Subscriber):
+            return there
+        return Subscriber(
+            number,
+            self.network,
+            self.nursery,
+            behaviour=behaviour,
+            answers_after_s=answers_after_s,
+            says=says,
+            studio=self.studio,
+        )
 
     async def next(self, within_s: float = 120) -> LineEvent:
         with trio.fail_after(within_s):
@@ -154,7 +168,9 @@ async def open_line(
     model: str = "cx93010", country: str = "FR", *, plan: Plan | None = None, **profile: float
 ) -> AsyncIterator[Rig]:
     """Up, and its first StateChanged taken."""
-    async with open_rig(model, country, plan=plan, **profile) as rig:
-        async with open_fxo_on(rig.wire, "jack", VOICE_MODELS[model], rig.line_profile) as rig.line:
-            await rig.next()
-            yield rig
+    async with (
+        open_rig(model, country, plan=plan, **profile) as rig,
+        open_fxo_on(rig.wire, "jack", VOICE_MODELS[model], rig.line_profile) as rig.line,
+    ):
+        await rig.next()
+        yield rig

@@ -50,10 +50,9 @@ async def incoming(rig: Rig) -> AsyncIterator[tuple[PhoneCall, Sound]]:
 
 
 @asynccontextmanager
-async def outgoing(rig: Rig, behaviour: str = "answer", **phone: float) -> AsyncIterator[Sound]:
+async def outgoing(rig: Rig, behaviour: str = "answer", *, answers_after_s: float = 0.0) -> AsyncIterator[Sound]:
     """A call that we have dialed."""
-    if THEIRS not in {party.number for party in rig.network._parties.values()}:
-        rig.phone(behaviour, **phone)
+    rig.phone(behaviour, answers_after_s=answers_after_s)
     await rig.line.dial(THEIRS)
     assert await rig.next() == IN_USE
     async with rig.sound() as ours:
@@ -134,11 +133,13 @@ async def test_a_modem_that_was_left_in_a_stream_is_taken_out_of_it(autojump_clo
 
 
 async def test_unplugged_is_lost(autojump_clock: Clock) -> None:
-    with pytest.raises(ExceptionGroup) as caught:
-        async with open_line() as rig:
-            rig.modem.unplug()
+    async with open_line() as rig:
+        rig.modem.unplug()
+        with pytest.raises(LineLost, match="gone"):
             await rig.next(5)
-    assert caught.group_contains(LineLost, match="gone", depth=None)
+        assert rig.line.state is LineState.DOWN
+        with pytest.raises(LineLost, match="gone"):
+            await rig.line.dial(THEIRS)
 
 
 # --- who calls ---
@@ -182,7 +183,7 @@ async def test_who_does_not_say_who_he_is_calls_all_the_same(model: str, country
 async def test_a_caller_who_gives_up_has_called_once(country: str, autojump_clock: Clock) -> None:
     async with open_line("cx93010", country) as rig:
         phone = rig.phone()
-        for rings_s in (3, 9, 30):
+        for rings_s in (5, 9, 30):
             call = phone.dial(rig.number)
             await trio.sleep(rings_s)
             call.hang_up()
@@ -214,8 +215,6 @@ async def test_a_call_that_nobody_wants_rings_on_and_is_over_when_it_does_not(au
 async def test_a_call_is_answered_at_once_and_ends_by_the_far_end(model: str, autojump_clock: Clock) -> None:
     async with open_line(model) as rig:
         for _ in range(3):
-            if THEIRS in {party.number for party in rig.network._parties.values()}:
-                rig.network.leave(rig.network._parties[THEIRS])
             async with incoming(rig) as (call, _):
                 assert call.answered_at is not None
                 assert trio.current_time() - call.answered_at < 1.5
@@ -268,13 +267,13 @@ async def test_off_hook_that_comes_late_is_waited_for_and_asked_for_again(rings:
 
 async def test_a_modem_that_does_not_go_off_hook_is_a_refusal_and_the_call_rings_on(autojump_clock: Clock) -> None:
     async with open_line() as rig:
-        rig.modem.faults.refused = {"+VLS", "A"}
+        rig.modem.faults.refused = {"+VLS": 0, "A": 0}
         call = rig.phone().dial(rig.number)
         await rig.next()
         await rig.next()
         with pytest.raises(CommandError):
             await rig.line.answer()
-        rig.modem.faults.refused = set()
+        rig.modem.faults.refused = {}
         await trio.sleep(4)
         await rig.line.answer()
         async with rig.sound():
@@ -310,7 +309,7 @@ async def test_each_key_is_told_once(model: str, autojump_clock: Clock) -> None:
 
 async def test_a_key_that_the_modem_repeats_is_told_once(autojump_clock: Clock) -> None:
     async with open_line() as rig, incoming(rig) as (call, _):
-        rig.modem.faults.keys_repeat = True
+        rig.modem.faults.key_repeats = 3
         await call.press("15#")
         assert [await rig.next() for _ in range(3)] == [Digit(key) for key in "15#"]
         await rig.nothing(3)
@@ -379,7 +378,7 @@ async def test_busy_is_told_by_its_tone(model: str, country: str, autojump_clock
 async def test_who_rejects_after_it_rang_has_not_answered(country: str, autojump_clock: Clock) -> None:
     async with open_line("cx93010", country) as rig, outgoing(rig, "reject", answers_after_s=8):
         assert await rig.next() == Alerting()
-        await over(rig, 17)
+        await over(rig, 17, within_s=15)
 
 
 @pytest.mark.parametrize("country", COUNTRIES)
@@ -492,19 +491,18 @@ async def test_a_modem_that_does_not_leave_its_stream_loses_its_dtr(model: str, 
 async def test_a_modem_that_stays_off_hook_loses_its_dtr(autojump_clock: Clock) -> None:
     async with open_line() as rig, incoming(rig) as (call, _):
         rig.modem.faults.stuck_off_hook = True
-        rig.modem.faults.refused = {"+VLS", "H"}
+        rig.modem.faults.refused = {"+VLS": 0, "H": 0}
         call.hang_up()
         await over(rig, within_s=20)
         assert rig.wire.drops == 1
 
 
 async def test_a_modem_that_even_so_does_not_hear_is_lost(autojump_clock: Clock) -> None:
-    with pytest.raises(ExceptionGroup) as caught:
-        async with open_line() as rig, incoming(rig) as (call, _):
-            rig.modem.faults.wedged = True
-            call.hang_up()
+    async with open_line() as rig, incoming(rig) as (call, _):
+        rig.modem.faults.wedged = True
+        call.hang_up()
+        with pytest.raises(LineLost, match="no answer"):
             await rig.next(60)
-    assert caught.group_contains(LineLost, match="no answer", depth=None)
 
 
 async def test_a_stream_that_the_modem_leaves_is_begun_again(autojump_clock: Clock) -> None:
@@ -528,11 +526,10 @@ async def test_a_stream_that_the_modem_leaves_is_begun_again(autojump_clock: Clo
 async def test_a_recall_is_one_and_the_call_goes_on(country: str, autojump_clock: Clock) -> None:
     async with open_line("cx93010", country) as rig, incoming(rig):
         await trio.sleep(2)
-        await rig.line.flash()
-        assert rig.modem.exchange.state is Exchange.RECALL
-        await trio.sleep(1)
-        await rig.line.flash()
-        assert rig.modem.exchange.state is Exchange.TALKING
+        for state in (Exchange.RECALL, Exchange.TALKING):
+            await rig.line.flash()
+            assert rig.modem.exchange.state is state
+            await trio.sleep(1)
         await rig.nothing(5)
         await rig.line.hang_up()
         await over(rig)
@@ -586,12 +583,7 @@ async def test_a_line_that_is_closed_leaves_no_call(attached: bool, autojump_clo
 
 
 async def test_unplugged_in_a_call_is_lost_at_once(autojump_clock: Clock) -> None:
-    with pytest.raises(ExceptionGroup) as caught:
-        async with open_line() as rig, incoming(rig):
-            since = trio.current_time()
-            rig.modem.unplug()
-            try:
-                await rig.next(5)
-            finally:
-                assert trio.current_time() - since < 2
-    assert caught.group_contains(LineLost, match="gone", depth=None)
+    async with open_line() as rig, incoming(rig):
+        rig.modem.unplug()
+        with pytest.raises(LineLost, match="gone"):
+            await rig.next(2)
