@@ -123,11 +123,13 @@ class Module:
 
     async def identify(self) -> Identity:
         """Raises: LineLost."""
-        model, firmware, imei = [bare(await self.attempt(f"AT+{what}") or []) for what in ("CGMM", "CGMR", "CGSN")]
+        model, firmware = [bare(await self.attempt(f"AT+{what}") or []) for what in ("CGMM", "CGMR")]
+        # The one answer that can be told from a word which some firmware throws in at boot.
+        numbers = [bare([line]) for line in await self.attempt("AT+CGSN") or []]
         return Identity(
             model=model,
             firmware=firmware,
-            imei=imei if imei.isdecimal() else "",
+            imei=next((number for number in numbers if number.isdecimal()), ""),
             iccid=iccid(await self.attempt(*self.model.iccid) or []),
             operator="",
         )
