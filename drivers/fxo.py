@@ -48,6 +48,7 @@ class FxoLine:
     """drivers.line.Line. Made by `open_fxo`."""
 
     signal_dbm = None
+    radio = None
 
     def __init__(self, modem: VoiceModem) -> None:
         self.name = modem.name

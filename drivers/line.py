@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
+from drivers.radio import Radio
 from drivers.ussd import News
 from native import Engine, Event, Port
 
@@ -105,6 +106,10 @@ class Line(Protocol):
 
     @property
     def signal_dbm(self) -> int | None: ...
+
+    @property
+    def radio(self) -> Radio | None:
+        """Registration, operator, technology, cell, signal, as last told; None of a line on a wire."""
 
     @property
     def recoveries(self) -> Recoveries: ...

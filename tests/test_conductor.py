@@ -50,6 +50,7 @@ class TestLine:
     name = "test"
     identity = Identity("", "", "", "", "")
     signal_dbm = None
+    radio = None
     recoveries = Recoveries(0, 0, 0, 0, 0, 0)
 
     def __init__(self) -> None:
