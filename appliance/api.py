@@ -11,6 +11,7 @@ from typing import Any
 import trio
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +21,7 @@ from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
 from appliance.control import Control, NotDialed
 from appliance.health import OK, Health
+from appliance.metrics import Metrics
 from appliance.numbers import normalise
 from appliance.store import Store
 from appliance.texting import Postbox
@@ -209,6 +211,7 @@ def make_api(
     control: Control,
     store: Store,
     health: Health,
+    metrics: Metrics,
     postbox: Postbox,
     *,
     org_id: int,
@@ -228,6 +231,16 @@ def make_api(
         status = health.status
         stranger = await check_key(request.headers.get("x-api-key", "").encode("latin-1"), store)
         return answer(200 if status == OK else 503, {"status": status} if stranger else await health.report())
+
+    @api.get("/metrics", include_in_schema=False)
+    async def figures(request: Request) -> Response:
+        """Prometheus sends a key as `authorization: {credentials: KEY}` has it."""
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        key = request.headers.get("x-api-key") or (bearer if scheme.lower() == "bearer" else "")
+        refusal = await check_key(key.encode("latin-1"), store)
+        if refusal is not None:
+            return refuse(refusal)
+        return Response(await metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @api.exception_handler(Refused)
     async def refused(_request: Request, exc: Refused) -> Response:

@@ -28,6 +28,7 @@ from appliance.health import Health, Notifier
 from appliance.jack import watched
 from appliance.lines import make_trunk
 from appliance.media import open_media
+from appliance.metrics import Metrics
 from appliance.numbers import DialingRules
 from appliance.store import open_store
 from appliance.texting import Postbox
@@ -98,7 +99,9 @@ async def serve(config: Config) -> None:
             for trunk in control.trunks:
                 trunk.attend = postbox.attend
             health = Health(media, control.trunks, store.outbox, Notifier())
-            api = make_api(control, store, health, postbox, org_id=config.sfvopi.org_id, country=country, now=now)
+            metrics = Metrics(health, control.trunks, store.outbox)
+            org_id = config.sfvopi.org_id
+            api = make_api(control, store, health, metrics, postbox, org_id=org_id, country=country, now=now)
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
             base.start_soon(bus.watch)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -13,6 +13,9 @@ from appliance.media import Media, audio_report
 from appliance.outbox import Outbox
 from appliance.trunk import Trunk
 from appliance.webhook import public
+from drivers.gsm import GsmLine
+from drivers.radio import Radio
+from native import EngineStats
 
 log = structlog.get_logger(__name__)
 
@@ -69,11 +72,16 @@ class Health:
             self._notifier.say("STOPPING=1")
 
     def _look(self) -> bool:
-        stats = self._media.engine.stats()
-        self._worst_late_us = max(self._worst_late_us, stats.worst_late_us)
+        stats = self.media_stats()
         if stats.ticks != self._ticks:
             self._ticks, self._ticked_at = stats.ticks, trio.current_time()
         return trio.current_time() - self._ticked_at < STILL_LIMIT_S
+
+    def media_stats(self) -> EngineStats:
+        """Here only, as the engine tells the worst since it was asked last. Lost news is ours and the engine's."""
+        stats = self._media.engine.stats()
+        self._worst_late_us = max(self._worst_late_us, stats.worst_late_us)
+        return replace(stats, lost_events=stats.lost_events + self._media.lost_events)
 
     @property
     def status(self) -> str:
@@ -82,7 +90,7 @@ class Health:
     async def report(self) -> dict[str, Any]:
         """`worst_late_us` is since the last report."""
         status = self.status
-        stats = self._media.engine.stats()
+        stats = self.media_stats()
         worst_late_us, self._worst_late_us = self._worst_late_us, 0
         return {
             "status": status,
@@ -91,7 +99,7 @@ class Health:
                 "skipped": stats.skipped,
                 "worst_late_us": worst_late_us,
                 "realtime": stats.realtime,
-                "lost_events": stats.lost_events + self._media.lost_events,
+                "lost_events": stats.lost_events,
             },
             "lines": [line_report(trunk) for trunk in self._trunks],
             "undelivered_events": await self._outbox.pending(),
@@ -102,6 +110,7 @@ class Health:
 def line_report(trunk: Trunk) -> dict[str, Any]:
     """`outages` and what was done against them are since the service was started."""
     line, where = trunk.line, trunk.whereabouts
+    radio = line.radio if isinstance(line, GsmLine) else Radio()
     return {
         "name": trunk.name,
         "number": trunk.number,
@@ -109,6 +118,10 @@ def line_report(trunk: Trunk) -> dict[str, Any]:
         "state": trunk.state.value,
         "problem": trunk.problem,
         "operator": line.identity.operator if line else None,
+        "registration": radio.registration or None,
+        "technology": radio.technology or None,
+        "cell": f"{radio.area}-{radio.cell}" if radio.cell else None,
+        "ims": radio.ims,
         "signal_dbm": line.signal_dbm if line else None,
         "imei": line.identity.imei if line else None,
         "iccid": line.identity.iccid if line else None,

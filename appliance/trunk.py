@@ -11,7 +11,7 @@ import trio
 from appliance.ladder import Ladder, Rung, Step
 from appliance.limits import Limits
 from drivers.errors import LineError, LineLost
-from drivers.line import Digit, Incoming, Line, LineEvent, LineState, Recoveries, Released, StateChanged
+from drivers.line import Answered, Digit, Incoming, Line, LineEvent, LineState, Recoveries, Released, StateChanged
 from native import Port
 
 # A module that answers some commands and leaves others would be asked them for minutes.
@@ -129,6 +129,9 @@ class Trunk:
         # Why there is no line, for people; None while there is one.
         self.problem: str | None = None
         self.outages = Outages()
+        # Since the service was started.
+        self.calls = {"incoming": 0, "outgoing": 0}
+        self.answered = 0
         self._recoveries = Recoveries(0, 0, 0, 0, 0, 0)
         self._ladder = Ladder()
         self._jack = jack
@@ -166,6 +169,7 @@ class Trunk:
             raise TrunkBusy(self.name)
         if self.line is None or self.state is not LineState.IDLE:
             raise TrunkDown(self.name)
+        self.calls["outgoing"] += 1
         self._seizure = Seizure(self, self.line)
         return self._seizure
 
@@ -277,11 +281,13 @@ class Trunk:
                     # A line carries one call: this was theirs.
                     self._unserved = None
                 case _ if self._seizure is not None:
+                    self.answered += isinstance(event, Answered)
                     self._seizure.tell(event)
 
     def _offer(self, incoming: Incoming) -> None:
         self._unserved = None
         if self.line is not None:
+            self.calls["incoming"] += 1
             self._seizure = Seizure(self, self.line)
             self._ring(self._seizure, incoming)
 
