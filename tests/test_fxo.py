@@ -309,7 +309,7 @@ async def test_each_key_is_told_once(model: str, autojump_clock: Clock) -> None:
 
 async def test_a_key_that_the_modem_repeats_is_told_once(autojump_clock: Clock) -> None:
     async with open_line() as rig, incoming(rig) as (call, _):
-        rig.modem.faults.key_repeats = 3
+        rig.modem.faults.key_repeats = 2
         await call.press("15#")
         assert [await rig.next() for _ in range(3)] == [Digit(key) for key in "15#"]
         await rig.nothing(3)

@@ -1,0 +1,63 @@
+"""Calls through the whole service on an analog line: in and out, with sound, keys, and an end that is only heard."""
+
+import base64
+from pathlib import Path
+
+import numpy
+
+from native import alaw_decode, alaw_encode
+from tests.rig import PHONE, Client, likeness, open_rig, together
+
+# Far from any other words, and from half of these; how true the sound is is for tests that are not made of processes.
+LEAST = 0.8
+
+
+def words(seed: int) -> bytes:
+    """A second, without the low notes that an echo canceller takes away."""
+    steps = numpy.random.default_rng(seed).normal(0, 3000, 8002)
+    return numpy.convolve(steps, [1, 0, -1], "valid").clip(-30000, 30000).astype("<i2").tobytes()
+
+
+@together
+async def test_an_analog_line_is_called_and_calls(tmp_path: Path) -> None:
+    said, reply = words(1), words(2)
+    async with open_rig(tmp_path, model="usr5637") as rig:
+        run = await rig.start()
+        call = rig.phone.dial(rig.number)
+        await call.answered()
+        voice = await rig.voice.connection()
+        asked = (await rig.customer.post("/answer")).json
+        assert (asked["from"], asked["to"], asked["direction"]) == (PHONE, rig.number, "INBOUND")
+        await voice.next("start")
+        await voice.next("media")
+        call.say(said)
+        spoken = base64.b64encode(alaw_encode(reply)).decode()
+        await voice.send({"event": "playAudio", "media": {"payload": spoken}})
+        await voice.send({"event": "checkpoint", "name": "said"})
+        heard = b""
+        while (message := await voice.receive())["event"] == "media":
+            heard += base64.b64decode(message["media"]["payload"])
+        await call.said()
+        await call.press("5")
+        while (message := await voice.receive())["event"] == "media":
+            heard += base64.b64decode(message["media"]["payload"])
+        assert message["dtmf"] == {"digit": "5"}
+        # The exchange says so by its busy tone, and by nothing else.
+        call.hang_up()
+        assert likeness(said, alaw_decode(heard)) >= LEAST
+        assert likeness(reply, call.heard()) >= LEAST
+        ended = (await rig.customer.post("/hangup")).json
+        assert (ended["call_status"], ended["hangup_cause"]) == ("COMPLETED", "16")
+
+        rig.phone.says = said
+        rig.phone.answers_after_s = 3
+        async with Client(run) as client:
+            await client.place(rig, PHONE)
+            theirs = await rig.phone.called()
+            voice = await rig.voice.connection()
+            await voice.next("start")
+            voice.close()
+            assert await theirs.ended() == 16
+            ended = await rig.customer.post("/hangup", direction="OUTBOUND")
+            assert ended.json["call_status"] == "COMPLETED"
+        assert run.faults == []
