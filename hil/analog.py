@@ -94,6 +94,16 @@ class AnalogLine:
     def country(self) -> str:
         return self.exchange.plan.country
 
+    @property
+    def configured(self) -> dict[str, object]:
+        """What a box has to be told of the line, beside its number."""
+        plan, told = self.exchange.plan, dict[str, object]()
+        if plan.country != country_of(self.number):
+            told["country"] = plan.country
+        if plan.polarity:
+            told["polarity"] = True
+        return told
+
     # --- its host ---
 
     async def serve(self, ends: Ends) -> None:

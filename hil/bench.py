@@ -149,7 +149,9 @@ class Line:
 
     def configured(self, **addresses: str) -> str:
         """The same by other addresses: `usb`, `imei`. TOML's basic strings are JSON's."""
-        facts = {"name": self.name, "model": self.model, "number": self.number, **addresses}
+        facts: dict[str, object] = {"name": self.name, "model": self.model, "number": self.number, **addresses}
+        if isinstance(self.modem, AnalogLine):
+            facts |= self.modem.configured
         return "\n[[lines]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
 
     @property

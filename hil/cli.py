@@ -22,6 +22,7 @@ from hil.bench import MODELS, Bench, BenchLine, Line
 from hil.card import SoundServer
 from hil.control import ask, default_path, line_facts, serve
 from hil.network import NetworkError
+from hil.plans import ordered
 from hil.subscriber import Behaviour
 
 bench = typer.Typer(help="A simulated telephone network with modems on ptys.", no_args_is_help=True)
@@ -36,7 +37,13 @@ class Mistake(Exception):
 
 @bench.command()
 def up(
-    line: Annotated[list[str], typer.Option(help="MODEL:NUMBER, as ec25:+33700000002; once for each modem.")],
+    line: Annotated[
+        list[str],
+        typer.Option(
+            help="MODEL:NUMBER, as ec25:+33700000002; once for each modem. An analog line is one of its number's "
+            "country, or MODEL:NUMBER@COUNTRY[,polarity][,echo=DB][,noise=DBM0]."
+        ),
+    ],
     name: Annotated[list[str] | None, typer.Option(help="The lines' names, in order; line1, line2...")] = None,
     subscriber: Annotated[
         list[str] | None, typer.Option(help="NUMBER[=answer|busy|no-answer|reject]; answers by default.")
@@ -77,10 +84,15 @@ async def _stay_up(
 
 
 def _line(text: str, index: int, names: list[str]) -> BenchLine:
-    model, _, number = text.partition(":")
+    model, _, rest = text.partition(":")
+    number, _, ways = rest.partition("@")
     if model not in MODELS or not number:
         raise Mistake(f"--line {text}: MODEL:NUMBER is wanted, with a model of: {', '.join(MODELS)}")
-    return BenchLine(names[index] if index < len(names) else f"line{index + 1}", number, model)
+    try:
+        plan = ordered(ways) if ways else None
+    except ValueError as exc:
+        raise Mistake(f"--line {text}: {exc}") from exc
+    return BenchLine(names[index] if index < len(names) else f"line{index + 1}", number, model, plan=plan)
 
 
 def _phone(text: str) -> tuple[str, Behaviour]:

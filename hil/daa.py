@@ -107,11 +107,10 @@ class Daa:
             self.say(framed_result(text, verbose=self.verbose))
 
     def _say_lines(self, lines: Iterable[str]) -> None:
-        text = b"".join(framed_info(line, verbose=self.verbose) for line in lines)
-        if self.stream or (self.voice and self.model.reports_by_code):
-            self.say(bytes((DLE,)) + b"X" + text + bytes((DLE,)) + b".")
-        else:
-            self.say(text)
+        text = b"".join(framed_info(line, verbose=self.verbose) for line in lines if not self.faults.loses(line))
+        if text and (self.stream or (self.voice and self.model.reports_by_code)):
+            text = bytes((DLE,)) + b"X" + text + bytes((DLE,)) + b"."
+        self.say(text)
 
     def tell_code(self, code: str) -> None:
         """Events have codes in class 8; a modem says only those that it knows."""
@@ -207,7 +206,7 @@ class Daa:
     def _tell_ring(self) -> None:
         if self.voice and self.model.rings_by_code:
             self.tell_code("R")
-        else:
+        elif not self.faults.loses("RING"):
             self.say_result("RING")
         self._tell_caller()
         if self.rings == int(self.setting("S0", "0")):

@@ -6,12 +6,15 @@ left aside: info lines and the final result.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 @dataclass
 class Faults:
     """`modem.faults.deaf = True`, `modem.faults.hung.add("+CLCC")`."""
 
+    # Names of those that mean nothing to this kind of device.
+    void: ClassVar[frozenset[str]] = frozenset()
     # Nothing is heard, echoed or answered.
     deaf: bool = False
     # Names of commands that never get an answer; the module goes on with the next line.

@@ -38,7 +38,8 @@ class Mishap:
 
 
 def names(device: Device) -> list[str]:
-    return [*(_dashed(each.name) for each in fields(device.faults) if each.name not in HIDDEN), *_others(device)]
+    hidden = HIDDEN | device.faults.void
+    return [*(_dashed(each.name) for each in fields(device.faults) if each.name not in hidden), *_others(device)]
 
 
 def begin(device: Device, name: str, value: str = "") -> None:

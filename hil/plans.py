@@ -6,7 +6,7 @@ defaults.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from native import CallerIdKind, ToneKind, tones
 
@@ -82,3 +82,27 @@ PLANS: Mapping[str, Plan] = {
         _north_american("US"),
     )
 }
+
+
+def ordered(text: str) -> Plan:
+    """From a command line: `FR`, `FR,polarity,echo=14,noise=-60`.
+
+    Raises:
+        ValueError: no country whose exchanges are known, or no such option.
+    """
+    country, *options = text.split(",")
+    if country not in PLANS:
+        raise ValueError(f"the exchanges of {country!r} are not known, those of {', '.join(PLANS)} are")
+    plan = PLANS[country]
+    for option in options:
+        name, _, value = option.partition("=")
+        match name:
+            case "polarity":
+                plan = replace(plan, polarity=value != "off")
+            case "echo":
+                plan = replace(plan, echo_db=float(value))
+            case "noise":
+                plan = replace(plan, noise_dbm0=float(value))
+            case _:
+                raise ValueError(f"{option!r} is none of polarity, echo=DB, noise=DBM0")
+    return plan

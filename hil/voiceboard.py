@@ -1,6 +1,7 @@
 """What a voice modem asks of the world around it, and what can go wrong with it: values, and nothing else."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hil.exchange import LineFaults
 from hil.faults import Faults
@@ -72,6 +73,10 @@ Effect = Say | Hook | Key | Sing | Open | Close | Play | Drop | PlayOut
 class VoiceFaults(Faults, LineFaults):
     """What goes wrong between a voice modem, its host and its exchange."""
 
+    void: ClassVar[frozenset[str]] = frozenset(
+        {"list_lag_s", "news_behind_list", "early_answer", "false_no_carrier", "audio_refused"}
+        | {"flood_per_s", "nmea", "release_s"}
+    )
     # A firmware without voice, whatever the box says.
     no_voice: bool = False
     # What ends a stream is ignored; dropping DTR helps.

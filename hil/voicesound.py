@@ -52,7 +52,7 @@ _PAIR = re.compile(rb"\x10([\x10\x1a])")
 class VoiceSound:
     """`owner` is who speaks and hears in the network; `key` is told a key's tone in what the host says.
 
-    Of `faults` the drift of the modem's clock is looked up, as each stream begins.
+    Of `faults` the drift of the modem's clock and a noise are looked up, as each stream begins.
     """
 
     def __init__(
@@ -105,8 +105,11 @@ class VoiceSound:
         self._studio.listen(port, self._heard)
         if self._plan.echo_db is not None:
             self._engine.connect(port, port, gain_db=-self._plan.echo_db)
-        if self._plan.noise_dbm0 is not None:
-            self._noise = self._engine.player(_noise(self._plan.noise_dbm0), loop=True)
+        noise_dbm0 = self._plan.noise_dbm0
+        if self._faults.noise_dbfs is not None:
+            noise_dbm0 = self._faults.noise_dbfs + FULL_SCALE_DBM0
+        if noise_dbm0 is not None:
+            self._noise = self._engine.player(_noise(noise_dbm0), loop=True)
             self._engine.connect(self._noise, port)
         if self._tone is not None:
             self._engine.connect(self._tone, port)

@@ -16,7 +16,7 @@ from hil.analog import AnalogLine
 from hil.bench import Bench, BenchLine
 from hil.exchange import LineState
 from hil.network import Cause, State
-from hil.plans import PLANS, Plan
+from hil.plans import PLANS, Plan, ordered
 from hil.subscriber import PhoneCall
 from native import FRAME_SAMPLES, Engine, Tone, ToneKind, VoiceFormat, dtmf, ulaw_decode, ulaw_encode
 
@@ -429,6 +429,24 @@ async def test_on_a_pty_the_last_close_is_dtrs_fall(tmp_path):
                 await call.answered()
                 await host.command("AT+VTR", CONNECT)
             assert await call.ended() == Cause.NORMAL
+
+
+def test_a_line_is_ordered_as_its_country_has_it_and_with_more():
+    assert ordered("GB") is PLANS["GB"]
+    plan = ordered("FR,polarity,echo=14,noise=-60")
+    assert plan == replace(PLANS["FR"], polarity=True, echo_db=14.0, noise_dbm0=-60.0)
+    for text, fault in (("XX", "are not known"), ("FR,loud", "none of"), ("FR,echo=much", "much")):
+        with pytest.raises(ValueError, match=fault):
+            ordered(text)
+
+
+async def test_a_box_is_told_what_its_numbers_country_does_not_tell(autojump_clock, tmp_path):
+    lines = [BenchLine("a", OURS, "cx93010"), BenchLine("b", ENGLISH, "usr5637", plan=ordered("IN,polarity"))]
+    async with Bench(lines, directory=tmp_path, realtime=False) as bench:
+        tables = [line.configuration for line in bench.lines]
+    assert f'at = "{tmp_path}/a-at"\n' in tables[0]
+    assert not {"pcm", "country", "polarity"} & {line.split(" ")[0] for line in tables[0].splitlines()}
+    assert 'country = "IN"\npolarity = true\n' in tables[1]
 
 
 async def test_the_engines_own_port_understands_the_stream(autojump_clock, tmp_path):

@@ -398,6 +398,12 @@ def test_a_modem_set_to_another_country_rings_without_telling_who_calls(set_to, 
     assert bool(rig.identify(CallerIdKind.V23)) == told
 
 
+def test_a_line_of_a_report_or_a_ring_may_get_lost():
+    rig = Rig("cx93010", VoiceFaults(lost_news={"NMBR", "RING"}), "AT+GCI=3D;+VCID=1")
+    assert rig.ring(1.5, 0.5) == b""
+    assert b"NMBR" not in rig.identify(CallerIdKind.V23)
+
+
 def test_nobody_is_told_who_did_not_ask():
     rig = Rig("cx93010", None, "AT+GCI=3D")
     rig.ring(1.5, 0.5)
