@@ -219,8 +219,9 @@ class SwitchedAfter(Audio):
         try:
             await self._module.ask(self._switch.on)
         except CommandError as exc:
+            over = self._call.stat is None or self._call.is_ending
             # Silence is no refusal, and ends no call.
-            if not isinstance(exc.__cause__, CommandTimeout):
+            if not over and not isinstance(exc.__cause__, CommandTimeout):
                 raise
             log.warning("%s: perhaps a call without audio: %s", self._module.name, exc)
 

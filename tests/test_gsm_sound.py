@@ -6,6 +6,7 @@ import socket
 import pytest
 import trio
 
+from drivers.audio import MUTE_S
 from drivers.errors import CommandError, LineLost
 from drivers.gsm import GsmLine
 from drivers.line import Alerting, Answered, Digit, Incoming, LineState, Released, StateChanged
@@ -95,6 +96,16 @@ async def test_a_call_that_the_device_gives_no_sound_is_ended(nursery: trio.Nurs
         assert rig.modem.calls == []
 
 
+async def test_a_call_that_ended_at_once_needs_no_sound(nursery: trio.Nursery, autojump_clock: Clock) -> None:
+    rig = await make_rig(nursery, "e173")
+    rig.phone("busy")
+    async with rig.idle_line() as line:
+        rig.modem.faults.refused["^DDSETEX"] = 4
+        rig.modem.faults.slow["^DDSETEX"] = 1
+        await line.dial(THEIRS)
+        assert await events(line, 3) == [IN_USE, Released(17), IDLE]
+
+
 async def test_a_switch_that_stays_silent_ends_no_call(nursery: trio.Nursery, autojump_clock: Clock) -> None:
     rig = await make_rig(nursery, "e173")
     rig.phone(answers_after_s=2)
@@ -177,6 +188,16 @@ async def test_a_call_whose_audio_is_refused_for_good_goes_on_and_is_tried_again
         await trio.sleep(3)
         assert sim7600.modem.module.audible
         call.hang_up()
+        assert await events(line, 3) == [Released(16), IDLE, StateChanged(LineState.STARTING)]
+
+
+async def test_a_call_in_which_no_byte_came_tells_of_wear(sim7600: Rig, autojump_clock: Clock) -> None:
+    async with talking(sim7600) as (line, _):
+        await trio.sleep(1)
+        async with attached(line) as (engine, _port):
+            engine.tick(4)
+            await trio.sleep(MUTE_S + 1)
+        await line.hang_up()
         assert await events(line, 3) == [Released(16), IDLE, StateChanged(LineState.STARTING)]
 
 
