@@ -37,7 +37,7 @@ from hil.modem import Modem
 from hil.module import Module
 from hil.network import Call, Network, NetworkError, State
 from hil.quectel import Ec20, Ec21, Ec25, Eg25, Eg91, Eg95, Ep06, Uc20
-from hil.simcom import A7672, Sim800, Sim7600, Sim7600V2
+from hil.simcom import A7672, Sim800, Sim900, Sim7600, Sim7600V2
 from hil.sound import Studio
 from hil.subscriber import PATIENCE_S, Behaviour, Subscriber
 from hil.tty import Pty
@@ -64,7 +64,7 @@ QUECTEL: dict[str, type[Module]] = {
 }  # fmt: skip
 OTHERS: dict[str, type[Module]] = {
     "e1550": E1550, "e173": E173, "e3131": E3131,
-    "sim7600": Sim7600, "sim800": Sim800, "a7672": A7672, "generic": Generic,
+    "sim7600": Sim7600, "sim800": Sim800, "sim900": Sim900, "a7672": A7672, "generic": Generic,
 }  # fmt: skip
 
 
@@ -216,6 +216,8 @@ class Line:
         async def serve() -> None:
             with ours:
                 await self._attend(Ends(device, at_fd, ours.fileno(), card))
+            if card is not None:
+                card.close()
             self._gone.set()
 
         nursery.start_soon(serve)

@@ -64,7 +64,16 @@ class SoundServer:
         log = self._directory / "pulse.log"
         self._process = await trio.lowlevel.open_process(
             [
-                *("pulseaudio", "-n", "--daemonize=no", f"--exit-idle-time={IDLE_S}", f"--log-target=file:{log}"),
+                # It is to be a card's clock on a machine that may be busy; where it may not, it does without.
+                *(
+                    "pulseaudio",
+                    "-n",
+                    "--high-priority=yes",
+                    "--realtime=yes",
+                    "--daemonize=no",
+                    f"--exit-idle-time={IDLE_S}",
+                    f"--log-target=file:{log}",
+                ),
                 *("-L", f"module-native-protocol-unix socket={self._socket} auth-anonymous=1"),
             ],
             env=self._clean_environment(),

@@ -202,6 +202,11 @@ class Sim800(SimCom):
         return AudioPath.CARD if self.legs(Stat.ALERTING, Stat.ACTIVE) else None
 
 
+class Sim900(Sim800):
+    title = "SIMCOM_SIM900"
+    firmware = "1137B15SIM900M64_ST"
+
+
 class A7672(SimCom):
     title = "A7672SA-FASE"
     firmware = "A7672M7_V1.11.1"

@@ -31,7 +31,7 @@ class Ways:
 
 
 HUAWEI = ("e1550", "e173", "e3131")
-WIRED = ("sim800", "a7672", "generic")
+WIRED = ("sim800", "sim900", "a7672", "generic")
 WAYS = {
     **dict.fromkeys(QUECTEL, Ways(before="AT+QPCMV=0;+QPCMV=1,0")),
     **{f"{name}-uac": Ways(before="AT+QPCMV=0;+QPCMV=1,2") for name in QUECTEL},
