@@ -253,3 +253,12 @@ def test_messages_are_listed_as_headers_with_a_pdu_each():
     )
     headers = [Info("+CMGL: 1,0,,5"), Info("00040102"), Urc("RING"), Info('+CMGL: 2,1,"",5')]
     assert told == [*headers, Urc('+CMTI: "SM",3'), Info("0004AbCd"), Final("OK")]
+
+
+def test_a_sims_number_is_an_answer_without_its_name_or_by_another():
+    urcs = MODELS["sim7600"].urcs + MODELS["sim7600"].noise
+    for command, line in (("AT+CCID", "89330123456789012345"), ("AT+CICCID", "+ICCID: 89330123456789012345")):
+        dialogue = Dialogue(urcs)
+        dialogue.send(command)
+        told = dialogue.receive(b"\r\nSMS DONE\r\n\r\n" + line.encode() + b"\r\n\r\nVOICE CALL: BEGIN\r\n\r\nOK\r\n")
+        assert told == [Urc("SMS DONE"), Info(line), Urc("VOICE CALL: BEGIN"), Final("OK")]
