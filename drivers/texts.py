@@ -181,10 +181,12 @@ class GsmTexts:
     async def _set_up(self) -> bool:
         if await self._attempt("AT+CMGF=0") is None or (known := await self._attempt("AT+CPMS=?")) is None:
             return False
+        self._acknowledges = await self._attempt("AT+CSMS=1") is not None
+        # Before anything is sent: a module that has no route for a report drops it.
+        await self._route()
         # The first list is of memories to read and to delete from.
         choices = re.findall(r"\w\w", "".join(known).partition("(")[2].partition(")")[0])
         self._memories = tuple(memory for memory in _MEMORIES if memory in choices) or tuple(choices[:1])
-        self._acknowledges = await self._attempt("AT+CSMS=1") is not None
         return True
 
     async def _route(self) -> None:

@@ -406,3 +406,10 @@ async def test_what_is_no_code_is_refused(autojump_clock: Clock) -> None:
     async with line_of() as (_, line):
         with pytest.raises(ValueError, match="USSD"):
             await line.texts.ussd('*1"\r')
+
+
+async def test_a_message_sent_at_once_is_reported_on_too(autojump_clock: Clock) -> None:
+    """The module drops what it has no route for."""
+    async with rig_of("ec25") as rig, rig.line() as line:
+        assert await line.texts.send(submit("hello", report=True)) == 1
+        assert isinstance(decode((await receive(line)).pdu), Report)
