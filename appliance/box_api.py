@@ -1,16 +1,19 @@
 """The box's own API under /box/v1: what is no cloud's contract. OpenAPI is made of these models."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Message
 
 from appliance.call import Direction
-from appliance.message import LONGEST_VALIDITY_S, SHORTEST_VALIDITY_S, VALIDITY_S, Message, MessagePart, PartState
+from appliance.message import LONGEST_VALIDITY_S, SHORTEST_VALIDITY_S, VALIDITY_S, MessagePart, PartState
+from appliance.message import Message as Text
 from appliance.texting import LONGEST_TEXT, Postbox
 from appliance.trunk import Trunk
 from drivers.errors import CommandError, LineLost
@@ -19,6 +22,8 @@ from drivers.ussd import Outcome
 
 PREFIX = "/box/v1"
 PAGE = 50
+# The longest text, each character as two of JSON's \\u escapes, is half of it.
+BODY_LIMIT_BYTES = 256 * 1024
 
 
 class Problem(BaseModel):
@@ -104,9 +109,33 @@ class UssdAnswer(BaseModel):
     more: Annotated[bool, Field(description="The network waits for an answer.")]
 
 
+class JsonRoute(APIRoute):
+    """A body is JSON, whatever a client calls it - `curl -d` calls it a form - and has a bound."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def bounded(request: Request) -> Response:
+            left = BODY_LIMIT_BYTES
+
+            async def receive() -> Message:
+                nonlocal left
+                message = await request.receive()
+                left -= len(message.get("body", b""))
+                if left < 0:
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {BODY_LIMIT_BYTES} bytes")
+                return message
+
+            others = [header for header in request.scope["headers"] if header[0] != b"content-type"]
+            scope = {**request.scope, "headers": [*others, (b"content-type", b"application/json")]}
+            return await handle(Request(scope, receive))
+
+        return bounded
+
+
 def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
     """Other things of the box join these by routers of their own."""
-    routes = APIRouter(prefix=PREFIX, responses=COMMON)
+    routes = APIRouter(prefix=PREFIX, responses=COMMON, route_class=JsonRoute)
 
     def trunk_of(wanted: OnLine) -> Trunk:
         if wanted.line is None and wanted.from_ is None:
@@ -168,7 +197,7 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
         responses=_errors(HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE),
     )
     async def send_ussd(ussd: UssdCode) -> UssdAnswer:
-        """A code like *123#, or an answer in the menu that the last one opened; waits for the network, up to a minute."""
+        """A code like *123#, or an answer in the menu that the last one opened. Waits a minute for the network."""
         try:
             news = await texts_of(ussd).ussd(ussd.code)
         except ValueError as exc:
@@ -196,7 +225,7 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
     return routes
 
 
-def shown(message: Message) -> Sms:
+def shown(message: Text) -> Sms:
     return Sms(
         id=message.id,
         line=message.line,
