@@ -1,5 +1,6 @@
 """The command `branchline`."""
 
+import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sized
@@ -11,12 +12,16 @@ from typing import Annotated, NoReturn, TypeVar
 import structlog
 import trio
 import typer
+from rich.console import Console
 from structlog.typing import Processor
 
 from appliance import app
 from appliance.config import Config, ConfigError, Webhook, doubts, parse
 from appliance.database import StoreError
+from appliance.inventory import look
 from appliance.lines import DEVICES
+from appliance.listing import listing
+from appliance.local import NotAnswering, ask
 from appliance.store import Store, open_store
 from hil.cli import bench
 
@@ -59,6 +64,26 @@ def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
     for doubt in doubts(settings):
         print(f"branchline: {config}: {doubt}", file=sys.stderr)
     print(f"{config}: good, {_count(settings.lines, 'line')}, {_count(settings.webhooks, 'webhook')}")
+
+
+@commands.command()
+def lines(
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: all that is known.")] = False,
+) -> None:
+    """Shows what the box sees: its lines, and modems that are plugged in and no line's."""
+    settings = _read(config)
+    try:
+        report = ask(settings.service.data_dir, "/lines") or trio.run(look, settings)
+    except NotAnswering as exc:
+        _fail(str(exc))
+    if as_json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+        return
+    # What goes on to another program is not cut to a terminal's width.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for each in listing(report, width=console.width):
+        console.print(each)
 
 
 @tokens.command("create")

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +27,7 @@ from appliance.customer import open_customer
 from appliance.health import Health, Notifier
 from appliance.jack import watched
 from appliance.lines import make_trunk
+from appliance.local import local_socket, make_local_api
 from appliance.media import open_media
 from appliance.metrics import Metrics
 from appliance.numbers import DialingRules
@@ -65,6 +66,7 @@ async def serve(config: Config) -> None:
     with (
         _alone_in(data_dir),
         _bound(config.service.listen) as listener,
+        local_socket(data_dir) as local,
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
         async with (
@@ -110,8 +112,10 @@ async def serve(config: Config) -> None:
                 await nursery.start(postbox.run)
                 for trunk in control.trunks:
                     base.start_soon(trunk.keep)
+                if local is not None:
+                    nursery.start_soon(_answer_http, make_local_api(control.trunks, bus), local, trio.sleep_forever)
                 async with trio.open_nursery() as requests:
-                    addresses = await requests.start(_answer_http, api, listener, signals)
+                    addresses = await requests.start(_answer_http, api, listener, partial(_told, signals))
                     if not await store.has_key():
                         log.warning("nobody has a key for the API yet: `branchline token create` makes one")
                     log.info("ready", listen=addresses, lines=[trunk.name for trunk in control.trunks])
@@ -159,15 +163,19 @@ def _bound(address: str) -> Iterator[socket.socket]:
         yield listener
 
 
+async def _told(signals: AsyncIterator[int]) -> None:
+    number = await anext(signals)
+    log.info("stopping", signal=signal.Signals(number).name)
+
+
 async def _answer_http(
-    api: ASGIApp, listener: socket.socket, signals: AsyncIterator[int], *, task_status: trio.TaskStatus[list[str]]
+    api: ASGIApp,
+    listener: socket.socket,
+    stopped: Callable[[], Awaitable[None]],
+    *,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Until a signal comes and all requests are answered."""
-
-    async def stopped() -> None:
-        number = await anext(signals)
-        log.info("stopping", signal=signal.Signals(number).name)
-
+    """Until `stopped` returns and all requests are answered."""
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
     settings.graceful_timeout = GRACE_S

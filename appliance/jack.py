@@ -72,7 +72,7 @@ class ModemJack:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Line]:
         self._seen = await trio.to_thread.run_sync(self._sight)
-        ports = await self._find()
+        ports = await self.find()
         # Should it fail, another composition of the device is tried the next time.
         self._choice += 1
         async with self._open_ports(ports) as line:
@@ -82,7 +82,8 @@ class ModemJack:
                 self._bus.learn(self.device, line.identity.imei)
             yield line
 
-    async def _find(self) -> Ports:
+    async def find(self) -> Ports:
+        """Raises: LineError, with a sentence for people."""
         devices = await self._bus.devices()
         if self._line.at is not None:
             self.device = await self._bus.device_of(self._line.at)
@@ -148,7 +149,7 @@ class ModemJack:
     async def climb(self, rung: Rung) -> None:
         if rung is Rung.RESET and self.ports is not None:
             # It may have come back under another name.
-            await start_anew((await self._find()).at, self._model.reset)
+            await start_anew((await self.find()).at, self._model.reset)
         elif rung is Rung.POWER and self._port is not None:
             if self._in_use():
                 raise LineError("another line has a call, which could lose its power, too")

@@ -27,6 +27,11 @@ def make_trunk(
     line: LineConfig, bus: Bus, *, data_dir: Path, ring: Callable[[Seizure, Incoming], None], in_use: Callable[[], bool]
 ) -> Trunk:
     """`in_use` says whether any line has a call."""
+    jack = make_jack(line, bus, data_dir=data_dir, in_use=in_use)
+    return Trunk(line.name, line.number, jack=jack, ring=ring, limits=line.limits)
+
+
+def make_jack(line: LineConfig, bus: Bus, *, data_dir: Path, in_use: Callable[[], bool]) -> ModemJack:
     device = DEVICES[line.model]
     open_ports: Callable[[Ports], AbstractAsyncContextManager[Line]]
     if isinstance(device, VoiceModel):
@@ -34,8 +39,7 @@ def make_trunk(
     else:
         pin = pin_of(line.pin, line.name, data_dir) if line.pin is not None else None
         open_ports = partial(_open_gsm, line.name, device, pin)
-    jack = ModemJack(line, device, bus, open_ports=open_ports, in_use=in_use)
-    return Trunk(line.name, line.number, jack=jack, ring=ring, limits=line.limits)
+    return ModemJack(line, device, bus, open_ports=open_ports, in_use=in_use)
 
 
 def analog_line(line: LineConfig) -> AnalogLine:

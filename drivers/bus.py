@@ -145,6 +145,11 @@ class Bus:
         if imei:
             self._imeis[device.port, device.devnum] = imei
 
+    async def imei_of(self, device: UsbDevice, ids: Sequence[UsbId]) -> str | None:
+        """Of a module that nobody has open; None: it does not say, or is in use."""
+        await self._ask(device, ids, Sound.AT)
+        return self._imeis.get((device.port, device.devnum))
+
     async def _ask(self, device: UsbDevice, ids: Sequence[UsbId], sound: Sound) -> None:
         key = (device.port, device.devnum)
         async with self._asking.setdefault(key, trio.Lock()):

@@ -1,0 +1,82 @@
+"""What the box's own commands ask of the service at work: HTTP on a Unix socket, which is its user's alone.
+
+Who may open the socket may read the database, too: no key is asked for.
+"""
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import structlog
+from fastapi import FastAPI
+
+from appliance.health import line_report
+from appliance.inventory import spares
+from appliance.trunk import Trunk
+from drivers.bus import Bus
+
+log = structlog.get_logger(__name__)
+
+SOCKET = "branchline.sock"
+ANSWER_LIMIT_S = 10
+
+
+class NotAnswering(Exception):
+    """There is a service, or was one, but it does not answer us; the message says why, for people."""
+
+
+def make_local_api(trunks: Sequence[Trunk], bus: Bus) -> FastAPI:
+    api = FastAPI(title="Branchline", openapi_url=None)
+
+    @api.get("/lines")
+    async def lines() -> dict[str, Any]:
+        taken = {trunk.whereabouts.place.removeprefix("usb ") for trunk in trunks}
+        spare = [asdict(each) for each in spares(await bus.devices(), taken)]
+        return {"running": True, "lines": [line_report(trunk) for trunk in trunks], "spare": spare}
+
+    return api
+
+
+@contextmanager
+def local_socket(data_dir: Path) -> Iterator[socket.socket | None]:
+    """None: it can't be had there, which only the commands will miss. The directory is ours alone."""
+    path = data_dir / SOCKET
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            path.unlink(missing_ok=True)
+            listener.bind(str(path))
+            path.chmod(0o600)
+            listener.listen()
+        except OSError as exc:
+            # A path of more than 107 bytes, say, or a file system without sockets.
+            log.warning("no socket for the box's own commands", path=str(path), error=str(exc))
+            yield None
+            return
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def ask(data_dir: Path, path: str) -> Any:
+    """None: no service is at work there. Raises: NotAnswering."""
+    address = data_dir / SOCKET
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(address)), timeout=ANSWER_LIMIT_S) as http:
+            return http.get(f"http://branchline{path}").raise_for_status().json()
+    except httpx.ConnectError as exc:
+        if isinstance(_root(exc), FileNotFoundError | ConnectionRefusedError):
+            return None
+        raise NotAnswering(f"{address}: {exc}") from exc
+    except (httpx.HTTPError, ValueError) as exc:
+        raise NotAnswering(f"{address}: {exc or type(exc).__name__}") from exc
+
+
+def _root(exc: BaseException) -> BaseException:
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return exc if exc.__context__ is None else _root(exc.__context__)
