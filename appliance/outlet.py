@@ -57,7 +57,8 @@ class Outlet(trio.abc.Stream):
 
     def _send(self, data: bytes | memoryview) -> None:
         if not self.backlog_bytes:
-            if self._tls is None and (rest := self._lane.seize()):
+            shared = self._tls is None
+            if shared and (rest := self._lane.seize()):
                 data = b"".join((rest, data))
             try:
                 # Past the scheduler: most of the time the kernel takes all.
@@ -66,10 +67,12 @@ class Outlet(trio.abc.Stream):
                 pass
             except OSError:
                 self.cut()
+            if shared and not data:
+                self._lane.hold(self._closing)
         if data:
             self._unsent += data
+            self._lane.hold(True)
             self._change.unpark_all()
-        self._lane.hold(self._closing or self.backlog_bytes > 0)
         if self.backlog_bytes > BACKLOG_LIMIT_BYTES:
             self.cut()
 

@@ -271,7 +271,6 @@ int lane_join(lane *l, port *stream);
 void lane_leave(lane *l);
 void lane_learn(lane *l, const lane_pattern *p); /* texts above 1024 bytes are not kept */
 
-int lane_news(lane *l);                                 /* lane_news, but LANE_DUE */
 int lane_receive(lane *l);                              /* reads only; lane_news */
 int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came; ENOBUFS: too many, lane_news */
 
@@ -304,8 +303,8 @@ int lanes_start(lanes *all, engine *e, int look_ms);
 bool lanes_running(const lanes *all);
 void lanes_stop(lanes *all); /* so does the engine's end */
 
-/* told: of each in the order in which they were added, what turns have told since the last time. By hand,
- * that is without the thread, there is a turn first. 0: none has any. */
+/* told: of each in the order in which they were added, lane_news if turns had some since the last time. By
+ * hand, that is without the thread, there is a turn first. 0: none has any. */
 int lanes_turn(lanes *all, uint8_t *told);
 
 /* ---- player and recorder: sound from and to memory (memory.c) ---- */

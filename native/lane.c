@@ -249,7 +249,7 @@ static int unlock(lane *l) {
     return now;
 }
 
-int lane_news(lane *l) {
+static int lane_news(lane *l) {
     lock(l);
     return unlock(l);
 }
@@ -449,7 +449,9 @@ lanes **lane_place(lane *l) {
 }
 
 int lane_told(lane *l) {
-    return atomic_exchange(&l->told, 0);
+    int told = atomic_exchange(&l->told, 0);
+    /* It may have been taken care of since; only a turn looks whether something is due. */
+    return told ? lane_news(l) | (told & LANE_DUE) : 0;
 }
 
 static int join(lane *l, port *stream) {

@@ -128,10 +128,6 @@ class Lane:
         lib.lane_hold(self._pointer, True)
         return bytes(self.frame())
 
-    def _hear(self, told: int) -> None:
-        # What was told may have been taken care of since; only a turn looks whether something is due.
-        self._news = lib.lane_news(self._pointer) | told & DUE
-
 
 class Lanes:
     """Lanes that take turns together, in one call or on a thread of their own: all of them cost one wake-up."""
@@ -177,5 +173,5 @@ class Lanes:
         if lib.lanes_turn(self._pointer, ffi.from_buffer(told)):
             for news, (lane, attend) in zip(told, list(self._attend.items()), strict=True):
                 if news and lane in self._attend:
-                    lane._hear(news)
+                    lane._news = news
                     attend()
