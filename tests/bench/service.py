@@ -4,10 +4,12 @@
 8 idle lines (asked every 50 ms). `service.rss_mib.8`: resident memory of that process with 8 calls up, streamed and
 recorded.
 
-`latency.*`: with these 8 calls, while the API is asked without pause and a recording is encoded (tests.bench.load).
-What counts is when bytes are written to and read from the modem's end of the PCM pty, and the voice server's end of
-the WebSocket: see tests.bench.delays. A modem writes 40 ms at a time; the last 20 of them can not be sent to the
-customer before 20 ms have passed, and what the customer sends goes to the modem when it asks for it, every 40 ms.
+`latency.*`: with these 8 calls, while the API is asked and the store written without pause and a recording is encoded
+(tests.bench.load). In rounds of some seconds, each with calls of its own: of a round that part counts which was over
+when the machine first stood still (tests.bench.pauses), or its kernel kept a modem's bytes from the tty. What counts
+is when bytes come to the PCM port and are read from its modem's end, and the voice server's end of the WebSocket: see
+tests.bench.delays. A modem writes 40 ms at a time; the last 20 of them can not be sent to the customer before 20 ms
+have passed, and what the customer sends goes to the modem when it asks for it, every 40 ms.
 `latency.clear_ms` is the median.
 
 `event.end_to_webhook_ms.p95`: 24 short calls on the 8 lines, from the caller's hanging up to phone_call.completed at
@@ -17,8 +19,10 @@ the webhook receiver, its signature verified.
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,15 +38,18 @@ from native import RATE_HZ
 from tests.bench import delays
 from tests.bench.apart import Apart
 from tests.bench.figures import Figure, percentile
-from tests.bench.tap import Exchange, TappedLine, open_exchange
+from tests.bench.pauses import Pauses
+from tests.bench.tap import Exchange, Take, TappedLine, open_exchange
 
 LINES = 8
 SECRET = "whsec_bench-5f0c3a9be17d4826"
 STARTS, QUICK_STARTS = 3, 1
 READY_LIMIT_S = 30
 STREAM_LIMIT_S = 15
-TALK_S, QUICK_TALK_S = 12.0, 3.0
-CLEARS, QUICK_CLEARS = 8, 2
+ROUNDS, QUICK_ROUNDS = 5, 1
+TALK_S, QUICK_TALK_S = 5.0, 3.0
+# A round's.
+CLEARS = 3
 SETTLE_S = 1.0
 # Sound is queued, cleared in its midst, and the silence waited for.
 QUEUED_FRAMES, PLAYED_S, SILENT_S = 75, 0.5, 0.5
@@ -112,6 +119,7 @@ class _Rig:
         self._webhooks = webhooks
         self._voice = voice
         self._directory = directory
+        self._app = ""
 
     async def run(self, names: set[str], *, quick: bool) -> None:
         if names - {"start.lines_ready_s.8"}:
@@ -123,57 +131,59 @@ class _Rig:
 
     async def _link(self) -> None:
         app, _ = await self._box.post("/apps", {"name": "Bench", "answer_url": self._webhooks.url + ANSWER})
+        self._app = app["app_id"]
         for line in self._exchange.lines:
             await self._box.post(f"/apps/{app['app_id']}/numbers", {"voip_number": line.number})
 
     # --- calls that last --------------------------------------------------------------------------------------------
 
     async def _long_calls(self, *, quick: bool) -> None:
+        wav = self._directory / "load.wav"
+        noise = np.random.default_rng(1).integers(-8000, 8000, (ENCODED_S * RATE_HZ, 2), np.int16)
+        await trio.to_thread.run_sync(soundfile.write, wav, noise, RATE_HZ)
+        late = _Late()
+        with Pauses() as pauses:
+            for _ in range(QUICK_ROUNDS if quick else ROUNDS):
+                late.add(await self._round(wav, pauses, quick=quick))
+        self._figures += late.figures()
+
+    async def _round(self, wav: Path, pauses: Pauses, *, quick: bool) -> "_Late":
+        """Calls of their own: a buffer remembers for a minute what a pause of the machine has done to it."""
+        self._voice.ask("play")
         calls = [phone.dial(line.number) for line, phone in self._pairs()]
         for call in calls:
             await call.answered()
         with trio.fail_after(STREAM_LIMIT_S):
             await trio.to_thread.run_sync(self._voice.ask, "await", str(LINES), abandon_on_cancel=True)
-        wav = self._directory / "load.wav"
-        noise = np.random.default_rng(1).integers(-8000, 8000, (ENCODED_S * RATE_HZ, 2), np.int16)
-        await trio.to_thread.run_sync(soundfile.write, wav, noise, RATE_HZ)
-        with Apart("tests.bench.load", str(urlsplit(self._box.url).port), str(wav)) as load:
+        port = str(urlsplit(self._box.url).port)
+        with Apart("tests.bench.load", port, self._box.key, self._app, str(wav)) as load:
+            begun = time.monotonic()
             await trio.sleep(SETTLE_S)
-            self._voice.ask("dump")
+            self._voice.ask("forget")
             await trio.sleep(QUICK_TALK_S if quick else TALK_S)
             talked = self._voice.ask("dump")
+            paused = time.monotonic()
             self._voice.ask("pause")
             await trio.sleep(SILENT_S)
-            for _ in range(QUICK_CLEARS if quick else CLEARS):
+            for _ in range(CLEARS):
                 self._voice.ask("queue", str(QUEUED_FRAMES))
                 await trio.sleep(PLAYED_S)
                 self._voice.ask("clear")
                 await trio.sleep(SILENT_S)
             cleared = self._voice.ask("dump")
-            self._add("service.rss_mib.8", self._rss_mib())
+            rss_mib = self._rss_mib()
             if not load.ask("end")["requests"]:
                 raise RuntimeError("the service answered nobody")
         for call in calls:
             call.hang_up()
         await self._box.idle(within_s=READY_LIMIT_S)
-        self._find_delays(talked, cleared)
-
-    def _find_delays(self, talked: list[dict[str, Any]], cleared: list[dict[str, Any]]) -> None:
+        late = _Late(rss_mib=rss_mib)
         takes = [line.takes[-1] for line in self._exchange.lines]
-        up: list[float] = []
-        down: list[float] = []
-        clears: list[float] = []
         for talk, clear in zip(talked, cleared, strict=True):
             take = delays.take_of(talk, takes)
-            up += delays.line_to_socket_ms(take, talk)
-            down += delays.socket_to_line_ms(take, talk)
-            clears += delays.clear_ms(take, clear)
-        for way, ms, what in (("line_to_socket", up, "in"), ("socket_to_line", down, "out")):
-            delays.enough(ms, sum(len(connection[what]) for connection in talked), f"frames {what}")
-            self._add(f"latency.{way}_ms.p50", percentile(ms, 0.5))
-            self._add(f"latency.{way}_ms.p999", percentile(ms, 0.999))
-        delays.enough(clears, sum(len(connection["clear"]) for connection in cleared), "clears")
-        self._add("latency.clear_ms", statistics.median(clears))
+            talk_until, clear_until = (min(pauses.first(since), take.held_up(since)) for since in (begun, paused))
+            late.find(take, talk, clear, talk_until, clear_until)
+        return late
 
     def _rss_mib(self) -> float:
         """Of the process that runs with this box's configuration."""
@@ -228,3 +238,38 @@ class _Rig:
 
     def _pairs(self) -> list[tuple[TappedLine, Subscriber]]:
         return list(zip(self._exchange.lines, self._exchange.phones, strict=True))
+
+
+@dataclass
+class _Late:
+    """How late sound was, in milliseconds, and how much of it there was."""
+
+    up: list[float] = field(default_factory=list)
+    down: list[float] = field(default_factory=list)
+    clears: list[float] = field(default_factory=list)
+    all: Counter[str] = field(default_factory=Counter)
+    rss_mib: float = 0
+
+    def find(
+        self, take: Take, talk: dict[str, Any], clear: dict[str, Any], talk_until: float, clear_until: float
+    ) -> None:
+        self.up += delays.line_to_socket_ms(take, talk, talk_until)
+        self.down += delays.socket_to_line_ms(take, talk, talk_until)
+        self.clears += delays.clear_ms(take, clear, clear_until)
+        self.all.update({"in": len(talk["in"]), "out": len(talk["out"]), "clears": len(clear["clear"])})
+
+    def add(self, other: "_Late") -> None:
+        self.up += other.up
+        self.down += other.down
+        self.clears += other.clears
+        self.all.update(other.all)
+        self.rss_mib = max(self.rss_mib, other.rss_mib)
+
+    def figures(self) -> Iterator[Figure]:
+        yield Figure("service.rss_mib.8", self.rss_mib)
+        for way, ms, what in (("line_to_socket", self.up, "in"), ("socket_to_line", self.down, "out")):
+            delays.enough(ms, self.all[what], f"frames {what}")
+            yield Figure(f"latency.{way}_ms.p50", percentile(ms, 0.5))
+            yield Figure(f"latency.{way}_ms.p999", percentile(ms, 0.999))
+        delays.enough(self.clears, self.all["clears"], "clears")
+        yield Figure("latency.clear_ms", statistics.median(self.clears))

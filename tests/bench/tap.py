@@ -6,14 +6,15 @@ whenever there is something. No Python has to be on time for that.
 """
 
 import ctypes
-import subprocess
-import tempfile
+import fcntl
+import math
+import os
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trio
@@ -28,6 +29,7 @@ from hil.subscriber import Subscriber
 from hil.usbtree import UsbTree
 from hil.voicepath import VoicePath
 from native import FRAME_SAMPLES, RATE_HZ, Engine, alaw_decode, alaw_encode
+from tests.bench.compiled import address, compiled
 from tests.bench.voice import noise
 
 CHUNK_SAMPLES = 2 * FRAME_SAMPLES
@@ -35,6 +37,10 @@ CHUNK_BYTES = 2 * CHUNK_SAMPLES
 CHUNK_NS = 40_000_000
 # From one modem to the next; eight of them are evenly spread over a tick, and half of their chunks over each.
 PHASE_S = 0.0225
+# As a machine that stands still (tests.bench.pauses).
+HELD_UP_S = 0.003
+# asm-generic/ioctls.h; Python has no name for it before 3.14.
+TIOCGPTN = 0x80045430
 # One call's.
 MOST_HEARD_BYTES = 150 * 2 * RATE_HZ
 MOST_READS = 30_000
@@ -47,20 +53,28 @@ class Take:
         self.codes = codes
         self._sound = alaw_decode(codes)
         self._chunks = len(codes) // CHUNK_SAMPLES
-        self._sent_ns = np.zeros(self._chunks, np.int64)
+        self._sent_ns, self._landed_ns = np.zeros((2, self._chunks), np.int64)
         self._heard = np.zeros(MOST_HEARD_BYTES, np.uint8)
         self._read_ns, self._read_bytes = np.zeros(MOST_READS, np.int64), np.zeros(MOST_READS, np.int64)
         self._c = _CTake(sound=self._sound, chunk_bytes=CHUNK_BYTES, chunk_ns=CHUNK_NS, chunks=self._chunks)
-        self._c.sent_ns, self._c.read_ns, self._c.read_bytes = map(
-            _address, (self._sent_ns, self._read_ns, self._read_bytes)
-        )
-        self._c.heard = _address(self._heard)
+        self._c.sent_ns, self._c.landed_ns = address(self._sent_ns), address(self._landed_ns)
+        self._c.read_ns, self._c.read_bytes = address(self._read_ns), address(self._read_bytes)
+        self._c.heard = address(self._heard)
         self._c.most_heard, self._c.most_reads = MOST_HEARD_BYTES, MOST_READS
 
     @property
     def sent(self) -> list[float | None]:
-        """When each chunk of CHUNK_SAMPLES was written; None: the host did not take it."""
-        return [at / 1e9 if at >= 0 else None for at in self._sent_ns[: self._c.sent].tolist()]
+        """When each chunk of CHUNK_SAMPLES came to the PCM port; None: the host did not take it."""
+        written = self._sent_ns[: self._c.sent]
+        # What the host read at once did not land, as far as it could be seen.
+        landed = np.where(self._landed_ns[: self._c.sent] > 0, self._landed_ns[: self._c.sent], written)
+        return [float(at) / 1e9 if on >= 0 else None for on, at in zip(written, landed, strict=True)]
+
+    def held_up(self, since: float) -> float:
+        """When the kernel first kept a chunk that was written later than that from the PCM port; infinity: never."""
+        written, landed = self._sent_ns[: self._c.sent] / 1e9, self._landed_ns[: self._c.sent] / 1e9
+        held_up = written[(written > since) & (landed - written > HELD_UP_S)]
+        return float(held_up.min()) if len(held_up) else math.inf
 
     def heard(self) -> tuple[bytes, "np.ndarray[tuple[int], np.dtype[np.float64]]"]:
         """What the host has sent, in A-law, and when each sample of it came."""
@@ -74,11 +88,11 @@ class _CTake(ctypes.Structure):
     """`take` of pcm_clock.c."""
 
     _fields_ = (
-        ("fd", ctypes.c_int),
+        *((name, ctypes.c_int) for name in ("fd", "tty")),
         ("sound", ctypes.c_char_p),
         *((name, ctypes.c_int64) for name in ("chunk_bytes", "chunk_ns", "chunks")),
-        ("sent_ns", ctypes.c_void_p),
-        ("sent", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("sent_ns", "landed_ns")),
+        *((name, ctypes.c_int64) for name in ("sent", "landed")),
         ("heard", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("most_heard", "heard_bytes", "most_reads", "reads")),
         *((name, ctypes.c_void_p) for name in ("read_ns", "read_bytes")),
@@ -88,25 +102,17 @@ class _CTake(ctypes.Structure):
     )
 
 
-def _address(array: "np.ndarray[tuple[int], np.dtype[Any]]") -> int:
-    return array.ctypes.data
-
-
 class PcmClock:
     """The threads, compiled."""
 
     def __init__(self) -> None:
-        """Raises: OSError, subprocess.CalledProcessError: there is no C compiler, or it refused."""
-        source = Path(__file__).with_name("pcm_clock.c")
-        flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread"]
-        with tempfile.TemporaryDirectory() as directory:
-            library = Path(directory) / "pcm_clock.so"
-            subprocess.run(["cc", *flags, "-o", library, source], check=True)
-            self._library = ctypes.CDLL(str(library))
+        self._library = compiled("pcm_clock")
         self._playing: dict[int, Take] = {}
 
     def start(self, fd: int, take: Take, *, phase_s: float) -> None:
         """The modem's 40 ms begin so long after every 40 ms of the machine's clock."""
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY
+        take._c.tty = os.open(f"/dev/pts/{_number(fd)}", flags)
         now_ns, phase_ns = time.monotonic_ns(), round(1e9 * phase_s)
         take._c.fd, take._c.due_ns = fd, now_ns + (phase_ns - now_ns) % CHUNK_NS
         if error := self._library.take_start(ctypes.byref(take._c)):
@@ -114,11 +120,19 @@ class PcmClock:
         self._playing[fd] = take
 
     def stop(self, fd: int) -> None:
-        self._library.take_stop(ctypes.byref(self._playing.pop(fd)._c))
+        take = self._playing.pop(fd)
+        self._library.take_stop(ctypes.byref(take._c))
+        os.close(take._c.tty)
 
     def end(self) -> None:
         for fd in list(self._playing):
             self.stop(fd)
+
+
+def _number(master: int) -> int:
+    """Of its pty."""
+    (number,) = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, bytes(4)))
+    return int(number)
 
 
 class TappedLine(Line):

@@ -10,10 +10,12 @@ programs where that is permitted: customers' servers are other machines. Words t
     await N    answered when there are N connections
     count      frames in and out, CPU time
     pause      no more paced audio
+    play       paced audio again
     queue N    N frames at once, to each connection
     clear      clearAudio to each connection
-    dump       what came and went since the last dump, by connection: {"in": [[at, base64]], "first": which frame of
-               the noise the first one that went was, "out": [at], "clear": [at]}
+    forget     what came and went until now
+    dump       what came and went since then, or since the last dump, by connection: {"in": [[at, base64]], "first":
+               which frame of the noise the first one that went was, "out": [at], "clear": [at]}
 """
 
 import base64
@@ -144,6 +146,9 @@ class Connection:
         del unread[:at]
         return True
 
+    def forget(self) -> None:
+        self.came, self.went, self.clears = [], [], []
+
     def dump(self) -> dict[str, object]:
         media: list[tuple[float, str]] = []
         for at, masked in self.came:
@@ -151,7 +156,7 @@ class Connection:
             if told["event"] == "media":
                 media.append((at, told["media"]["payload"]))
         dump = {"in": media, "first": self.next_frame - len(self.went), "out": self.went, "clear": self.clears}
-        self.came, self.went, self.clears = [], [], []
+        self.forget()
         return dump
 
 
@@ -245,6 +250,9 @@ class Server:
             case ["pause"]:
                 self._paused = True
                 say({})
+            case ["play"]:
+                self._paused = False
+                say({})
             case ["queue", count]:
                 for connection in self._connections():
                     for _ in range(int(count)):
@@ -254,6 +262,10 @@ class Server:
                 for connection in self._connections():
                     connection.clears.append(time.monotonic())
                     connection.send(message("clearAudio"))
+                say({})
+            case ["forget"]:
+                for connection in self._connections():
+                    connection.forget()
                 say({})
             case ["dump"]:
                 say([connection.dump() for connection in self._connections()])
