@@ -389,7 +389,7 @@ class Client:
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         response = await self._http.request(method, path, content=content)
-        return response.status_code, response.json()
+        return response.status_code, response.json() if response.content else None
 
     async def health(self) -> Any:
         return (await self.request("GET", "/healthz"))[1]

@@ -1,0 +1,342 @@
+"""Messages between a line and the database. The line's far end is the test's: what it gives, takes and refuses."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from appliance.config import Webhook
+from appliance.message import PATIENCE_S, RETRY_AFTER_S, Message, PartState
+from appliance.numbers import ORDINARY_RULES, DialingRules
+from appliance.store import Store, open_store
+from appliance.texting import PACE_S, WRITE_AGAIN_S, Postbox
+from drivers import sms
+from drivers.errors import CommandError, LineLost
+from drivers.line import Received, Storage
+from drivers.sms import Deliver, Report, Submit
+from drivers.userdata import split
+from drivers.ussd import News
+
+NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
+OURS, THEIRS = "+33700000002", "+33783484044"
+LONG = "A text that is longer than one message holds, in three parts. " * 6
+HOOK = Webhook.model_construct(url="http://127.0.0.1:1/", secret="whsec_" + "0" * 24, events=("*",), name="crm")
+Clock = trio.testing.MockClock
+
+
+class TestTexts:
+    """drivers.line.Texts."""
+
+    __test__ = False
+    storage: dict[str, Storage] = {}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.sim: list[Received] = []
+        self.sent: list[tuple[float, Submit]] = []
+        self.refusals: list[Exception] = []
+        self.changed = trio.Event()
+        self._count = 0
+        self._give, self._given = trio.open_memory_channel[Received](100)
+
+    def _change(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def give(self, *pdus: str) -> None:
+        """To the SIM, and from there to whoever receives."""
+        for pdu in pdus:
+            self._count += 1
+            received = Received(pdu, "SM", self._count)
+            self.sim.append(received)
+            self._give.send_nowait(received)
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            await self.changed.wait()
+
+    async def emptied(self) -> None:
+        await self.until(lambda: not self.sim)
+
+    async def receive(self) -> Received:
+        return await self._given.receive()
+
+    async def forget(self, received: Received) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sim.remove(received)
+        self._change()
+
+    async def send(self, pdu: str) -> int:
+        await trio.lowlevel.checkpoint()
+        message = sms.decode(pdu)
+        assert isinstance(message, Submit)
+        self._change()
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.sent.append((trio.current_time(), message))
+        return len(self.sent) % 256
+
+    async def ussd(self, text: str) -> News:
+        raise NotImplementedError
+
+    async def cancel_ussd(self) -> None:
+        raise NotImplementedError
+
+
+class TestLine:
+    """As much of a line as messages see."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.texts = TestTexts()
+
+
+class Box:
+    def __init__(self, path: Path, store: Store, postbox: Postbox, nursery: trio.Nursery) -> None:
+        self.path = path
+        self.mailbox = store.mailbox
+        self.postbox = postbox
+        self.nursery = nursery
+
+    def attend(self) -> TestTexts:
+        """A line comes up, with nothing on its SIM."""
+        line = TestLine()
+
+        async def attend() -> None:
+            try:
+                await self.postbox.attend(OURS, line)  # type: ignore[arg-type]
+            except* LineLost:
+                pass
+
+        self.nursery.start_soon(attend)
+        return line.texts
+
+    async def post(self, text: str = "hello", **rest: object) -> Message:
+        return await self.postbox.post(OURS, THEIRS, text, **({"report": True, "validity_s": 86400} | rest))  # type: ignore[arg-type]
+
+    async def messages(self) -> list[Message]:
+        """Oldest first."""
+        return (await self.mailbox.messages(line=None, direction=None, before=None, limit=100))[::-1]
+
+    async def states(self) -> list[str]:
+        return [message.state.value for message in await self.messages()]
+
+    async def until(self, states: list[str]) -> list[Message]:
+        while await self.states() != states:  # noqa: ASYNC110  # a database tells nobody
+            await trio.sleep(0.1)
+        return await self.messages()
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(query).fetchall()
+
+
+@asynccontextmanager
+async def open_box(
+    path: Path, *, rules: DialingRules = ORDINARY_RULES, now: Callable[[], datetime] | None = None
+) -> AsyncIterator[Box]:
+    began = trio.current_time()
+
+    def later() -> datetime:
+        return NOON + timedelta(seconds=trio.current_time() - began)
+
+    async with open_store(path / "box.db", [HOOK]) as store, trio.open_nursery() as nursery:
+        postbox = Postbox(store.mailbox, names={OURS: "office"}, country="FR", now=now or later, rules=rules)
+        await nursery.start(postbox.run)
+        yield Box(path / "box.db", store, postbox, nursery)
+        nursery.cancel_scope.cancel()
+
+
+def parts(text: str, *, reference: int = 1, at: datetime = NOON) -> list[str]:
+    return [sms.encode(Deliver(THEIRS, data, at)) for data in split(text, reference=reference)]
+
+
+# --- what comes ---
+
+
+async def test_what_came_is_told_without_the_part_that_did_not(autojump_clock: Clock, tmp_path: Path) -> None:
+    first, _, third = parts(LONG)
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.give(third, first)
+        await texts.emptied()
+        assert await box.messages() == []
+        (message,) = await box.until(["received"])
+        assert trio.current_time() >= PATIENCE_S
+        assert message.text == LONG[:153] + LONG[306:]
+        assert [part.state.value for part in message.parts] == ["received", "missing", "received"]
+        assert len(box.rows("SELECT 1 FROM deliveries")) == 1
+
+
+async def test_what_waits_for_its_rest_waits_over_a_restart(autojump_clock: Clock, tmp_path: Path) -> None:
+    first, second, third = parts(LONG)
+    for early in ([second], [first, second], []):
+        async with open_box(tmp_path) as box:
+            texts = box.attend()
+            texts.give(*early)
+            await texts.emptied()
+            assert await box.messages() == []
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.give(third)
+        (message,) = await box.until(["received"])
+        assert message.text == LONG
+
+
+async def test_the_same_again_is_thanked_for_and_not_told(autojump_clock: Clock, tmp_path: Path) -> None:
+    """From a SIM that was not emptied in time, or by a service centre that did not hear our thanks."""
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.give(*parts("hello"), *parts(LONG), *parts("hello"), *parts(LONG)[::-1])
+        await texts.emptied()
+        assert [message.text for message in await box.messages()] == ["hello", LONG]
+        texts.give(*parts("hello", at=NOON + timedelta(seconds=1)))
+        assert len(await box.until(["received"] * 3)) == 3
+
+
+async def test_what_nobody_can_read_is_kept_as_it_is(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.give("0102", *parts("hello"))
+        unreadable, hello = await box.until(["received"] * 2)
+        assert (unreadable.from_, unreadable.text, unreadable.parts[0].pdu) == ("unknown", "", "0102")
+        assert hello.text == "hello"
+        assert texts.sim == []
+
+
+async def test_while_nothing_can_be_written_the_sim_keeps_it(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        first, second, third = parts(LONG)
+        texts.give(first)
+        await texts.emptied()
+        box.rows("ALTER TABLE message_parts RENAME TO away")
+        texts.give(second, third)
+        await trio.sleep(3 * WRITE_AGAIN_S)
+        assert len(texts.sim) == 2
+        box.rows("ALTER TABLE away RENAME TO message_parts")
+        (message,) = await box.until(["received"])
+        assert message.text == LONG
+        await texts.emptied()
+
+
+# --- what goes ---
+
+
+async def test_messages_are_sent_in_turn_and_at_a_pace(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with open_box(tmp_path) as box:
+        for text in (LONG, "second"):
+            await box.post(text)
+        texts = box.attend()
+        await box.until(["sent", "sent"])
+        times = [at for at, _ in texts.sent]
+        assert [message.data.part and message.data.part.number for _, message in texts.sent] == [1, 2, 3, None]
+        assert all(later - earlier >= PACE_S for earlier, later in pairwise(times))
+        assert texts.sent[0][1].validity_s == 86400
+        assert texts.sent[0][1].report
+
+
+async def test_what_may_pass_is_tried_again_later_each_time(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.refusals = [CommandError("AT+CMGS", f"+CMS ERROR: {code}") for code in (38, 41, 500)]
+        began = trio.current_time()
+        await box.post()
+        (message,) = await box.until(["sent"])
+        assert trio.current_time() - began >= sum(RETRY_AFTER_S[:3])
+        assert (message.parts[0].attempts, message.parts[0].error) == (4, None)
+
+
+async def test_a_line_that_is_lost_takes_nothing_along(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.refusals = [LineLost("gone")]
+        await box.post(LONG)
+        await texts.until(lambda: not texts.refusals)
+        assert (await box.until(["queued"]))[0].parts[0].attempts == 0
+        texts = box.attend()
+        await box.until(["sent"])
+        assert len(texts.sent) == 3
+
+
+async def test_what_waits_too_long_for_its_line_expires(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with open_box(tmp_path) as box:
+        await box.post(LONG, validity_s=300)
+        (message,) = await box.until(["expired"])
+        assert Counter(part.state for part in message.parts) == {PartState.EXPIRED: 3}
+        texts = box.attend()
+        await box.post("in time")
+        await box.until(["expired", "sent"])
+        assert len(texts.sent) == 1
+
+
+async def test_before_the_clock_is_set_nothing_expires(autojump_clock: Clock, tmp_path: Path) -> None:
+    """A Pi has none of its own, and a day is soon over when it gets one."""
+    now = datetime(1970, 1, 1, tzinfo=UTC)
+    async with open_box(tmp_path, now=lambda: now) as box:
+        await box.post(validity_s=300)
+        now = NOON
+        await trio.sleep(3600)
+        assert await box.states() == ["queued"]
+
+
+@pytest.mark.parametrize(
+    ("status", "recipient", "state"),
+    [
+        (0x00, THEIRS, "delivered"),
+        (0x00, "0783484044", "delivered"),
+        (0x30, THEIRS, "sent"),
+        (0x46, THEIRS, "undelivered"),
+        (0x00, "+33600000000", "sent"),
+    ],
+)
+async def test_reports_find_their_message(
+    autojump_clock: Clock, tmp_path: Path, status: int, recipient: str, state: str
+) -> None:
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        await box.post()
+        await box.until(["sent"])
+        texts.give(sms.encode(Report(1, recipient, NOON, NOON, status)))
+        await texts.emptied()
+        (message,) = await box.messages()
+        assert message.state.value == state
+        assert (message.parts[0].error is not None) is (state == "undelivered")
+
+
+# --- to whom ---
+
+
+@pytest.mark.parametrize(
+    ("written", "to"), [("06 12 34 56 78", "+33612345678"), ("0049 151 23456789", "+4915123456789"), ("36105", "36105")]
+)
+async def test_numbers_are_taken_as_people_write_them(
+    autojump_clock: Clock, tmp_path: Path, written: str, to: str
+) -> None:
+    async with open_box(tmp_path) as box:
+        message = await box.postbox.post(OURS, written, "x", report=False, validity_s=86400)
+        assert message.to == to
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("nobody", "no number"),
+        ("12", "no number"),
+        ("112", "emergency"),
+        ("+33899000000", "premium"),
+        ("+447700900000", "denied"),
+    ],
+)
+async def test_to_whom_nothing_is_sent(autojump_clock: Clock, tmp_path: Path, written: str, why: str) -> None:
+    async with open_box(tmp_path, rules=DialingRules(deny=("+44*",))) as box:
+        with pytest.raises(ValueError, match=why):
+            await box.postbox.post(OURS, written, "x", report=False, validity_s=86400)
+        assert await box.messages() == []
