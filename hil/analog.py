@@ -273,8 +273,8 @@ class AnalogLine:
                     self._key(key)
                 case Sing(cadence):
                     self._sound.sing(cadence)
-                case Open(mode, format):
-                    self._sound.open(mode, format)
+                case Open():
+                    self._sound.open(effect)
                 case Close():
                     self._sound.close()
                 case Play(data):

@@ -16,8 +16,8 @@ from hil.exchange import Identify
 from hil.plans import PLANS
 from hil.voiceboard import Close, Effect, Hook, Open, Say, VoiceFaults
 from hil.voicemodels import DLE, ETX, T35, VoiceModel
-from hil.voicestream import Mode, VoiceStream
-from native import Cadence, Caller, CallerIdKind, Step, ToneKind, VoiceFormat, tones
+from hil.voicestream import VoiceStream
+from native import Cadence, Caller, CallerIdKind, Step, ToneKind, tones
 from native.callerid import MULTIPLE_DATA, NAME, NO_NUMBER, NUMBER, TIME
 
 # Two bursts of a double ring are one ring; behind so long a pause the next one is the first of another call.
@@ -62,7 +62,7 @@ class Daa:
         self.off_hook = False
         self.stream: VoiceStream | None = None
         # What begins behind the next CONNECT.
-        self.wanted: tuple[Mode, VoiceFormat] | None = None
+        self.wanted: Open | None = None
         self.ring_on = False
         self.rings = 0
         self.caller: Identify | None = None
@@ -156,10 +156,10 @@ class Daa:
 
     def begin_stream(self) -> None:
         assert self.wanted is not None
-        (mode, format), self.wanted = self.wanted, None
-        self.stream = VoiceStream(mode, self.model)
+        wanted, self.wanted = self.wanted, None
+        self.stream = VoiceStream(wanted.mode, self.model)
         self._sounded, self._quiet_since = False, self.now
-        self.effects.append(Open(mode, format))
+        self.effects.append(wanted)
         self._babble(self.stream, 0)
 
     def end_stream(self) -> None:

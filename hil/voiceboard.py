@@ -38,10 +38,11 @@ class Sing:
 
 @dataclass(frozen=True)
 class Open:
-    """The stream begins: its sound is shielded, in this format."""
+    """The stream begins: its sound is shielded, in this format, which if `signed` is around 0."""
 
     mode: Mode
     format: VoiceFormat
+    signed: bool = False
 
 
 @dataclass(frozen=True)

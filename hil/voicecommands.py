@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from hil.commandline import Command, Final, Kind, Refused, Setting
 from hil.daa import Daa, Script, Wait
 from hil.network import KEYS
-from hil.voiceboard import Key, Sing
+from hil.voiceboard import Key, Open, Sing
 from hil.voicemodels import T35
 from hil.voicestream import Mode
 from native import Step, ToneKind
@@ -23,7 +23,7 @@ PROGRESS = frozenset({ToneKind.BUSY, ToneKind.CONGESTION, ToneKind.RINGBACK})
 
 # With +VLS: what is connected; an odd one has the line off hook.
 LINES = {
-    0: "", 1: "T", 2: "L", 3: "LT", 4: "S", 5: "ST", 6: "M", 7: "MST", 8: "S", 9: "ST", 11: "MT", 13: "MST",
+    0: "", 1: "T", 2: "L", 3: "LT", 4: "S", 5: "ST", 6: "M", 7: "MST", 8: "S", 9: "ST", 11: "M", 13: "MST",
     14: "H", 15: "HT",
 }  # fmt: skip
 ONTO_THE_LINE = frozenset(number for number, elements in LINES.items() if "T" in elements)
@@ -400,8 +400,8 @@ def _stream(daa: Daa, asked: Command) -> list[str]:
         raise Refused
     _need_line(daa)
     number, rate = (int(part) for part in daa.setting("+VSM", f"{daa.model.sampling},8000").split(","))
-    format = daa.model.samplings[number].format
-    if format is None or rate != 8000:
+    sampling = daa.model.samplings[number]
+    if sampling.format is None or rate != 8000:
         raise Refused
-    daa.wanted = Mode(asked.name), format
+    daa.wanted = Open(Mode(asked.name), sampling.format, sampling.signed)
     raise Final("CONNECT")

@@ -21,11 +21,14 @@ ETX, CAN, SUB, ESC, FS, DLE = 0x03, 0x18, 0x1A, 0x1B, 0x1C, 0x10
 
 @dataclass(frozen=True)
 class Sampling:
-    """One line of `AT+VSM=?`, behind its number. `format` None: the bench does not make its sound."""
+    """One line of `AT+VSM=?`, behind its number. `format` None: the bench does not make its sound. `signed`: its bytes
+    are around 0 and not around 128.
+    """
 
     listed: str
     format: VoiceFormat | None
     rates_hz: tuple[int, ...] = (8000,)
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,6 @@ class VoiceModel:
     ends_duplex: int
     ends_receive: frozenset[int]
     transmit_end_dles: int
-    # What +VTX ends with when all was played.
-    played: str
     # The event codes that it knows. Keys are in every one.
     codes: frozenset[str]
     # What is told of a loop's current: interrupted, and there again. Codes that it does not know are not told.
@@ -80,7 +81,7 @@ class VoiceModel:
 
 
 _CX_SAMPLINGS = {
-    0: Sampling('"SIGNED PCM",8,0,8000,0,0', None),
+    0: Sampling('"SIGNED PCM",8,0,8000,0,0', VoiceFormat.U8, signed=True),
     1: Sampling('"UNSIGNED PCM",8,0,8000,0,0', VoiceFormat.U8),
     129: Sampling('"IMA ADPCM",4,0,8000,0,0', None),
     130: Sampling('"UNSIGNED PCM",8,0,8000,0,0', VoiceFormat.U8),
@@ -99,7 +100,7 @@ _USR_SAMPLINGS = {
     133: Sampling('"G.729",(8000)', None),
 }
 _STD_SAMPLINGS = {
-    0: Sampling('"SIGNED PCM",8,0,(7200,8000,11025),(0),(0)', None, _USR_RATES),
+    0: Sampling('"SIGNED PCM",8,0,(7200,8000,11025),(0),(0)', VoiceFormat.U8, _USR_RATES, signed=True),
     1: Sampling('"UNSIGNED PCM",8,0,(7200,8000,11025),(0),(0)', VoiceFormat.U8, _USR_RATES),
     4: Sampling('"G.711U",8,0,(8000),(0),(0)', VoiceFormat.PCMU),
     5: Sampling('"G.711A",8,0,(8000),(0),(0)', VoiceFormat.PCMA),
@@ -125,7 +126,6 @@ _CX = VoiceModel(
     ends_duplex=ord("^"),
     ends_receive=frozenset({ord("!"), ESC}),
     transmit_end_dles=1,
-    played="OK",
     codes=frozenset("RabcdefhHJKlLpPqrsuoTX"),
     loop_codes=("l", ""),
     lifted_code="",
@@ -155,7 +155,6 @@ VOICE_MODELS: Mapping[str, VoiceModel] = {
         ends_duplex=ETX,
         ends_receive=frozenset({ord("!")}),
         transmit_end_dles=1,
-        played="OK",
         codes=frozenset("RabcdehHqsuo"),
         loop_codes=("h", "H"),
         # Its manual has <DLE>H for a telephone lifted; it confirms its own AT+VLS=1 so, too.
@@ -179,7 +178,8 @@ VOICE_MODELS: Mapping[str, VoiceModel] = {
     # By the letter of the standard, and as talkative as it allows.
     "v253": VoiceModel(
         usb=None,
-        identity={0: "56000", 3: "V.253 VOICE MODEM"},
+        # Anything that none takes for an old one of another command set.
+        identity={0: "V.253 VOICE MODEM", 3: "V.253 VOICE MODEM"},
         manufacturer="GENERIC",
         model="V.253",
         revision="1.0",
@@ -194,7 +194,6 @@ VOICE_MODELS: Mapping[str, VoiceModel] = {
         ends_duplex=ord("^"),
         ends_receive=frozenset({ord("!"), ESC}),
         transmit_end_dles=1,
-        played="VCON",
         codes=frozenset("RabcdefhHJKlLmpPqrstuoTwX"),
         loop_codes=("l", ""),
         lifted_code="",

@@ -177,7 +177,7 @@ class VoiceModem:
         if self._plays_out and self.daa.stream:
             self._plays_out = False
             self.daa.end_stream()
-            self.daa.say_result(self.model.played)
+            self.daa.say_result("OK")
             self._work()
         return self._settled()
 

@@ -19,7 +19,7 @@ from hil.network import Call, Party
 from hil.plans import Plan
 from hil.relay import Skew
 from hil.sound import Studio
-from hil.voicestream import Mode
+from hil.voiceboard import Open
 from native import (
     FRAME_SAMPLES,
     RATE_HZ,
@@ -30,7 +30,6 @@ from native import (
     Pace,
     Player,
     ToneKind,
-    VoiceFormat,
     VoicePort,
     keys,
     tones,
@@ -45,6 +44,7 @@ LOOK_EVERY_S = 0.1
 TURN_S = 0.02
 FRAME_MS = 1000 * FRAME_SAMPLES / RATE_HZ
 FULL_SCALE_DBM0 = 3.14
+_AROUND_0 = bytes(byte ^ 0x80 for byte in range(256))
 # <DLE><DLE>, <DLE><SUB>: in shielded sound there is no other.
 _PAIR = re.compile(rb"\x10([\x10\x1a])")
 
@@ -82,25 +82,26 @@ class VoiceSound:
         self._waiting = bytearray()
         self._plays_out = False
         self._underruns = 0
-        self._down: Clock | None = None
-        self._up: Clock | None = None
+        self._down: Recoder | None = None
+        self._up: Recoder | None = None
         self._opened = trio.Event()
         self._closed = trio.Event()
         self._ahead = trio.Event()
 
     # --- the stream ---
 
-    def open(self, mode: Mode, format: VoiceFormat) -> None:
+    def open(self, stream: Open) -> None:
         self.close()
         self._socket, self._far = socket.socketpair()
         for end in (self._socket, self._far):
             end.setblocking(False)
-        self._port = port = self._engine.voice(self._far.fileno(), format, pace=Pace.CLOCK)
+        self._port = port = self._engine.voice(self._far.fileno(), stream.format, pace=Pace.CLOCK)
         self._underruns, self._plays_out = 0, False
         self._down = self._up = None
-        if ppm := self._faults.drift_ppm:
-            sample_bytes = port.stats().sample_bytes
-            self._down, self._up = Clock(ppm, sample_bytes), Clock(-ppm, sample_bytes)
+        ppm, sample_bytes = self._faults.drift_ppm, port.stats().sample_bytes
+        if ppm or stream.signed:
+            self._down = Recoder(ppm, sample_bytes, signed=stream.signed)
+            self._up = Recoder(-ppm, sample_bytes, signed=stream.signed)
         port.detect_dtmf(True)
         self._studio.listen(port, self._heard)
         if self._plan.echo_db is not None:
@@ -262,11 +263,14 @@ class VoiceSound:
             self._key(event.digit)
 
 
-class Clock:
-    """A modem's own, of which one sample in so many comes from nowhere, or gets lost; on shielded sound."""
+class Recoder:
+    """Shielded sound from the engine's format and clock to those of a modem, or back: samples around 0, and a clock
+    that is so much faster.
+    """
 
-    def __init__(self, ppm: float, sample_bytes: int) -> None:
+    def __init__(self, ppm: float, sample_bytes: int, *, signed: bool) -> None:
         self._skew = Skew(ppm, sample_bytes=sample_bytes)
+        self._signed = signed
         self._half = b""
 
     def carry(self, data: bytes) -> bytes:
@@ -274,6 +278,8 @@ class Clock:
         if _splits(data, len(data)):
             data, self._half = data[:-1], data[-1:]
         sound = _PAIR.sub(lambda pair: b"\x10" if pair[1] == b"\x10" else b"\x10\x10", data)
+        if self._signed:
+            sound = sound.translate(_AROUND_0)
         return self._skew.carry(sound).replace(b"\x10", b"\x10\x10")
 
 
