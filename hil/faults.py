@@ -47,6 +47,8 @@ class Faults:
     false_no_carrier: bool = False
     # SIM7600, worn out beyond stuttering: AT+CPCMREG=1 is refused each time.
     audio_refused: bool = False
+    # And the stuttering itself, on any device, in the midst of a call.
+    choppy: bool = False
     # Each key of the far end is told so often again, each 70 ms.
     key_repeats: int = 0
     # URCs that nobody asked for, so many a second.

@@ -42,6 +42,8 @@ class VoicePath:
         self._wanted: tuple[Call, AudioPath] | None = None
         self._tuned_for = self._disturbance
         self._port: Port | None = None
+        # Sound is not in one of its gaps.
+        self._there = True
         self._circuit: Circuit | None = None
         # What is played to the host and is nobody's speech.
         self._ringback: Player | None = None
@@ -148,6 +150,7 @@ class VoicePath:
             return
         if circuit is not None:
             circuit.remove(self._owner, port)
+        self._there = True
         port.mute(False)
         port.deafen(False)
         if self._ends is None or port is not self._ends.card:
@@ -159,8 +162,10 @@ class VoicePath:
             self._ringback = None
 
     def _stutter(self, look: int) -> None:
-        if self._port is not None and self._module.choppy:
-            there = CHOPPY[look % len(CHOPPY)]
+        choppy = self._module.choppy or self._module.faults.choppy
+        there = not choppy or CHOPPY[look % len(CHOPPY)]
+        if self._port is not None and there is not self._there:
+            self._there = there
             self._port.mute(not there)
             self._port.deafen(not there)
 

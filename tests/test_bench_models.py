@@ -209,6 +209,26 @@ async def test_a_worn_sim7600_stutters(tmp_path: Path, autojump_clock: MockClock
 # --- faults of the sound ---
 
 
+async def test_sound_may_begin_to_stutter_in_the_midst_of_a_call(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with one_line("e173", tmp_path) as (bench, host, driver):
+        call = await sounding(bench, driver, WAYS["e173"])
+        said, tape = speech(1), Tape(host)
+
+        async def there() -> float:
+            call.say(said)
+            await hear(bench, tape, 60)
+            frames = [said[at : at + 320] for at in range(0, len(said), 320)]
+            heard, tape.heard = tape.heard, b""
+            return sum(frame in heard for frame in frames) / len(frames)
+
+        assert await there() == 1
+        mishaps.begin(bench.line("one").modem, "choppy")
+        assert 0.5 < await there() < 0.9
+        mishaps.end(bench.line("one").modem)
+        await hear(bench, tape, 10)
+        assert await there() == 1
+
+
 async def hear(bench: Bench, tape: Tape, ticks: int) -> None:
     """With the time in step with the ticks, and what stands before the tty in its turn."""
     for _ in range(ticks):
