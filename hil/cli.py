@@ -18,8 +18,7 @@ from typing import Annotated, Any
 import trio
 import typer
 
-from hil.bench import MODELS, Bench, BenchLine, Line
-from hil.card import SoundServer
+from hil.bench import MODELS, Bench, BenchLine
 from hil.control import ask, default_path, line_facts, serve
 from hil.network import NetworkError
 from hil.plans import ordered
@@ -51,6 +50,7 @@ def up(
     directory: Annotated[Path | None, typer.Option(help="Where the ports' names stand; a new one by default.")] = None,
     control: Control = None,
     write_config: Annotated[Path | None, typer.Option(help="A configuration for `branchline run`.")] = None,
+    by_usb: Annotated[bool, typer.Option("--by-usb", help="It names USB ports, on a USB of the bench's own.")] = False,
 ) -> None:
     """Stay in the foreground until a signal; one line of JSON on stdout says that all is there."""
     with _plainly():
@@ -59,7 +59,7 @@ def up(
         with tempfile.TemporaryDirectory(prefix="branchline-bench-") as fresh:
             place = (directory or Path(fresh)).absolute()
             place.mkdir(parents=True, exist_ok=True)
-            trio.run(_stay_up, lines, phones, place, control or default_path(), write_config)
+            trio.run(_stay_up, lines, phones, place, control or default_path(), write_config, by_usb)
 
 
 async def _stay_up(
@@ -68,6 +68,7 @@ async def _stay_up(
     place: Path,
     control: Path,
     write_config: Path | None,
+    by_usb: bool,
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with Bench(lines, directory=place) as running, trio.open_nursery() as nursery:
@@ -76,7 +77,7 @@ async def _stay_up(
             await nursery.start(serve, running, control)
             facts = [line_facts(line) for line in running.lines]
             if write_config:
-                await trio.Path(write_config).write_text(_config(running.lines, place, running.cards))
+                await trio.Path(write_config).write_text(_config(running, place, by_usb=by_usb))
             _print({"lines": facts, "control": str(control), "environment": running.cards.environment})
             async for _ in signals:
                 nursery.cancel_scope.cancel()
@@ -104,13 +105,19 @@ def _phone(text: str) -> tuple[str, Behaviour]:
         raise Mistake(f"--subscriber {text}: a phone's behaviour is one of: {known}") from None
 
 
-def _config(lines: list[Line], place: Path, cards: SoundServer) -> str:
+def _config(running: Bench, place: Path, *, by_usb: bool) -> str:
     text = ""
-    if cards.running:
-        variables = " ".join(f"{name}={value}" for name, value in cards.environment.items())
+    if running.cards.running:
+        variables = " ".join(f"{name}={value}" for name, value in running.cards.environment.items())
         text += f"# For its sound cards: {variables} branchline run --config ...\n"
     text += f'[service]\ndata_dir = {json.dumps(str(place / "data"))}\nlisten = "127.0.0.1:8080"\n'
-    return text + "".join(line.configuration for line in lines)
+    for line in running.lines:
+        # Where a call's sound is on a card, that one is no device of this USB.
+        on_usb = by_usb and line.usb_port is not None and "card" not in line.addresses
+        text += line.configured(usb=str(line.usb_port)) if on_usb else line.configuration
+    if by_usb:
+        text += f"\n[lab]\nsysfs = {json.dumps(str(running.usb.sysfs))}\ndev = {json.dumps(str(running.usb.dev))}\n"
+    return text
 
 
 @bench.command()

@@ -229,6 +229,7 @@ def line_facts(line: Line) -> Answer:
         "model": line.model,
         "number": line.number,
         **line.addresses,
+        **({"usb": line.usb_port} if line.usb_port else {}),
         "plugged": line.plugged,
         "faults": mishaps.active(line.modem),
     }

@@ -2,9 +2,12 @@
 
 import trio
 
+from appliance.config import parse
+from appliance.lines import DEVICES
 from drivers.models import MODELS, Sound
 from drivers.usb import Ports, at_port, ports_of, scan
 from hil.bench import Bench, BenchLine
+from hil.cli import _config
 
 
 def seen(bench: Bench, model: str, port: str) -> Ports:
@@ -40,3 +43,11 @@ async def test_a_modem_on_a_serial_line_is_on_no_usb(tmp_path):
     async with Bench([BenchLine("one", "+33700000002", "sim800")], directory=tmp_path) as bench:
         assert bench.lines[0].usb_port is None
         assert scan(bench.usb.sysfs, bench.usb.dev) == {}
+
+
+async def test_a_configuration_by_usb_port_is_one_that_the_box_takes(tmp_path):
+    lines = [BenchLine("one", "+33700000002"), BenchLine("two", "+33159133354", "usr5637")]
+    async with Bench(lines, directory=tmp_path) as bench:
+        config = parse(_config(bench, tmp_path, by_usb=True), DEVICES)
+        assert [(line.usb, line.at) for line in config.lines] == [("1-1.1", None), ("1-1.2", None)]
+        assert (config.lab.sysfs, config.lab.dev) == (bench.usb.sysfs, bench.usb.dev)
