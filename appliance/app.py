@@ -25,15 +25,13 @@ from appliance.control import Control
 from appliance.courier import run_courier
 from appliance.customer import open_customer
 from appliance.health import Health, Notifier
-from appliance.jack import watched
-from appliance.lines import make_trunk
+from appliance.lines import make_bus, make_trunk
 from appliance.local import local_socket, make_local_api
 from appliance.media import open_media
 from appliance.metrics import Metrics
 from appliance.numbers import DialingRules
 from appliance.store import open_store
 from appliance.texting import Postbox
-from drivers.bus import Bus
 from drivers.line import LineState
 
 log = structlog.get_logger(__name__)
@@ -89,7 +87,7 @@ async def serve(config: Config) -> None:
                 rules=rules,
                 concurrent_calls=dialing.concurrent_calls,
             )
-            bus = Bus(config.lab.sysfs, config.lab.dev, also=watched(config.lines))
+            bus = make_bus(config.lines, config.lab)
 
             def in_use() -> bool:
                 return any(trunk.state is LineState.IN_USE for trunk in control.trunks)

@@ -8,8 +8,7 @@ import trio
 
 from appliance.config import Config
 from appliance.jack import ModemJack
-from appliance.lines import DEVICES, make_jack
-from drivers.bus import Bus
+from appliance.lines import DEVICES, make_bus, make_jack
 from drivers.errors import LineError
 from drivers.models import Model, Sound
 from drivers.usb import UsbDevice, need_modem, ports_of
@@ -35,7 +34,7 @@ class Spare:
 
 async def look(config: Config) -> dict[str, Any]:
     """Without a service at work: modules are asked for their IMEI. The shape is that of what a service tells."""
-    bus = Bus(config.lab.sysfs, config.lab.dev)
+    bus = make_bus(config.lines, config.lab)
     jacks = [make_jack(line, bus, data_dir=config.service.data_dir, in_use=lambda: False) for line in config.lines]
     problems: dict[int, str] = {}
     imeis: dict[str, str] = {}

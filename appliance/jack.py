@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -45,8 +44,9 @@ class ModemJack:
         self._open_ports = open_ports
         self._in_use = in_use
         self._seen: object = None
-        # Of the ports that the device may have, those which are tried next.
+        # Of the compositions that the device may have, the one which is tried next, and whether it ever worked.
         self._choice = 0
+        self._works = False
         self._own_card = line.card == "usb"
         # The modem's own tty is all that is to be found where the sound is a card of another device.
         self._sound = line.sound(model)
@@ -74,9 +74,10 @@ class ModemJack:
         self._seen = await trio.to_thread.run_sync(self._sight)
         ports = await self.find()
         # Should it fail, another composition of the device is tried the next time.
-        self._choice += 1
+        self._choice += not self._works
         async with self._open_ports(ports) as line:
-            self._choice -= 1
+            self._choice -= not self._works
+            self._works = True
             self._confirm(line.identity)
             if self.device is not None:
                 self._bus.learn(self.device, line.identity.imei)
@@ -158,8 +159,3 @@ class ModemJack:
     @property
     def _port(self) -> str | None:
         return self._line.usb or (self.device.port if self.device else None)
-
-
-def watched(lines: Collection[LineConfig]) -> set[Path]:
-    """Where the ttys stand that lines name themselves."""
-    return {path.parent for line in lines for path in (line.at, line.pcm) if path is not None}

@@ -1,11 +1,11 @@
 """A configured line as a trunk: which driver it has, and what that one must know of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
-from appliance.config import LineConfig
+from appliance.config import Lab, LineConfig
 from appliance.jack import ModemJack
 from appliance.pins import pin_of
 from appliance.trunk import Seizure, Trunk
@@ -21,6 +21,11 @@ from drivers.voicemodels import VOICE_MODELS, VoiceModel
 
 # Whatever there is a driver for.
 DEVICES: Mapping[str, Model | VoiceModel] = {**MODELS, **VOICE_MODELS}
+
+
+def make_bus(lines: Collection[LineConfig], lab: Lab) -> Bus:
+    ttys = [path for line in lines for path in (line.at, line.pcm) if path is not None]
+    return Bus(lab.sysfs, lab.dev, ports=[line.usb for line in lines if line.usb is not None], ttys=ttys)
 
 
 def make_trunk(

@@ -50,6 +50,8 @@ def _lines(lines: Sequence[Row], *, wide: bool) -> Table:
         table.add_column(column, overflow="fold")
     for line in lines:
         state = line["state"] or ("-" if not line["problem"] else "absent")
+        # Why it searches: denied, emergency calls only.
+        doing = f": {line['registration']}" if state == "searching" and line.get("registration") else ""
         technology = f" {line['technology']}" if line.get("technology") else ""
         signal = line.get("signal_dbm")
         table.add_row(
@@ -57,7 +59,7 @@ def _lines(lines: Sequence[Row], *, wide: bool) -> Table:
             line["number"],
             line["model"],
             line["place"],
-            Text(state, style=STYLES.get(state, "")),
+            Text(state + doing, style=STYLES.get(state, "")),
             f"{line.get('operator') or ''}{technology}",
             f"{signal} dBm" if signal is not None else "",
             *([line.get("imei") or "", line.get("iccid") or ""] if wide else []),

@@ -1,5 +1,6 @@
 """USB over time: who comes and goes, who is who by IMEI, and the power of a port."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -34,19 +35,30 @@ POWER_LIMIT_S = 20
 
 
 class Bus:
-    """`watch` has to run for `changed`. `also` are directories to be watched besides `dev` and udev's."""
+    """`watch` has to run for `changed`. `ttys` are those that have names of their own: their directories are watched,
+    too, and neither they nor what is plugged in at `ports` are asked for their IMEI, as a line is opening them.
+    """
 
     def __init__(
         self,
         sysfs: Path = Path("/sys"),
         dev: Path = Path("/dev"),
         *,
-        also: Iterable[Path] = (),
+        ports: Collection[str] = (),
+        ttys: Collection[Path] = (),
         uhubctl: str = "uhubctl",
     ) -> None:
         self._sysfs = sysfs
         self._dev = dev
-        self._directories = {dev, dev / "snd", dev / "serial/by-path", dev / "branchline", *also}
+        self._ports = frozenset(ports)
+        self._ttys = frozenset(ttys)
+        self._directories = {
+            dev,
+            dev / "snd",
+            dev / "serial/by-path",
+            dev / "branchline",
+            *(tty.parent for tty in ttys),
+        }
         self._news = trio.Event()
         # IMEIs by port and enumeration: asked for once each.
         self._imeis: dict[tuple[str, int], str] = {}
@@ -73,19 +85,28 @@ class Bus:
 
     async def watch(self) -> None:
         """Never returns."""
-        with INotify(nonblocking=True) as inotify:
+        try:
+            inotify = INotify(nonblocking=True)
+        except OSError as exc:
+            # fs.inotify.max_user_instances, for one.
+            log.warning("devices that come and go are seen each %d s only: %s", RESCAN_S, exc)
+            while True:
+                await trio.sleep(RESCAN_S)
+                self._tell()
+        with inotify:
             while True:
                 for directory in self._directories:
                     # Watched already is no error; not there, or not any more, it is asked for again the next time.
-                    try:
+                    with contextlib.suppress(OSError):
                         inotify.add_watch(directory, _EVENTS)
-                    except OSError:
-                        continue
                 with trio.move_on_after(RESCAN_S):
                     await trio.lowlevel.wait_readable(inotify.fileno())
                     await self._settle(inotify)
-                self._news.set()
-                self._news = trio.Event()
+                self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
 
     async def _settle(self, inotify: INotify) -> None:
         with trio.move_on_after(RESTLESS_S):
@@ -121,7 +142,14 @@ class Bus:
         alive = {(device.port, device.devnum) for device in devices.values()}
         self._imeis = {key: value for key, value in self._imeis.items() if key in alive}
         self._asking = {key: value for key, value in self._asking.items() if key in alive}
-        unknown = [device for device in candidates(devices, ids) if (device.port, device.devnum) not in self._imeis]
+        taken = {path.resolve() for path in self._ttys}
+        unknown = [
+            device
+            for device in candidates(devices, ids)
+            if (device.port, device.devnum) not in self._imeis
+            and device.port not in self._ports
+            and taken.isdisjoint(tty.resolve() for tty in device.ttys.values())
+        ]
         if not self._known(imei, devices.values()):
             async with trio.open_nursery() as nursery:
 

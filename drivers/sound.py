@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from drivers.errors import LineLost
+from drivers.errors import LineAbsent, LineBlocked, LineLost
 from native import TICK_S, DevicePort, DeviceStream, Engine
 
 # PortAudio is one for the process, knows no threads, and looks for devices only while no stream is open.
@@ -111,10 +111,10 @@ def _library() -> Any:
     try:
         import sounddevice
     except OSError as exc:
-        raise LineLost(f"{exc} (Debian: apt-get install libportaudio2)") from exc
+        raise LineBlocked(f"{exc} (Debian: apt-get install libportaudio2)") from exc
     # Its own error, which cannot be imported either.
     except Exception as exc:
-        raise LineLost(_why_not() or str(exc)) from exc
+        raise LineBlocked(_why_not() or str(exc)) from exc
     return sounddevice
 
 
@@ -136,7 +136,7 @@ def _find(sounddevice: Any, name: str) -> int:
     if len(found) == 1:
         return found[0]
     there = ", ".join(f'"{device["name"]}"' for device in sounddevice.query_devices()) or "none"
-    raise LineLost(f'{"several are" if found else "no such"} audio device "{name}"; there are: {there}')
+    raise LineAbsent(f'{"several are" if found else "no such"} audio device "{name}"; there are: {there}')
 
 
 def _matches(sounddevice: Any, name: str) -> list[int]:

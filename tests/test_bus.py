@@ -108,7 +108,7 @@ async def test_what_happens_to_other_devices_wakes_nobody(tree, bus):
 
 
 async def test_a_name_that_leads_elsewhere_and_a_permission_are_changes(tmp_path, tree):
-    bus = Bus(tree.sysfs, tree.dev, also=[tmp_path])
+    bus = Bus(tree.sysfs, tree.dev)
     link, node = tmp_path / "modem-at", tmp_path / "node"
     seen = [bus.sight([link])]
     node.write_text("")
@@ -137,6 +137,17 @@ async def test_a_modem_is_found_by_its_imei_wherever_it_is_plugged_in(tree, bus)
             names = tree.plug("2-1", EC25, {2: fars[1].link})
             device, (ports,) = await bus.ports_by_imei("860000000000002", IDS, Sound.PCM)
             assert (device.port, ports.at) == ("2-1", names[2])
+
+
+async def test_who_is_another_lines_by_port_or_by_tty_is_not_asked(tree):
+    async with modems(tree, "860000000000001", "860000000000002") as fars:
+        link = tree.dev / "modem-at"
+        link.symlink_to(tree.plug("1-1.2", EC25, {2: fars[1].link})[2])
+        bus = Bus(tree.sysfs, tree.dev, ports=["1-1.1"], ttys=[link])
+        for imei in ("860000000000001", "860000000000002"):
+            with pytest.raises(LineAbsent):
+                await bus.ports_by_imei(imei, IDS, Sound.PCM)
+        assert [far.heard for far in fars] == [[], []]
 
 
 async def test_a_modem_that_nobody_has_is_absent(tree, bus):

@@ -46,7 +46,7 @@ class Socket:
         self.opened: list[Ports] = []
         self.fault: LineError | None = None
         self.in_use = False
-        self.bus = Bus(tree.sysfs, tree.dev, also=[tree.dev], uhubctl=uhubctl)
+        self.bus = Bus(tree.sysfs, tree.dev, uhubctl=uhubctl)
         self.jack = ModemJack(line, DEVICES[line.model], self.bus, open_ports=self._open, in_use=lambda: self.in_use)
 
     @asynccontextmanager
@@ -129,6 +129,11 @@ async def test_of_two_compositions_the_other_is_tried_when_one_fails_and_the_one
     assert [ports.at for ports in socket.opened] == [names[2], names[4], names[2]]
     socket.fault = None
     assert [(await socket.open()).at for _ in range(3)] == [names[4]] * 3
+    socket.fault = LineLost("no answer to AT commands")
+    for _ in range(3):
+        with pytest.raises(LineLost):
+            await socket.open()
+    assert {ports.at for ports in socket.opened[-3:]} == {names[4]}
 
 
 async def test_sound_by_a_card_of_its_own_of_a_port_or_of_a_name(tree):
