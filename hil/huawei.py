@@ -31,7 +31,11 @@ HUAWEI = Table()
 class Huawei(Module):
     maker = "huawei"
     commands: ClassVar[Mapping[str, Act]] = ChainMap(HUAWEI, CALLS, GENERAL)
-    settings = SETTINGS | {"^U2DIAG": Setting("(0,1,256)", "0"), "^CURC": Setting("(0,1)", "1")}
+    settings = SETTINGS | {
+        "^U2DIAG": Setting("(0,1,256)", "0"),
+        "^CURC": Setting("(0,1)", "1"),
+        "^PORTSEL": Setting("(0,1)", "1"),
+    }
     audio_paths = frozenset({AudioPath.PCM})
     # 20 ms.
     chunk_bytes = 320
