@@ -14,6 +14,7 @@ from appliance.outbox import Outbox
 from appliance.trunk import Trunk
 from appliance.webhook import public
 from drivers.gsm import GsmLine
+from drivers.line import Texting
 from drivers.radio import Radio
 from native import EngineStats
 
@@ -123,6 +124,9 @@ def line_report(trunk: Trunk) -> dict[str, Any]:
         "cell": f"{radio.area}-{radio.cell}" if radio.cell else None,
         "ims": radio.ims,
         "signal_dbm": line.signal_dbm if line else None,
+        "messages": {memory: asdict(storage) for memory, storage in line.texts.storage.items()}
+        if isinstance(line, Texting)
+        else None,
         "imei": line.identity.imei if line else None,
         "iccid": line.identity.iccid if line else None,
         "firmware": line.identity.firmware if line else None,

@@ -217,11 +217,6 @@ class Mailbox:
         tail = f"{where} ORDER BY seq DESC LIMIT ?"
         return await self._database.read(lambda connection: _messages(connection, tail, *conditions.values(), limit))
 
-    async def waiting(self) -> int:
-        """Parts that are not sent yet."""
-        query = f"SELECT count(*) FROM message_parts WHERE state IN ({_WAITING})"
-        return int((await self._rows(query))[0][0])
-
     async def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         return await self._database.read(lambda connection: connection.execute(query, values).fetchall())
 
