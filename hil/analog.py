@@ -212,6 +212,10 @@ class AnalogLine:
 
     def told(self, event: Event) -> None:
         now = trio.current_time()
+        if isinstance(event, Offered) and self.refuses():
+            # Lifted between the network's question and its offer.
+            self._network.release(event.call, Cause.BUSY)
+            return
         if isinstance(event, Offered):
             self.calls.append(event.call)
             self._carry_out(self.exchange.offered(self._caller(event.call), now))
