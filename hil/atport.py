@@ -84,7 +84,7 @@ class AtPort:
         self._pending: _Pending | None = None
         # Whose prompt is open, and what it does with the text.
         self._prompted: tuple[Command, Prompted] | None = None
-        # What is typed until then is lost: some need a rest after a hang-up.
+        # What is typed until then is lost: some need a rest behind a hang-up.
         self._rests_until = 0.0
         # What AT+CLCC listed from when on, newest first: more than any lag reaches back.
         self._lists: deque[tuple[float, list[str]]] = deque(maxlen=64)
@@ -313,7 +313,8 @@ class AtPort:
         if self.faults.news_behind_list and _is(asked, "+CLCC", Kind.ACT):
             said += self._news()
         self._say(said)
-        self._rests_until = self.module.now + self.module.rests_s.get(asked.name, 0.0)
+        if any(isinstance(order, Release) for order in self.module.orders):
+            self._rests_until = self.module.now + self.module.rest_s
         # What the command brought about shows behind its result.
         self._flush()
 

@@ -81,8 +81,12 @@ class Huawei(Module):
     # --- what it tells ---
 
     def tell(self, line: str | bytes) -> None:
-        """AT^CURC=0 silences them all; a dead interpreter has no say in noise."""
-        if self.setting("^CURC", "1") == "1" and (not self.dead or line in self.noise):
+        """AT^CURC=0 silences Huawei's own news, AT^PORTSEL=0 sends all to the modem port, which is not on the bench.
+
+        A dead interpreter has no say in noise.
+        """
+        silenced = isinstance(line, str) and line.startswith("^") and self.setting("^CURC", "1") == "0"
+        if not silenced and self.setting("^PORTSEL", "1") == "1" and (not self.dead or line in self.noise):
             super().tell(line)
 
     def tell_state(self, leg: Leg, stat: Stat | None = None) -> None:
@@ -145,7 +149,7 @@ class E1550(Huawei):
     title = "E1550"
     firmware = "11.608.14.15.311"
     usb = Usb(0x12D1, 0x1001, "HUAWEI Mobile", {0: "modem", 1: "pcm", 2: "at", 3: "storage"}, unswitched=0x1446)
-    rests_s: ClassVar[Mapping[str, float]] = {"H": 0.02, "+CHUP": 0.02}
+    rest_s = 0.02
     tells_cause = False
     tells_result = False
     has_vts = False

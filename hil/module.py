@@ -82,9 +82,9 @@ class Module(Radio):
     # What a module has for its calls' sound, and the bytes that it sends at once on a PCM tty.
     audio_paths: frozenset[AudioPath] = frozenset()
     chunk_bytes: ClassVar[int] = 640
-    # So long its answers take, and so long it is deaf behind them, by name of command.
+    # So long its answers take, by name of command; and so long it is deaf behind the result of a hang-up.
     delays_s: ClassVar[Mapping[str, float]] = {}
-    rests_s: ClassVar[Mapping[str, float]] = {}
+    rest_s: ClassVar[float] = 0.0
     # Memories for messages, with their slots; and what an empty slot reads as: nothing, or an error.
     memories: ClassVar[Mapping[str, int]] = {"SM": 25, "ME": 255, "SR": 20}
     default_memory: ClassVar[str] = "SM"

@@ -191,7 +191,7 @@ class Sim800(SimCom):
     ready_words = ("Call Ready", "SMS Ready")
     key_words = "+DTMF: {}"
     tells_voice = False
-    rests_s: ClassVar[Mapping[str, float]] = {"H": 0.02, "+CHUP": 0.02}
+    rest_s = 0.02
     commands: ClassVar[Mapping[str, Act]] = ChainMap(
         Table(dict.fromkeys(("+CEREG", "+CIREG", "+CESQ", "+CRESET", "+CPINC"), absent)), SIMCOM, CALLS, GENERAL
     )

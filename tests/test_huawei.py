@@ -151,6 +151,18 @@ def test_noise_comes_every_few_seconds_and_between_a_command_and_its_answer() ->
     assert said[-1] == "OK"
 
 
+def test_noise_can_be_switched_off_and_the_news_of_27007_goes_on() -> None:
+    program = stick()
+    assert program.ask("AT^CURC=0") == ["OK"]
+    assert program.wait(20) == []
+    assert program.offered()[1] == ["RING"]
+    program.released(1, Cause.NORMAL)
+    assert program.ask("AT^CURC=1;^PORTSEL=0") == ["OK"]
+    assert program.wait(20) == []
+    assert program.ask("AT^PORTSEL=1") == ["OK"]
+    assert "^RSSI:19" in program.wait(20)
+
+
 def test_ata_takes_an_e3131_longer_than_two_seconds() -> None:
     program = stick(E3131)
     program.called()
@@ -186,6 +198,9 @@ def test_an_e1550_is_deaf_for_a_moment_behind_a_hang_up() -> None:
     assert program.ask("AT+CHUP") == ["OK"]
     assert program.write("AT+CLCC") == ""
     program.now += 0.02
+    program.released(1, Cause.NORMAL, locally=True)
+    assert program.ask("AT+CHUP=?") == ["OK"]
+    assert program.ask("AT+CHUP") == ["OK"]
     assert program.ask("AT") == ["OK"]
 
 
