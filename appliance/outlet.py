@@ -38,6 +38,8 @@ class Outlet(trio.abc.Stream):
         self._lane = Lane(self._fd, sealed=tls is not None)
         self._in_turns = False
         self._arrival = trio.lowlevel.ParkingLot()
+        # While somebody waits for the socket itself.
+        self._looking = trio.CancelScope()
         self._unsent = bytearray()
         self._sending = 0
         self._closing = False
@@ -135,7 +137,7 @@ class Outlet(trio.abc.Stream):
             if self._in_turns and not self._lane.midway:
                 await self._arrival.park()
             else:
-                with suppress(trio.ClosedResourceError):
+                with trio.CancelScope() as self._looking, suppress(trio.ClosedResourceError):
                     await trio.lowlevel.wait_readable(self._tcp.socket)
 
     def _pull(self) -> None:
@@ -175,6 +177,8 @@ class Outlet(trio.abc.Stream):
     def shared(self, port: StreamPort, media: Media) -> Iterator[None]:
         self._lane.join(port)
         self._in_turns = True
+        # From now on a turn may empty the socket before whoever waits for it is told that it is readable.
+        self._looking.cancel()
         try:
             with media.turns(self._lane, self._attend):
                 yield

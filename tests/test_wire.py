@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -482,6 +483,31 @@ async def test_a_port_shares_the_wire_both_ways(certificate: Path, serve_voice: 
             assert await server.receive() is None
             assert server.close_code == 1000
         nursery.cancel_scope.cancel()
+
+
+async def test_what_a_turn_takes_from_under_a_waiting_reader_is_received():
+    """The first turn after sharing has begun may come before Trio looks at the socket."""
+    servers: list[trio.SocketStream] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        servers.append(stream)
+        await trio.sleep_forever()
+
+    async with raw_server(serve) as url:
+        with Engine() as engine:
+            media = Media(engine)
+            port = engine.stream(Codec.PCMA, 8000, prefix=b"", suffix=b"")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(media.run)
+                async with open_wire(url, headers=HEADERS) as wire:
+                    await trio.testing.wait_all_tasks_blocked()
+                    with wire.shared(port, media):
+                        os.write(servers[0].socket.fileno(), b"\x81\x02{}")
+                        media._lanes.turn()
+                        with trio.fail_after(5):
+                            assert await wire.receive() == "{}"
+                nursery.cancel_scope.cancel()
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(certificate: Path, serve_voice: Any):
