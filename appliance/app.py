@@ -103,7 +103,7 @@ async def serve(config: Config) -> None:
             org_id = config.sfvopi.org_id
             api = make_api(control, store, health, metrics, postbox, org_id=org_id, country=country, now=now)
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
-            base.start_soon(bus.watch)
+            await base.start(bus.watch)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))
             async with trio.open_nursery() as nursery:
                 await nursery.start(control.run)

@@ -49,16 +49,19 @@ async def look(config: Config) -> dict[str, Any]:
         if imei := await bus.imei_of(device, model.usb):
             imeis[device.port] = imei
 
-    async with trio.open_nursery() as nursery:
-        for place, jack in enumerate(jacks):
-            nursery.start_soon(find, place, jack)
-    devices = await bus.devices()
-    with trio.move_on_after(ASK_LIMIT_S):
+    async with trio.open_nursery() as watching:
+        await watching.start(bus.watch)
         async with trio.open_nursery() as nursery:
-            for device in devices.values():
-                for model in (DEVICES[name] for name in fitting(device)[:1]):
-                    if isinstance(model, Model):
-                        nursery.start_soon(ask, device, model)
+            for place, jack in enumerate(jacks):
+                nursery.start_soon(find, place, jack)
+        devices = await bus.devices()
+        with trio.move_on_after(ASK_LIMIT_S):
+            async with trio.open_nursery() as nursery:
+                for device in devices.values():
+                    for model in (DEVICES[name] for name in fitting(device)[:1]):
+                        if isinstance(model, Model):
+                            nursery.start_soon(ask, device, model)
+        watching.cancel_scope.cancel()
     lines = [
         {
             "name": line.name,

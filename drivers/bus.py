@@ -35,7 +35,7 @@ POWER_LIMIT_S = 20
 
 
 class Bus:
-    """`watch` has to run for `changed`. `ttys` are those that have names of their own: their directories are watched,
+    """`watch` has to run. `ttys` are those that have names of their own: their directories are watched,
     too, and neither they nor what is plugged in at `ports` are asked for their IMEI, as a line is opening them.
     """
 
@@ -60,9 +60,11 @@ class Bus:
             *(tty.parent for tty in ttys),
         }
         self._news = trio.Event()
-        # IMEIs by port and enumeration: asked for once each.
+        # IMEIs by port and enumeration: asked for once each, whoever wants to know.
         self._imeis: dict[tuple[str, int], str] = {}
-        self._asking: dict[tuple[str, int], trio.Lock] = {}
+        self._asking: set[tuple[str, int]] = set()
+        self._asked = trio.Event()
+        self._nursery: trio.Nursery | None = None
         self._uhubctl = shutil.which(uhubctl)
 
     # --- who is there ---
@@ -83,26 +85,30 @@ class Bus:
 
         return await trio.to_thread.run_sync(find)
 
-    async def watch(self) -> None:
+    async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Never returns."""
-        try:
-            inotify = INotify(nonblocking=True)
-        except OSError as exc:
-            # fs.inotify.max_user_instances, for one.
-            log.warning("devices that come and go are seen each %d s only: %s", RESCAN_S, exc)
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            try:
+                with INotify(nonblocking=True) as inotify:
+                    await self._hear(inotify)
+            except OSError as exc:
+                # fs.inotify.max_user_instances, for one.
+                log.warning("devices that come and go are seen each %d s only: %s", RESCAN_S, exc)
             while True:
                 await trio.sleep(RESCAN_S)
                 self._tell()
-        with inotify:
-            while True:
-                for directory in self._directories:
-                    # Watched already is no error; not there, or not any more, it is asked for again the next time.
-                    with contextlib.suppress(OSError):
-                        inotify.add_watch(directory, _EVENTS)
-                with trio.move_on_after(RESCAN_S):
-                    await trio.lowlevel.wait_readable(inotify.fileno())
-                    await self._settle(inotify)
-                self._tell()
+
+    async def _hear(self, inotify: INotify) -> None:
+        while True:
+            for directory in self._directories:
+                # Watched already is no error; not there, or not any more, it is asked for again the next time.
+                with contextlib.suppress(OSError):
+                    inotify.add_watch(directory, _EVENTS)
+            with trio.move_on_after(RESCAN_S):
+                await trio.lowlevel.wait_readable(inotify.fileno())
+                await self._settle(inotify)
+            self._tell()
 
     def _tell(self) -> None:
         self._news.set()
@@ -139,58 +145,58 @@ class Bus:
         Raises: LineAbsent, with a sentence for people.
         """
         devices = await self.devices()
-        alive = {(device.port, device.devnum) for device in devices.values()}
+        alive = {_key(device) for device in devices.values()}
         self._imeis = {key: value for key, value in self._imeis.items() if key in alive}
-        self._asking = {key: value for key, value in self._asking.items() if key in alive}
         taken = {path.resolve() for path in self._ttys}
         unknown = [
             device
             for device in candidates(devices, ids)
-            if (device.port, device.devnum) not in self._imeis
+            if _key(device) not in self._imeis
             and device.port not in self._ports
             and taken.isdisjoint(tty.resolve() for tty in device.ttys.values())
         ]
         if not self._known(imei, devices.values()):
-            async with trio.open_nursery() as nursery:
-
-                async def ask(device: UsbDevice) -> None:
-                    await self._ask(device, ids, sound)
-                    # One that keeps silent delays nobody else.
-                    if self._known(imei, [device]):
-                        nursery.cancel_scope.cancel()
-
-                for device in unknown:
-                    nursery.start_soon(ask, device)
+            for device in unknown:
+                self._ask_soon(device, ids)
+        # Those that keep silent delay nobody else.
+        while not self._known(imei, devices.values()) and any(_key(device) in self._asking for device in unknown):
+            await self._asked.wait()
         for device in self._known(imei, devices.values()):
             return device, ports_of(device, ids, sound)
         raise LineAbsent(f"no modem with IMEI {imei} is plugged in")
 
     def _known(self, imei: str, devices: Iterable[UsbDevice]) -> list[UsbDevice]:
-        return [device for device in devices if self._imeis.get((device.port, device.devnum)) == imei]
+        return [device for device in devices if self._imeis.get(_key(device)) == imei]
 
     def learn(self, device: UsbDevice, imei: str) -> None:
         """From who has it open."""
         if imei:
-            self._imeis[device.port, device.devnum] = imei
+            self._imeis[_key(device)] = imei
 
     async def imei_of(self, device: UsbDevice, ids: Sequence[UsbId]) -> str | None:
         """Of a module that nobody has open; None: it does not say, or is in use."""
-        await self._ask(device, ids, Sound.AT)
-        return self._imeis.get((device.port, device.devnum))
+        self._ask_soon(device, ids)
+        while _key(device) in self._asking:
+            await self._asked.wait()
+        return self._imeis.get(_key(device))
 
-    async def _ask(self, device: UsbDevice, ids: Sequence[UsbId], sound: Sound) -> None:
-        key = (device.port, device.devnum)
-        async with self._asking.setdefault(key, trio.Lock()):
-            if key in self._imeis:
-                return
-            try:
-                for ports in ports_of(device, ids, sound):
-                    try:
-                        self.learn(device, await ask_imei(ports.at))
-                    except* LineError as group:
-                        log.debug("%s: %s", ports.at, group.exceptions[0])
-            except LineError as exc:
-                log.debug("%s", exc)
+    def _ask_soon(self, device: UsbDevice, ids: Sequence[UsbId]) -> None:
+        assert self._nursery is not None, "nobody watches"
+        if _key(device) not in self._asking | self._imeis.keys():
+            self._asking.add(_key(device))
+            self._nursery.start_soon(self._ask, device, ids)
+
+    async def _ask(self, device: UsbDevice, ids: Sequence[UsbId]) -> None:
+        try:
+            for ports in ports_of(device, ids, Sound.AT):
+                if _key(device) not in self._imeis:
+                    self.learn(device, await ask_imei(ports.at))
+        except LineError as exc:
+            log.debug("%s: %s", device.port, exc)
+        finally:
+            self._asking.discard(_key(device))
+            self._asked.set()
+            self._asked = trio.Event()
 
     # --- the upper rungs of recovery ---
 
@@ -219,17 +225,21 @@ class Bus:
 
 
 async def ask_imei(at: Path) -> str:
-    """Empty: it does not say. Raises: LineError, also in an exception group."""
-    fd = await open_tty(str(at))
+    """Empty: it does not say."""
+    imei = ""
     try:
-        async with trio.lowlevel.FdStream(os.dup(fd)) as stream, trio.open_nursery() as nursery:
-            port = Port(stream, urcs=COMMON_URCS)
-            nursery.start_soon(port.listen)
-            await port.synchronise()
-            imei = bare(await port.command("AT+CGSN"))
-            nursery.cancel_scope.cancel()
-    finally:
-        close_tty(fd)
+        fd = await open_tty(str(at))
+        try:
+            async with trio.lowlevel.FdStream(os.dup(fd)) as stream, trio.open_nursery() as nursery:
+                port = Port(stream, urcs=COMMON_URCS)
+                nursery.start_soon(port.listen)
+                await port.synchronise()
+                imei = bare(await port.command("AT+CGSN"))
+                nursery.cancel_scope.cancel()
+        finally:
+            close_tty(fd)
+    except* LineError as group:
+        log.debug("%s: %s", at, group.exceptions[0])
     return imei if imei.isdecimal() else ""
 
 
@@ -254,6 +264,10 @@ async def order_anew(stream: trio.abc.Stream, command: str) -> None:
         heard = b""
         while b"\nOK\r" not in heard and (data := await stream.receive_some(1024)):
             heard = heard[-16:] + bytes(data)
+
+
+def _key(device: UsbDevice) -> tuple[str, int]:
+    return device.port, device.devnum
 
 
 def _node(path: Path) -> object:

@@ -69,7 +69,7 @@ async def modems(tree: UsbTree, *imeis: str) -> AsyncIterator[list[Far]]:
 @pytest.fixture
 async def bus(tree, nursery):
     bus = Bus(tree.sysfs, tree.dev)
-    nursery.start_soon(bus.watch)
+    await nursery.start(bus.watch)
     return bus
 
 
