@@ -17,8 +17,9 @@ from drivers.analog import ACTIVE, AUDIBLE_PEAK, INTERWORKING, TEMPORARY_FAILURE
 from drivers.countries import AnalogLine
 from drivers.errors import CommandError, LineError, LineLost
 from drivers.line import Digit, Identity, LineEvent, LineState, Recoveries, StateChanged
+from drivers.parsers import parse
 from drivers.port import GONE, Port
-from drivers.replies import CallEnded, CallStat, parse
+from drivers.replies import CallEnded, CallStat
 from drivers.voicemodels import VOICE_URCS, VoiceModel
 from drivers.voicemodem import PROBES, VoiceModem
 from drivers.voicetty import Device, VoiceTty, open_device
@@ -144,7 +145,11 @@ class FxoLine:
         self._order.cancel()
         async with self._turn:
             if not self._call.decline():
-                await self._end_call()
+                try:
+                    await self._end_call()
+                finally:
+                    # Cancelled half-way, it is gone on with by ourselves: a line left off-hook costs money.
+                    self._hint.set()
 
     async def send_dtmf(self, digits: str) -> None:
         """Into the stream, by the engine: +VTS would want it left, and both ends would hear nothing meanwhile.

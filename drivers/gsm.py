@@ -19,9 +19,10 @@ from drivers.evidence import OneCall
 from drivers.line import Identity, LineEvent, LineState, Recoveries
 from drivers.models import Model, Sound
 from drivers.module import Module
+from drivers.parsers import parse
 from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
 from drivers.radio import Radio
-from drivers.replies import CallEnded, CallStat, parse
+from drivers.replies import CallEnded, CallStat
 from drivers.sim import Pin, Sim
 from drivers.texts import URCS, GsmTexts
 from drivers.watch import Watch

@@ -7,8 +7,9 @@ import trio
 from drivers.errors import CommandError, CommandTimeout
 from drivers.line import Identity
 from drivers.models import Model
+from drivers.parsers import parse
 from drivers.port import Port, public
-from drivers.replies import CallReport, CallStat, Unreadable, bare, iccid, parse
+from drivers.replies import CallReport, CallStat, Unreadable, bare, iccid
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import trio
 
 from drivers.errors import CommandError, LineBlocked
 from drivers.module import Module
-from drivers.replies import PinTries, SimState, parse
+from drivers.parsers import parse
+from drivers.replies import PinTries, SimState
 
 log = logging.getLogger(__name__)
 

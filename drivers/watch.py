@@ -17,8 +17,9 @@ from drivers.errors import LineLost
 from drivers.evidence import OneCall
 from drivers.line import Digit, Identity, LineEvent, LineState, StateChanged
 from drivers.module import UNLISTED_LIMIT_S, Module
+from drivers.parsers import parse
 from drivers.radio import Radio
-from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring, parse
+from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring
 from drivers.sim import Sim
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 import pytest
 
+from drivers.parsers import parse
 from drivers.radio import Radio
-from drivers.replies import parse
 
 
 def radio(*lines: str) -> Radio:

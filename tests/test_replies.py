@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers.parsers import parse
 from drivers.replies import (
     CallEnded,
     CallerId,
@@ -25,7 +26,6 @@ from drivers.replies import (
     Unreadable,
     bare,
     iccid,
-    parse,
 )
 
 S = CallStat
