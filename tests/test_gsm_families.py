@@ -124,6 +124,19 @@ async def test_a_call_that_fails_tells_its_cause_once(
         await quiet(line)
 
 
+async def test_a_no_carrier_as_lte_falls_back_for_the_call_ends_nothing(rig: Rig, autojump_clock: Clock) -> None:
+    rig.phone(answers_after_s=5)
+    rig.modem.faults.false_no_carrier = True
+    async with rig.idle_line() as line:
+        await line.dial(THEIRS)
+        assert await events(line, 3) == [IN_USE, Alerting(), Answered()]
+        await trio.sleep(1)
+        assert rig.modem.module.audible
+        await quiet(line)
+        await line.hang_up()
+        assert await events(line, 2) == [Released(16), IDLE]
+
+
 async def test_keys_are_sent_and_those_that_it_cannot_send_are_refused(rig: Rig, autojump_clock: Clock) -> None:
     async with talking(rig) as (line, call):
         await line.send_dtmf("98*#0")
