@@ -262,7 +262,10 @@ def _lines(daa: Daa, asked: Command) -> list[str] | Script:
                 for number, elements in LINES.items()
             ]
         case Kind.READ:
-            return [_named(daa, asked, daa.setting("+VLS", "0") if daa.off_hook else "0")]
+            # Of the relay, whatever was ordered last.
+            ordered = int(daa.setting("+VLS", "0"))
+            number = ordered if daa.off_hook == (ordered in ONTO_THE_LINE) else int(daa.off_hook)
+            return [_named(daa, asked, str(number))]
         case Kind.SET:
             number = asked.number(0)
             if number not in LINES:

@@ -469,6 +469,8 @@ def test_hanging_up_may_be_acknowledged_and_not_done_until_dtr_falls():
     rig = off_hook(faults=VoiceFaults(stuck_off_hook=True))
     assert rig.command("ATH") == rig.command("AT+VLS=0") == OK
     assert rig.wanted(Hook) == [Hook(True)]
+    # It knows better.
+    assert rig.command("AT+VLS?") == b"\r\n1\r\n" + OK
     rig.do(rig.modem.hung_up(rig.now))
     assert rig.wanted(Hook) == [Hook(True), Hook(False)]
 
