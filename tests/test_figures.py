@@ -88,6 +88,14 @@ def test_a_message_is_late_since_the_write_that_brought_its_first_sample():
     assert line_to_socket_ms(take, connection) == pytest.approx([5, 25] * (FRAMES // 2))
 
 
+def test_of_a_chunk_both_messages_count_or_none_and_none_shortly_before_the_machine_stood_still():
+    take = Take(noise(3), sent=[100 + CHUNK_S * n for n in range(FRAMES)])
+    connection = {"in": messages(take.codes, 100.005)[1:]}
+    assert line_to_socket_ms(take, connection) == pytest.approx([5, 25] * (FRAMES // 2 - 1))
+    assert line_to_socket_ms(take, connection, 100.5) == pytest.approx([5, 25] * 7)
+    assert line_to_socket_ms(take, connection, 100) == []
+
+
 def test_messages_of_no_line_are_not_found():
     connection = {"in": messages(noise(5), 0)}
     with pytest.raises(NotFound):

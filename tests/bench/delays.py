@@ -7,6 +7,7 @@ Pure: what the modem's end (Take) and the voice server's (one connection of its 
 """
 
 import base64
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def take_of(connection: dict[str, Any], takes: Sequence[Take]) -> Take:
     raise NotFound("a stream that carried no line's sound")
 
 
-def line_to_socket_ms(take: Take, connection: dict[str, Any], until: float) -> list[float]:
+def line_to_socket_ms(take: Take, connection: dict[str, Any], until: float = math.inf) -> list[float]:
     """Of each message: from when its first sample came to the PCM port, to its arrival.
 
     Of each of the modem's chunks, that is, both messages or none.
@@ -56,7 +57,7 @@ def line_to_socket_ms(take: Take, connection: dict[str, Any], until: float) -> l
     return delays
 
 
-def socket_to_line_ms(take: Take, connection: dict[str, Any], until: float) -> list[float]:
+def socket_to_line_ms(take: Take, connection: dict[str, Any], until: float = math.inf) -> list[float]:
     """Of each frame: from when a box without any delay would begin to play it, to its first sample on the PCM port.
 
     That box begins with a frame when it comes, or when the one before it has been played.
@@ -74,7 +75,7 @@ def socket_to_line_ms(take: Take, connection: dict[str, Any], until: float) -> l
     return delays
 
 
-def clear_ms(take: Take, connection: dict[str, Any], until: float) -> list[float]:
+def clear_ms(take: Take, connection: dict[str, Any], until: float = math.inf) -> list[float]:
     """Of each clearAudio: from its sending to the first sample of the silence that then lasts."""
     heard, heard_at = take.heard()
     delays = []
