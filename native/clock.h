@@ -4,13 +4,20 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "engine.h"
 
 typedef struct {
     void (*tick)(void *owner);
+    /* LOOK_FAR: whether there are devices, or the others are not asked. LOOK_AFTER: how much later the ticks
+     * are to come from now on, in ns. */
+    int64_t (*look)(void *owner, int when);
     void *owner;
     pthread_t thread;
-    bool running; /* control's own knowledge */
+    bool running;      /* control's own knowledge */
+    uint32_t unlooked; /* ticks; the thread's own */
     atomic_bool stop;
     atomic_bool realtime;
     _Atomic uint64_t skipped;

@@ -15,6 +15,7 @@
  *
  * How to use it: see engine.h; a new kind of port needs port.h only. */
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -22,6 +23,7 @@
 
 #include "clock.h"
 #include "frame.h"
+#include "phase.h"
 #include "port.h"
 
 enum { MAX_PORTS = 2048, EVENTS = 4096 /* a power of two */, RAMP_FRAMES = 5 };
@@ -58,6 +60,9 @@ struct engine {
     port *ports[MAX_PORTS];
     size_t used;
     bool news, made;
+    phase phase;
+    struct pollfd devices[MAX_PORTS];
+    port *looked[MAX_PORTS]; /* whose these are */
 };
 
 /* ---- commands: control ---- */
@@ -377,7 +382,53 @@ static void tick(void *owner) {
     tell_news(e);
 }
 
+/* ---- between ticks ---- */
+
+/* How many devices there are. */
+static nfds_t ask_devices(engine *e) {
+    nfds_t count = 0;
+    for (size_t i = 0; i < e->used; i++) {
+        port *p = e->ports[i];
+        int fd = p->kind->device ? p->kind->device(p) : -1;
+        if (fd < 0)
+            continue;
+        e->looked[count] = p;
+        e->devices[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    if (count)
+        poll(e->devices, count, 0);
+    return count;
+}
+
+static int64_t look(void *owner, int when) {
+    engine *e = owner;
+    nfds_t count = ask_devices(e);
+    bool some = false;
+    for (nfds_t i = 0; i < count; i++) {
+        bool waits = e->devices[i].revents & POLLIN;
+        some |= waits && (when == LOOK_AFTER || !e->looked[i]->seen);
+        e->looked[i]->seen = waits;
+    }
+    switch (when) {
+    case LOOK_FAR:
+        return count > 0;
+    case LOOK_NEAR:
+        e->phase.soon |= some;
+        return 0;
+    case LOOK_DUE:
+        e->phase.close |= some;
+        return 0;
+    default:
+        e->phase.late |= some;
+        return phase_verdict(&e->phase);
+    }
+}
+
 /* ---- control ---- */
+
+int64_t engine_look(engine *e, int when) {
+    return look(e, when);
+}
 
 engine *engine_create(void) {
     engine *e = calloc(1, sizeof *e);
@@ -400,6 +451,7 @@ engine *engine_create(void) {
     e->fd = fd;
     e->made_fd = made_fd;
     e->clock.tick = tick;
+    e->clock.look = look;
     e->clock.owner = e;
     return e;
 }

@@ -41,6 +41,11 @@ void engine_stop(engine *e);           /* waits for the thread, up to one tick *
 int engine_tick(engine *e, int count); /* EBUSY while the thread runs */
 void engine_read_stats(engine *e, engine_stats *out);
 
+/* By hand, what the thread does around every third tick: its devices are looked at, so many ns from its time;
+ * after it, how much later the following ticks are to come (phase.c). */
+enum { LOOK_FAR = -3000000, LOOK_NEAR = -1000000, LOOK_DUE = 0, LOOK_AFTER = 1000000 };
+int64_t engine_look(engine *e, int when);
+
 /* ---- events ---- */
 
 enum event_kind {

@@ -158,6 +158,11 @@ static void pcm_take(port *base, const int16_t *frame) {
     transmit(p);
 }
 
+static int pcm_device(const port *base) {
+    const pcm *p = (const pcm *)base;
+    return p->pace == PACE_FOLLOW && p->in.live && !p->failed ? p->tty.fd : -1;
+}
+
 static void pcm_destroy(port *base) {
     pcm *p = (pcm *)base;
     inlet_free(&p->in);
@@ -167,7 +172,8 @@ static void pcm_destroy(port *base) {
 }
 
 port *pcm_create(engine *e, int fd, int pace, uint32_t chunk_bytes) {
-    static const port_kind kind = {.yield = pcm_yield, .take = pcm_take, .destroy = pcm_destroy};
+    static const port_kind kind = {
+        .yield = pcm_yield, .take = pcm_take, .destroy = pcm_destroy, .device = pcm_device};
     if (chunk_bytes % 2 || chunk_bytes < 2 || chunk_bytes > MOST_CHUNK_BYTES) {
         errno = EINVAL;
         return NULL;

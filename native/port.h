@@ -26,6 +26,8 @@ typedef struct {
     void (*take)(port *p,
                  const int16_t *frame); /* the frame is its own only for the call; NULL: hears nothing */
     void (*destroy)(port *p);           /* control, when the tick knows it no more */
+    int (*device)(
+        const port *p); /* tick: what becomes readable when a chunk comes; -1: none comes. NULL: -1 */
 } port_kind;
 
 /* The largest sample in each 200 ms of the last second, and of all. */
@@ -90,6 +92,7 @@ struct port {
     effect *effects[EFFECT_PLACES];
     meter yielded, given;
     gate mouth, ears;
+    bool seen;    /* its chunk, in this tick's look */
     int32_t *sum; /* a conference's: of what all its parties say; NULL for every other kind */
     int16_t frame[FRAME_SAMPLES];
 };

@@ -677,10 +677,10 @@ def test_a_message_of_pythons_never_stands_within_a_frame_of_the_threads(
     for n in range(300):
         engine.tick()
         # As a connection does it: what the lane has begun goes first.
-        data = memoryview(lane.seize() + frame(b"%d" % n, 0x81))
-        while data:
+        unsent = memoryview(lane.seize() + frame(b"%d" % n, 0x81))
+        while unsent:
             try:
-                data = data[near.send(data) :]
+                unsent = unsent[near.send(unsent) :]
             except BlockingIOError:
                 came += far.recv(1000)
         lane.hold(False)
