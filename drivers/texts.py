@@ -1,4 +1,4 @@
-"""A SIM's short messages and USSD sessions, beside its calls and never in their way.
+"""A SIM's short messages, beside its calls and never in their way.
 
 What the module stores is read - when it tells of it, and every few minutes in case it did not - and handed over; it is
 deleted only when whoever took it says that it is safe. Nothing is asked of the module while there is a call or an order
@@ -8,17 +8,18 @@ for one, and a prompt that a call finds open is left.
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import trio
 
-from drivers import sms, ussd
+from drivers import sms
 from drivers.errors import CommandError, CommandTimeout, LineLost
 from drivers.line import Received, Storage
 from drivers.module import Module
 from drivers.port import Entry
-from drivers.ussd import News, Outcome
+from drivers.session import Session
+from drivers.ussd import News
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,10 @@ LOOK_S = 0.5
 QUEUE = 1000
 
 # A SIM is slow: some 100 ms a message.
-_LIMITS_S = {"AT+CPMS": 20, "AT+CMGL": 30, "AT+CMGR": 10, "AT+CMGD": 20, "AT+CUSD": 10}
+_LIMITS_S = {"AT+CPMS": 20, "AT+CMGL": 30, "AT+CMGR": 10, "AT+CMGD": 20}
 _LIMIT_S = 5
 # Vendors allow themselves 120 s, and a network that has not said yes in a minute will not.
 SEND_LIMIT_S = 60
-USSD_LIMIT_S = 60
-USSD_LEAVE_S = 2
 
 # Stored and told of by place; reports stored, or told at once where they can't be; without reports, or told of only
 # while the port is idle, as old sticks have it (27.005 3.4.1).
@@ -72,6 +71,8 @@ class GsmTexts:
         self._sweep_due = 0.0
         # Handed over; True when it may be deleted, and has not been.
         self._handed: dict[Received, bool] = {}
+        # Read, and not whole.
+        self._doubted: set[Received] = set()
         self._direct = 0
         # The module's choice of memory for reading and deleting is kept from one command to the next.
         self._turn = trio.Lock()
@@ -79,9 +80,7 @@ class GsmTexts:
         self._memory = ""
         # 27.005 3.2.1: in phase 2+ who takes a message directly acknowledges it.
         self._acknowledges = False
-        self._sessions = trio.Lock()
-        self._reply: trio.MemorySendChannel[News] | None = None
-        self._intruder = False
+        self._session = Session(module, free=free)
         self._tell, self._told = trio.open_memory_channel[Received](QUEUE)
 
     # --- news ---
@@ -97,10 +96,12 @@ class GsmTexts:
                 # As has been seen: `+CMTI: ,-1`.
                 self._sweep_due = 0
         elif header.startswith(("+CMT:", "+CDS:")):
-            self._direct += 1
-            self._hand_over(Received(pdu, "", self._direct))
+            # Half of one is not thanked for, and comes again; where nobody is thanked it is all there will be.
+            if is_whole(header, pdu) or not self._acknowledges:
+                self._direct += 1
+                self._hand_over(Received(pdu, "", self._direct))
         elif line.startswith("+CUSD:"):
-            self._hear_ussd(line)
+            self._session.hear(line)
         elif "FULL" in line.upper():
             log.warning("%s: the storage for messages is full", self._module.name)
             self._sweep_due = 0
@@ -147,7 +148,7 @@ class GsmTexts:
                 await self._until(self._free)
                 await self._tend()
                 with trio.move_on_at(self._sweep_due):
-                    while not (self._places or self._intruder or self._is_due):
+                    while not (self._places or self._session.intruded or self._is_due):
                         await self._moved.wait()
         except LineLost:
             self._tell.close()
@@ -163,10 +164,8 @@ class GsmTexts:
             await trio.sleep(LOOK_S)
 
     async def _tend(self) -> None:
-        if self._intruder:
-            # A menu that nobody asked for holds the one session that there is.
-            self._intruder = False
-            await self._attempt("AT+CUSD=2")
+        if self._session.intruded:
+            await self._session.leave()
         async with self._turn:
             if self._memories is None and not await self._set_up():
                 self._sweep_due = trio.current_time() + SWEEP_AGAIN_S
@@ -197,8 +196,21 @@ class GsmTexts:
 
     async def _read(self, memory: str, index: int) -> None:
         if await self._select(memory):
-            for pdu in (await self._attempt(f"AT+CMGR={index}") or ())[1:2]:
-                self._hand_over(Received(pdu, memory, index))
+            lines = await self._attempt(f"AT+CMGR={index}") or ()
+            for header, pdu in pairwise(lines):
+                if header.startswith("+CMGR:"):
+                    self._hand_over_whole(header, Received(pdu, memory, index))
+
+    def _hand_over_whole(self, header: str, received: Received) -> None:
+        """News may land in the midst of a PDU, whose half must not be taken for it, or the rest be deleted. What is as
+        long as its header says is whole; what is not, but twice the same, is of a firmware that counts in its own way.
+        """
+        if is_whole(header, received.pdu) or received in self._doubted:
+            self._doubted.discard(received)
+            self._hand_over(received)
+        else:
+            self._doubted.add(received)
+            self._sweep_due = min(self._sweep_due, trio.current_time() + SWEEP_AGAIN_S)
 
     async def _sweep(self) -> None:
         self._sweep_due = trio.current_time() + SWEEP_S
@@ -222,11 +234,11 @@ class GsmTexts:
             self._sweep_due = trio.current_time() + SWEEP_AGAIN_S
             return
         listed = _listed(memory, lines)
-        for received in listed:
+        for received, header in listed.items():
             if self._handed.get(received):
                 await self._delete(received)
-            else:
-                self._hand_over(received)
+            elif received not in self._handed:
+                self._hand_over_whole(header, received)
         for received in [each for each in self._handed if each.memory == memory and each not in listed]:
             del self._handed[received]
         if storage is not None and storage.used >= storage.total and not listed:
@@ -256,54 +268,13 @@ class GsmTexts:
                     raise
         return next((int(taken[1]) for line in lines if (taken := _TAKEN.match(line))), 0)
 
-    # --- USSD ---
+    # --- USSD: the other thing that a SIM says in words ---
 
     async def ussd(self, text: str) -> News:
-        command = f'AT+CUSD=1,"{ussd.encode(text, "GSM", packed=self._module.model.packs_ussd)}",{ussd.CODING}'
-        if self._sessions.locked():
-            raise CommandError("AT+CUSD", "another USSD request is under way")
-        async with self._sessions:
-            if not self._free():
-                raise CommandError("AT+CUSD", "the line is in use")
-            with self._listening() as replies:
-                try:
-                    with trio.fail_after(USSD_LIMIT_S):
-                        # Some firmware tells the answer and no result.
-                        with contextlib.suppress(CommandTimeout):
-                            await self._port.command(command, limit_s=_LIMITS_S["AT+CUSD"])
-                        return await replies.receive()
-                except trio.TooSlowError:
-                    await self._leave(replies)
-                    raise CommandError("AT+CUSD", f"the network did not answer in {USSD_LIMIT_S} s") from None
+        return await self._session.ask(text)
 
     async def cancel_ussd(self) -> None:
-        async with self._sessions:
-            with self._listening() as replies:
-                await self._leave(replies)
-
-    async def _leave(self, replies: trio.MemoryReceiveChannel[News]) -> None:
-        """Most modules tell of the end; the next answer must not be mistaken for that."""
-        await self._attempt("AT+CUSD=2")
-        with trio.move_on_after(USSD_LEAVE_S):
-            await replies.receive()
-
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[trio.MemoryReceiveChannel[News]]:
-        self._reply, replies = trio.open_memory_channel[News](1)
-        try:
-            yield replies
-        finally:
-            self._reply = None
-
-    def _hear_ussd(self, line: str) -> None:
-        news = ussd.read(line, "GSM")
-        if news is None:
-            log.info("%s: an unreadable USSD text", self._module.name)
-        elif self._reply is not None:
-            with contextlib.suppress(trio.WouldBlock):
-                self._reply.send_nowait(news)
-        elif news.outcome is Outcome.MORE:
-            self._intruder = True
+        await self._session.leave()
 
     # --- the module ---
 
@@ -324,7 +295,20 @@ class GsmTexts:
             return None
 
 
-def _listed(memory: str, lines: Sequence[str]) -> list[Received]:
-    """Of headers with a PDU each; what somebody wrote and left there (<stat> 2 and 3) is not ours."""
-    found = ((_LISTED.match(header), pdu) for header, pdu in pairwise(lines))
-    return [Received(pdu, memory, int(header[1])) for header, pdu in found if header and header[2] in "01"]
+def _listed(memory: str, lines: Sequence[str]) -> dict[Received, str]:
+    """With their headers; what somebody wrote and left there (<stat> 2 and 3) is not ours."""
+    found = ((_LISTED.match(header), header, pdu) for header, pdu in pairwise(lines))
+    return {
+        Received(pdu, memory, int(match[1])): header
+        for match, header, pdu in found
+        if match and match[2] in "01" and not pdu.startswith("+")
+    }
+
+
+def is_whole(header: str, pdu: str) -> bool:
+    """<length>, the last field of +CMGL, +CMGR, +CMT and +CDS, is the TPDU's."""
+    length = re.split(r"[,: ]", header)[-1]
+    try:
+        return length.isdecimal() and int(length) == sms.tpdu_length(pdu)
+    except sms.Unreadable:
+        return False

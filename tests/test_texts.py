@@ -3,17 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import trio
 import trio.testing
 
+from drivers.at import Dialogue, Info
 from drivers.errors import CommandError
 from drivers.gsm import GsmLine, open_gsm_on
 from drivers.line import Answered, Incoming, LineEvent, Received, Released, Storage, Texting
 from drivers.models import MODELS
-from drivers.sms import Deliver, Report, Submit, decode, encode
-from drivers.texts import SWEEP_S
+from drivers.sms import Deliver, Report, Submit, decode, encode, tpdu_length
+from drivers.texts import SWEEP_S, is_whole
 from drivers.userdata import join, split
 from drivers.ussd import News, Outcome
 from hil.bench import OTHERS, QUECTEL
@@ -413,3 +415,38 @@ async def test_a_message_sent_at_once_is_reported_on_too(autojump_clock: Clock) 
     async with rig_of("ec25") as rig, rig.line() as line:
         assert await line.texts.send(submit("hello", report=True)) == 1
         assert isinstance(decode((await receive(line)).pdu), Report)
+
+
+# --- news in the midst ---
+
+PDU = encode(Deliver(THEIRS, split("Ça va ?", reference=0)[0], None))
+LISTS = {
+    "AT+CMGR=1": f"\r\n+CMGR: 0,,{tpdu_length(PDU)}\r\n{PDU}\r\n\r\nOK\r\n".encode(),
+    "AT+CMGL=4": f'\r\n+CMGL: 1,0,"",{tpdu_length(PDU)}\r\n{PDU}\r\n\r\nOK\r\n'.encode(),
+}
+
+
+@pytest.mark.parametrize("command", LISTS)
+@pytest.mark.parametrize("news", [b"\r\nRING\r\n", b'\r\n+CMTI: "SM",3\r\n', b"\r\n^RSSI:19\r\n", b"\r\nAB\r\n"])
+def test_half_a_message_is_never_taken_for_it(command: str, news: bytes) -> None:
+    """Wherever the news lands."""
+    answer = LISTS[command]
+    for place in range(len(answer)):
+        dialogue = Dialogue(urcs=("RING", "+CMTI:", "^RSSI:"))
+        dialogue.send(command)
+        told = dialogue.receive(answer[:place] + news + answer[place:])
+        lines = [each.text for each in told if isinstance(each, Info)]
+        taken = {pdu for header, pdu in pairwise(lines) if header.startswith("+CMG") and is_whole(header, pdu)}
+        assert taken <= {PDU}
+    assert is_whole(lines[0], lines[1])
+
+
+async def test_a_message_that_was_cut_in_two_is_read_again(autojump_clock: Clock) -> None:
+    async with line_of() as (rig, line):
+        rig.phone.text(OURS, "first")
+        await line.texts.forget(await receive(line))
+        rig.modem.faults.splice = (40, b"\r\n+CREG: 1\r\n")
+        rig.phone.text(OURS, "whole in the end")
+        assert text_of(await receive(line, 60)) == "whole in the end"
+        assert rig.modem.faults.splice is None
+        await nothing(line, SWEEP_S)
