@@ -16,6 +16,8 @@ from drivers.usb import UsbDevice, need_modem, ports_of
 # More than a silent module is asked for.
 ASK_LIMIT_S = 15
 
+NONE: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Spare:
@@ -35,7 +37,11 @@ class Spare:
 async def look(config: Config) -> dict[str, Any]:
     """Without a service at work: modules are asked for their IMEI. The shape is that of what a service tells."""
     bus = make_bus(config.lines, config.lab)
-    jacks = [make_jack(line, bus, data_dir=config.service.data_dir, in_use=lambda: False) for line in config.lines]
+    jacks = [
+        # Nothing is opened: the PIN, and whether it is doubted, matter not.
+        make_jack(line.model_copy(update={"pin": None}), bus, data_dir=config.service.data_dir, in_use=lambda: False)
+        for line in config.lines
+    ]
     problems: dict[int, str] = {}
     imeis: dict[str, str] = {}
 
@@ -68,26 +74,32 @@ async def look(config: Config) -> dict[str, Any]:
             "number": line.number,
             **asdict(jack.whereabouts),
             "state": None,
-            "problem": problems.get(place),
+            "problem": problems.get(place) or (bus.unasked.get(jack.device.port) if jack.device else None),
             "imei": imeis.get(jack.device.port) if jack.device else None,
         }
         for place, (line, jack) in enumerate(zip(config.lines, jacks, strict=True))
     ]
     taken = {jack.device.port for jack in jacks if jack.device}
-    return {"running": False, "lines": lines, "spare": [asdict(each) for each in spares(devices, taken, imeis)]}
+    return {
+        "running": False,
+        "lines": lines,
+        "spare": [asdict(each) for each in spares(devices, taken, imeis, bus.unasked)],
+    }
 
 
 def spares(
-    devices: Mapping[str, UsbDevice], taken: Collection[str], imeis: Mapping[str, str] | None = None
+    devices: Mapping[str, UsbDevice],
+    taken: Collection[str],
+    imeis: Mapping[str, str] = NONE,
+    unasked: Mapping[str, str] = NONE,
 ) -> Iterator[Spare]:
-    """Modems, what may become one, and sound cards."""
+    """Modems, what may become one, and sound cards; what is known of them by USB port."""
     for port, device in devices.items():
         models = fitting(device)
         is_stick = device.is_disc and device.vendor in {each.vendor for row in DEVICES.values() for each in row.usb}
         if port not in taken and (models or is_stick or device.card):
-            imei = (imeis or {}).get(port)
-            title = device.title or "without a name"
-            yield Spare(port, device.id, title, models, device.card is not None, imei, _problem(device, models))
+            title, problem = device.title or "without a name", _problem(device, models) or unasked.get(port)
+            yield Spare(port, device.id, title, models, device.card is not None, imeis.get(port), problem)
 
 
 def fitting(device: UsbDevice) -> tuple[str, ...]:

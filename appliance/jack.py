@@ -87,6 +87,9 @@ class ModemJack:
         """Raises: LineError, with a sentence for people."""
         devices = await self._bus.devices()
         if self._line.at is not None:
+            for path in (self._line.at, self._line.pcm):
+                if path is not None and not await trio.Path(path).exists():
+                    raise LineAbsent(f"{path}: no such device")
             self.device = await self._bus.device_of(self._line.at)
             choices = [Ports(self._line.at, self._line.pcm)]
         elif self._line.usb is not None:

@@ -62,6 +62,8 @@ class Bus:
         self._news = trio.Event()
         # IMEIs by port and enumeration: asked for once each, whoever wants to know.
         self._imeis: dict[tuple[str, int], str] = {}
+        # Of those that could not be asked the last time, why.
+        self.unasked: dict[str, str] = {}
         self._asking: set[tuple[str, int]] = set()
         self._asked = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -163,7 +165,10 @@ class Bus:
             await self._asked.wait()
         for device in self._known(imei, devices.values()):
             return device, ports_of(device, ids, sound)
-        raise LineAbsent(f"no modem with IMEI {imei} is plugged in")
+        but = [
+            f"{device.port} could not be asked: {why}" for device in unknown if (why := self.unasked.get(device.port))
+        ]
+        raise LineAbsent("; ".join([f"no modem with IMEI {imei} is plugged in", *but]))
 
     def _known(self, imei: str, devices: Iterable[UsbDevice]) -> list[UsbDevice]:
         return [device for device in devices if self._imeis.get(_key(device)) == imei]
@@ -187,16 +192,24 @@ class Bus:
             self._nursery.start_soon(self._ask, device, ids)
 
     async def _ask(self, device: UsbDevice, ids: Sequence[UsbId]) -> None:
+        self.unasked.pop(device.port, None)
         try:
             for ports in ports_of(device, ids, Sound.AT):
                 if _key(device) not in self._imeis:
-                    self.learn(device, await ask_imei(ports.at))
+                    await self._ask_at(device, ports.at)
         except LineError as exc:
-            log.debug("%s: %s", device.port, exc)
+            self.unasked[device.port] = str(exc)
         finally:
             self._asking.discard(_key(device))
             self._asked.set()
             self._asked = trio.Event()
+
+    async def _ask_at(self, device: UsbDevice, at: Path) -> None:
+        try:
+            self.learn(device, await ask_imei(at))
+            self.unasked.pop(device.port, None)
+        except* LineError as group:
+            self.unasked[device.port] = str(group.exceptions[0])
 
     # --- the upper rungs of recovery ---
 
@@ -225,21 +238,17 @@ class Bus:
 
 
 async def ask_imei(at: Path) -> str:
-    """Empty: it does not say."""
-    imei = ""
+    """Empty: it does not say. Raises: LineError, also in an exception group."""
+    fd = await open_tty(str(at))
     try:
-        fd = await open_tty(str(at))
-        try:
-            async with trio.lowlevel.FdStream(os.dup(fd)) as stream, trio.open_nursery() as nursery:
-                port = Port(stream, urcs=COMMON_URCS)
-                nursery.start_soon(port.listen)
-                await port.synchronise()
-                imei = bare(await port.command("AT+CGSN"))
-                nursery.cancel_scope.cancel()
-        finally:
-            close_tty(fd)
-    except* LineError as group:
-        log.debug("%s: %s", at, group.exceptions[0])
+        async with trio.lowlevel.FdStream(os.dup(fd)) as stream, trio.open_nursery() as nursery:
+            port = Port(stream, urcs=COMMON_URCS)
+            nursery.start_soon(port.listen)
+            await port.synchronise()
+            imei = bare(await port.command("AT+CGSN"))
+            nursery.cancel_scope.cancel()
+    finally:
+        close_tty(fd)
     return imei if imei.isdecimal() else ""
 
 

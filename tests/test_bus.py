@@ -13,7 +13,7 @@ import trio.testing
 from drivers.bus import RESET_ANSWER_S, Bus, order_anew, start_anew
 from drivers.errors import LineAbsent, LineError
 from drivers.models import MODELS, Sound
-from drivers.port import PROBES
+from drivers.port import PROBES, close_tty, open_tty
 from drivers.usb import Ports
 from hil.tty import Pty
 from hil.usbtree import VENDOR, Gadget, UsbTree
@@ -154,6 +154,20 @@ async def test_a_modem_that_nobody_has_is_absent(tree, bus):
     async with modems(tree, "860000000000001"):
         with pytest.raises(LineAbsent, match="no modem with IMEI 860000000000009 is plugged in"):
             await bus.ports_by_imei("860000000000009", IDS, Sound.PCM)
+
+
+async def test_a_modem_that_another_program_has_is_said_so(tree, bus):
+    async with modems(tree, "860000000000001") as (far,):
+        fd = await open_tty(str(far.link))
+        try:
+            with pytest.raises(
+                LineAbsent, match=r"is plugged in; 1-1\.1 could not be asked: .*: in use by another program"
+            ):
+                await bus.ports_by_imei("860000000000001", IDS, Sound.PCM)
+        finally:
+            close_tty(fd)
+        assert (await bus.ports_by_imei("860000000000001", IDS, Sound.PCM))[0].port == "1-1.1"
+        assert bus.unasked == {}
 
 
 async def test_a_modem_that_keeps_silent_delays_nobody(tree, bus):

@@ -74,12 +74,20 @@ async def test_a_line_by_usb_port_is_found_under_whatever_names(tree):
 
 
 async def test_a_line_by_ttys_has_them_and_is_known_to_be_on_its_usb_port(tree):
-    names = tree.plug("1-1.2", EC25, {})
+    node = tree.dev / "node"
+    node.touch()
+    names = tree.plug("1-1.2", EC25, {1: node, 2: node})
     link = tree.dev / "modem-at"
     link.symlink_to(names[2])
     socket = Socket(tree, line_config(at=str(link), pcm=str(names[1])))
     assert await socket.open() == Ports(link, names[1])
     assert socket.jack.whereabouts.place == "usb 1-1.2"
+
+
+async def test_ttys_that_are_not_there_are_said_so(tree):
+    with pytest.raises(LineAbsent) as caught:
+        await Socket(tree, line_config(at="/dev/null", pcm="/dev/no-modem")).open()
+    assert str(caught.value) == "/dev/no-modem: no such device"
 
 
 async def test_a_modem_that_moved_is_found_by_its_imei(tree):
@@ -148,7 +156,7 @@ async def test_sound_by_a_card_of_its_own_of_a_port_or_of_a_name(tree):
 
 async def test_a_modem_on_a_serial_line_has_its_card_by_usb_port(tree):
     tree.plug("1-1.3", DONGLE, {})
-    line = line_config(at="/dev/ttyAMA0", card="1-1.3", model="sim800")
+    line = line_config(at="/dev/null", card="1-1.3", model="sim800")
     assert await Socket(tree, line).open() == Ports(line.at, card="(hw:1,0)")
 
 
