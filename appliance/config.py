@@ -22,24 +22,34 @@ card = "1-1.3"                   the sound card at that USB port
 card = "USB Audio Device"        the sound card whose name has this in it
 """
 
-import ipaddress
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import phonenumbers
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from appliance.addresses import web_address
-from appliance.events import NOT_YET, TYPES, WILDCARDS
+from appliance.events import NOT_YET
+from appliance.fields import (
+    AbsolutePath,
+    Address,
+    CountryCode,
+    Digits,
+    EventTypes,
+    LineName,
+    ModelName,
+    Number,
+    Patterns,
+    UsbPort,
+    WebhookUrl,
+    is_address,
+)
 from appliance.limits import Limits
-from appliance.numbers import is_e164, is_pattern
-from appliance.webhook import refusal
 from drivers.countries import PROFILES
 from drivers.models import Sound, UsbId
 
@@ -52,123 +62,13 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
 
-def _need_known(kind: str, known: Collection[str], *texts: str) -> None:
-    if unknown := [f'"{text}"' for text in texts if text not in known]:
-        raise ValueError(f"unknown {kind} {', '.join(unknown)} (known: {', '.join(sorted(known))})")
-
-
-def _absolute(value: object) -> Path:
-    # A service has no place of its own that a relative path could start from.
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-        raise ValueError('must be a path from the root, like "/var/lib/branchline"')
-    return Path(value)
-
-
-def _listen(text: str) -> str:
-    # An IPv6 address stands in brackets, as in a URL.
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})", text)
-    if match is None or int(match[2]) > 65535:
-        raise ValueError(f'"{text}" is not an address and a port, like "127.0.0.1:8080"')
-    return text
-
-
-def _line_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]{1,32}", text):
-        raise ValueError(f'"{text}" must be 1 to 32 of a-z, 0-9 and -')
-    return text
-
-
-def _number(text: str) -> str:
-    if not is_e164(text):
-        raise ValueError(f'"{text}" is not an international number, like "+33612345678"')
-    return text
-
-
-def _model(text: str, info: ValidationInfo) -> str:
-    assert info.context is not None
-    _need_known("model", info.context["models"], text)
-    return text
-
-
-def _event_types(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    if not patterns:
-        raise ValueError('must name at least one event; ["*"] is all')
-    _need_known("event", TYPES | WILDCARDS, *patterns)
-    return patterns
-
-
-def _patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        if not is_pattern(text):
-            raise ValueError(f'"{text}" is neither a number, like "+33899123456", nor a beginning, like "+33899*"')
-    return texts
-
-
-# Bus, then the port of each hub on the way, as sysfs has it.
-USB_PORT = re.compile(r"\d+-\d+(\.\d+)*")
-
-
-def _usb_port(text: str) -> str:
-    if not USB_PORT.fullmatch(text):
-        raise ValueError(f'"{text}" is not a USB port, like "1-1.2": `branchline lines` shows them')
-    return text
-
-
-def _digits(text: str, info: ValidationInfo) -> str:
-    what, fewest, most = {
-        "imei": ("15 digits", 15, 15),
-        "iccid": ("18 to 20 digits", 18, 20),
-        # 3GPP TS 27.007 8.3; 31.101 has eight at most.
-        "pin": ("4 to 8 digits", 4, 8),
-    }[str(info.field_name)]
-    if not (text.isascii() and text.isdecimal() and fewest <= len(text) <= most):
-        raise ValueError(f"must be {what}")
-    return text
-
-
-def _country(text: str) -> str:
-    if text not in phonenumbers.SUPPORTED_REGIONS:
-        raise ValueError(f'"{text}" is not a country of two capital letters, like "FR" (ISO 3166)')
-    return text
-
-
-def _webhook_url(text: str, info: ValidationInfo) -> str:
-    """Names are looked up when it comes to sending, and checked then; here only what can be seen."""
-    parts = urlsplit(web_address(text))
-    assert parts.hostname is not None
-    if not text.isascii():
-        raise ValueError("must be in ASCII: other characters are written as %.., other domain names as xn--...")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not contain a user or a password")
-    if not _is_address(parts.hostname):
-        return text
-    address = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
-    assert info.context is not None
-    encrypted = parts.scheme == "https"
-    if refused := refusal(address, encrypted=encrypted, allow_loopback=info.context["allow_loopback"]):
-        raise ValueError(refused)
-    return text
-
-
-def _is_address(host: str) -> bool:
-    """Not a name, of which nobody knows yet where it leads."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return True
-
-
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-
-
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Service(_Section):
     data_dir: AbsolutePath
-    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8080"
+    listen: Address = "127.0.0.1:8080"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     recordings: bool = True
 
@@ -181,17 +81,17 @@ class LineConfig(_Section):
     is heard before a call is taken for over.
     """
 
-    name: Annotated[str, AfterValidator(_line_name)]
-    model: Annotated[str, AfterValidator(_model)]
-    number: Annotated[str, AfterValidator(_number)]
-    usb: Annotated[str, AfterValidator(_usb_port)] | None = None
-    imei: Annotated[str, AfterValidator(_digits)] | None = None
-    iccid: Annotated[str, AfterValidator(_digits)] | None = None
+    name: LineName
+    model: ModelName
+    number: Number
+    usb: UsbPort | None = None
+    imei: Digits | None = None
+    iccid: Digits | None = None
     at: AbsolutePath | None = None
     pcm: AbsolutePath | None = None
     card: Annotated[str, Field(min_length=1)] | None = None
-    pin: Annotated[Annotated[str, AfterValidator(_digits)] | None, Field(repr=False)] = None
-    country: Annotated[str, AfterValidator(_country)] | None = None
+    pin: Annotated[Digits | None, Field(repr=False)] = None
+    country: CountryCode | None = None
     polarity: bool | None = None
     silence_s: Annotated[int, Field(ge=5)] | None = None
     limits: Limits = Limits()
@@ -211,8 +111,8 @@ class LineConfig(_Section):
 class Dialing(_Section):
     """Which numbers are dialed at all, and how many calls the box may have under way that it placed itself."""
 
-    deny: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_patterns)] = ()
-    allow: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_patterns)] = ()
+    deny: Patterns = ()
+    allow: Patterns = ()
     premium: bool = False
     emergency: bool = False
     concurrent_calls: Annotated[int, Field(ge=1)] | None = None
@@ -221,9 +121,9 @@ class Dialing(_Section):
 class Webhook(_Section):
     """Who wants which events, and where. A named webhook keeps what it has not yet had when its `url` changes."""
 
-    url: Annotated[str, AfterValidator(_webhook_url)]
+    url: WebhookUrl
     secret: Annotated[str, Field(min_length=24, repr=False)]
-    events: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_event_types)] = ("*",)
+    events: EventTypes = ("*",)
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
     @property
@@ -233,7 +133,7 @@ class Webhook(_Section):
 
 class Sfvopi(_Section):
     org_id: Annotated[int, Field(ge=1, lt=2**53)] = 1
-    default_country: Annotated[str, AfterValidator(_country)] = "FR"
+    default_country: CountryCode = "FR"
 
 
 class Lab(_Section):
@@ -363,7 +263,7 @@ def doubts(config: Config) -> Iterator[str]:
             yield f'webhooks.{place}.events: "{pattern}" is known, but this version never sends it'
         parts = urlsplit(webhook.url)
         assert parts.hostname is not None
-        if parts.scheme == "http" and not _is_address(parts.hostname):
+        if parts.scheme == "http" and not is_address(parts.hostname):
             yield f"webhooks.{place}.url: http is refused where {parts.hostname} is on the internet: use https there"
 
 

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import trio
 
-from appliance.config import USB_PORT, Device, LineConfig
+from appliance.config import Device, LineConfig
+from appliance.fields import USB_PORT
 from appliance.ladder import Rung
 from appliance.trunk import Whereabouts
 from drivers.bus import Bus, start_anew
