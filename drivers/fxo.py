@@ -109,9 +109,11 @@ class FxoLine:
             self._emit([])
             try:
                 await self._obey(partial(self._modem.dial, number))
-            except BaseException:
+            except BaseException as exc:
                 self._call.withdrawn()
-                await self._put_on_hook()
+                # Without a dial tone nothing is connected, or the relay has stuck in the last call, whatever was said.
+                silent = isinstance(exc, CommandError) and exc.result.startswith("NO DIAL")
+                await self._put_on_hook(surely=silent)
                 self._emit([])
                 raise
 
@@ -330,10 +332,10 @@ class FxoLine:
         self._check_due = trio.current_time() + IDLE_CHECK_S
         self._emit(self._call.released())
 
-    async def _put_on_hook(self) -> None:
+    async def _put_on_hook(self, *, surely: bool = False) -> None:
         """After an order that was not carried out; also when all around is cancelled."""
         with trio.move_on_after(LEAVE_S, shield=True), contextlib.suppress(LineLost):
-            await self._modem.hang_up()
+            await self._modem.hang_up(surely=surely)
 
     async def leave_nothing(self) -> None:
         if self._port.lost is None and (self._call.stat not in (None, CallStat.INCOMING) or self._modem.tty.in_stream):

@@ -228,11 +228,11 @@ class VoiceModem:
             self.tty.waive_result()
         return not self.tty.in_stream
 
-    async def hang_up(self) -> None:
-        """On-hook and in class 0, verified; by its DTR if it does not listen. Raises: LineLost: not even so."""
+    async def hang_up(self, *, surely: bool = False) -> None:
+        """On-hook and in class 0, verified; by its DTR if it does not listen, or `surely`. Raises: LineLost."""
         if not await self.quit_stream():
             log.warning("%s: the modem does not leave its stream", self.name)
-        if self.tty.in_stream or not await self._on_hook():
+        if self.tty.in_stream or not await self._on_hook() or surely:
             await self._escape()
         self._on_hook_since = trio.current_time()
 
