@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Message
 
 from appliance.call import Direction
+from appliance.database import StoreError
 from appliance.message import LONGEST_VALIDITY_S, SHORTEST_VALIDITY_S, VALIDITY_S, MessagePart, PartState
 from appliance.message import Message as Text
 from appliance.texting import LONGEST_TEXT, Postbox
@@ -38,6 +39,9 @@ def _errors(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 # What any of them may answer.
 COMMON = _errors(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+SENDING = _errors(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class _Body(BaseModel):
@@ -152,7 +156,7 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
 
     # --- short messages ---------------------------------------------------------------------------------------------
 
-    @routes.post("/sms", status_code=HTTPStatus.ACCEPTED, tags=["sms"], responses=_errors(HTTPStatus.NOT_FOUND))
+    @routes.post("/sms", status_code=HTTPStatus.ACCEPTED, tags=["sms"], responses=SENDING)
     async def send_sms(sms: NewSms) -> Sms:
         """Queues a message. It is safe when this is answered; how it fares is to be seen at its address."""
         trunk = trunk_of(sms)
@@ -162,6 +166,8 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
             )
         except ValueError as exc:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(exc)) from None
+        except StoreError as exc:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"not queued, as it can't be kept: {exc}") from None
         return shown(queued)
 
     @routes.get("/sms", tags=["sms"])

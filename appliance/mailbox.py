@@ -170,8 +170,8 @@ class Mailbox:
 
     async def expire(self, now: datetime) -> int:
         """What waited too long for its line; how many parts."""
-        statement = """UPDATE message_parts SET state = 'expired', at = ?, error = 'its line was not there in time'
-            WHERE state = 'queued' AND message IN (SELECT seq FROM messages WHERE expires_at <= ?)"""
+        statement = f"""UPDATE message_parts SET state = 'expired', at = ?, error = 'its line was not there in time'
+            WHERE state IN ({_WAITING}) AND message IN (SELECT seq FROM messages WHERE expires_at <= ?)"""
         waiting = f"SELECT 1 FROM message_parts WHERE state IN ({_WAITING}) LIMIT 1"
         if not await self._rows(waiting):
             return 0

@@ -28,7 +28,9 @@ class Session:
         self.intruded = False
         self._module = module
         self._free = free
+        # By an order, or by the end of one.
         self._turn = trio.Lock()
+        self._asking = False
         self._reply: trio.MemorySendChannel[News] | None = None
 
     def hear(self, line: str) -> None:
@@ -45,25 +47,34 @@ class Session:
     async def ask(self, text: str) -> News:
         """Raises: ValueError, CommandError, LineLost."""
         written = ussd.encode(text, CHARSET, packed=self._module.model.packs_ussd)
-        if self._turn.locked():
+        if self._asking:
             raise CommandError("AT+CUSD", "another USSD request is under way")
-        async with self._turn:
-            if not self._free():
-                raise CommandError("AT+CUSD", "the line is in use")
-            with self._listening() as replies:
-                try:
-                    with trio.fail_after(NETWORK_LIMIT_S):
-                        # Some firmware tells the answer and no result.
-                        with contextlib.suppress(CommandTimeout):
-                            command = f'AT+CUSD=1,"{written}",{ussd.CODING}'
-                            await self._module.port.command(command, limit_s=COMMAND_LIMIT_S)
-                        return await replies.receive()
-                except trio.TooSlowError:
-                    await self._end(replies)
-                    raise CommandError("AT+CUSD", f"the network did not answer in {NETWORK_LIMIT_S} s") from None
+        self._asking = True
+        try:
+            async with self._turn:
+                return await self._answer(f'AT+CUSD=1,"{written}",{ussd.CODING}')
+        finally:
+            self._asking = False
+
+    async def _answer(self, command: str) -> News:
+        if not self._free():
+            raise CommandError("AT+CUSD", "the line is in use")
+        with self._listening() as replies:
+            try:
+                with trio.fail_after(NETWORK_LIMIT_S):
+                    # Some firmware tells the answer and no result.
+                    with contextlib.suppress(CommandTimeout):
+                        await self._module.port.command(command, limit_s=COMMAND_LIMIT_S)
+                    return await replies.receive()
+            except trio.TooSlowError:
+                await self._end(replies)
+                raise CommandError("AT+CUSD", f"the network did not answer in {NETWORK_LIMIT_S} s") from None
 
     async def leave(self) -> None:
-        """The menu, if there is one."""
+        """The menu, if there is one. Who waits for an answer hears that it has ended."""
+        if self._asking:
+            await self._module.attempt("AT+CUSD=2", tries=1)
+            return
         async with self._turn:
             self.intruded = False
             with self._listening() as replies:

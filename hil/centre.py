@@ -59,7 +59,8 @@ class Centre:
         validity = timedelta(seconds=message.validity_s or VALIDITY_S)
         report_to = (sender, reference) if message.report else None
         delivered = Deliver(sender, message.data, self._date(sender), message.message_class)
-        if isinstance(self._network.party(to), Recipient):
+        party = self._network.party(to)
+        if isinstance(party, Recipient) or (party is None and to in self._network.subscribed):
             self._keep(Waiting(to, delivered, self._now + validity, report_to))
         elif report_to:
             self._report(Waiting(to, delivered, self._now, report_to), _NOBODY)

@@ -127,6 +127,8 @@ class Network:
     def __init__(self, country: str = "33") -> None:
         self._country = country
         self._parties: dict[str, Party] = {}
+        # Whoever was there: a phone that is switched off is still a subscriber.
+        self.subscribed: set[str] = set()
         self._news: deque[Callable[[], None]] = deque()
         self._telling = False
         self.calls: list[Call] = []
@@ -139,6 +141,7 @@ class Network:
         if party.number in self._parties:
             raise NetworkError(f"{party.number} is taken")
         self._parties[party.number] = party
+        self.subscribed.add(party.number)
 
     def leave(self, party: Party) -> None:
         """Its number stays unknown until it joins again; its calls end as those of a dead phone do."""

@@ -1,8 +1,10 @@
 """A SIM's messages and USSD by the driver, over every family that the bench has."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -10,11 +12,11 @@ import trio
 import trio.testing
 
 from drivers.at import Dialogue, Info
-from drivers.errors import CommandError
+from drivers.errors import CommandError, LineLost
 from drivers.gsm import GsmLine, open_gsm_on
 from drivers.line import Answered, Incoming, LineEvent, Received, Released, Storage, Texting
 from drivers.models import MODELS
-from drivers.sms import Deliver, Report, Submit, decode, encode, tpdu_length
+from drivers.sms import Deliver, Report, Submit, decode, encode, fingerprint, tpdu_length
 from drivers.texts import SWEEP_S, is_whole
 from drivers.userdata import join, split
 from drivers.ussd import News, Outcome
@@ -23,10 +25,11 @@ from hil.board import profile_of
 from hil.modem import Modem
 from hil.network import Network
 from hil.storage import Status
-from hil.subscriber import Subscriber
+from hil.subscriber import PhoneCall, Subscriber
 from native import Engine, Port
 
 OURS, THEIRS = "+33700000002", "+33783484044"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FAMILIES = QUECTEL | OTHERS
 Clock = trio.testing.MockClock
 
@@ -387,6 +390,17 @@ async def test_one_session_at_a_time_and_none_in_a_call(autojump_clock: Clock) -
             await line.texts.ussd("*123#")
 
 
+async def test_a_menu_may_be_left_while_its_answer_is_waited_for(autojump_clock: Clock) -> None:
+    async with line_of() as (_, line):
+        await line.texts.ussd("*100#")
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(line.texts.ussd, "1")
+                await trio.sleep(0.1)
+                await line.texts.cancel_ussd()
+        assert (await line.texts.ussd("*123#")).outcome is Outcome.DONE
+
+
 async def test_an_answer_without_a_result_is_an_answer(autojump_clock: Clock) -> None:
     async with line_of() as (rig, line):
         rig.modem.faults.lost_finals = 1
@@ -450,3 +464,77 @@ async def test_a_message_that_was_cut_in_two_is_read_again(autojump_clock: Clock
         assert text_of(await receive(line, 60)) == "whole in the end"
         assert rig.modem.faults.splice is None
         await nothing(line, SWEEP_S)
+
+
+# --- all of it together ---
+
+
+@pytest.mark.parametrize("name", ["ec25", "e173"])
+async def test_of_many_messages_none_is_lost_whatever_happens(autojump_clock: Clock, name: str) -> None:
+    """An hour of texts, calls, unplugs, noise in answers, lost news and lost results."""
+    chance, network = random.Random(7), Network()
+    modem = Modem(FAMILIES[name](profile_of(OURS)), network, model=name)
+    said: list[str] = []
+    heard: dict[str, Deliver] = {}
+
+    async def keep(line: GsmLine) -> None:
+        while True:
+            received = await line.texts.receive()
+            message = decode(received.pdu)
+            assert isinstance(message, Deliver)
+            heard[fingerprint(received.pdu)] = message
+            # Longer than the line may live.
+            await trio.sleep(chance.random())
+            await line.texts.forget(received)
+
+    async def live() -> None:
+        while True:
+            host, device = trio.testing.memory_stream_pair()
+            nursery.start_soon(modem.serve_at, device)
+            with suppress_group(LineLost):
+                async with Rig(name, modem, phone, Wire(host)).line() as line, trio.open_nursery() as inner:
+                    inner.start_soon(keep, line)
+                    while True:
+                        await line.next_event()
+            await trio.sleep(3)
+
+    async def hang_up(call: PhoneCall) -> None:
+        await trio.sleep(100 * chance.random())
+        call.hang_up()
+
+    def fault() -> None:
+        match chance.randrange(12):
+            case 0:
+                modem.unplug()
+            case 1:
+                modem.faults.splice = (chance.randrange(80), b"\r\n+CREG: 1\r\n")
+            case 2:
+                modem.faults.lost_finals = 1
+            case 3:
+                modem.faults.lost_news ^= {"+CMTI"}
+            case 4:
+                nursery.start_soon(hang_up, phone.dial(OURS))
+
+    async with trio.open_nursery() as nursery:
+        phone = Subscriber(THEIRS, network, nursery)
+        nursery.start_soon(live)
+        for number in range(80):
+            await trio.sleep(90 * chance.random())
+            said.append(chance.choice([f"ok {number}", f"long {number} " * 60, f"жук {number} \U0001f600" * 20]))
+            phone.text(OURS, said[-1])
+            fault()
+        await trio.sleep(1000)
+        nursery.cancel_scope.cancel()
+    assert network.centre.waiting == 0
+    assert all(not modem.module.storage[memory] for memory in modem.module.storage)
+    # Of one sender no two messages have the same time: a text's parts follow one another.
+    in_order = sorted(heard.values(), key=lambda message: message.sent_at or EPOCH)
+    assert "".join(message.data.text for message in in_order) == "".join(said)
+
+
+@contextmanager
+def suppress_group(kind: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except* kind:
+        pass
