@@ -120,9 +120,11 @@ class PcmClock:
         self._playing[fd] = take
 
     def stop(self, fd: int) -> None:
-        take = self._playing.pop(fd)
-        self._library.take_stop(ctypes.byref(take._c))
-        os.close(take._c.tty)
+        """Once more does no harm."""
+        take = self._playing.pop(fd, None)
+        if take is not None:
+            self._library.take_stop(ctypes.byref(take._c))
+            os.close(take._c.tty)
 
     def end(self) -> None:
         for fd in list(self._playing):
