@@ -152,12 +152,14 @@ class AnalogCall:
         """When `tick` may have something to tell."""
         if (call := self._call) is None or self.over:
             return float("inf")
-        quiet = call.heard_at + self._line.silence_s if self._minds_silence else float("inf")
-        return min(call.number_due, call.ring_due, call.answered_due, call.ceiling, quiet)
+        return min(call.number_due, call.ring_due, call.answered_due, call.ceiling, self._silent_at)
 
     @property
-    def _minds_silence(self) -> bool:
-        return self.stat is ACTIVE and self._line.silence_s > 0
+    def _silent_at(self) -> float:
+        """When it was so for too long."""
+        if self._call is None or self.stat is not ACTIVE or self._line.silence_s <= 0:
+            return float("inf")
+        return self._call.heard_at + self._line.silence_s
 
     # --- on-hook ---
 
@@ -289,8 +291,7 @@ class AnalogCall:
             return self._tell(None)
         if now >= call.answered_due:
             return self._answered(now)
-        silent = self._minds_silence and now - call.heard_at >= self._line.silence_s
-        return self._over(TIMER_EXPIRED) if silent or now >= call.ceiling else []
+        return self._over(TIMER_EXPIRED) if now >= min(self._silent_at, call.ceiling) else []
 
     def released(self) -> list[LineEvent]:
         """We are on-hook."""

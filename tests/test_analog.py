@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drivers.analog import (
     ACTIVE,
@@ -257,6 +259,25 @@ def test_silence_and_the_ceiling_end_a_call_and_0_is_never() -> None:
         assert endless.due == line.ceiling_s or endless.due == float("inf")
         endless.tick(10**6)
         assert endless.over is bool(line.ceiling_s)
+
+
+@given(heard_at=st.floats(0, 10**6), silence_s=st.integers(5, 3600), after_s=st.floats(0, 100))
+def test_when_it_is_due_there_is_something_to_tell(heard_at: float, silence_s: int, after_s: float) -> None:
+    """Or whoever waits for it waits no more, and asks for ever: 52.34 + 20 - 52.34 is not 20."""
+    call = AnalogCall(replace(FR, silence_s=float(silence_s)), loop_codes="")
+    call.dialing(heard_at)
+    call.voice(heard_at)
+    call.tick(call.due)
+    assert call.over
+    ringing = AnalogCall(GB, loop_codes="")
+    ringing.ring(heard_at)
+    ringing.tick(ringing.due)
+    assert ringing.told
+    ringing.tick(ringing.due)
+    assert ringing.stat is None
+    asked = call_in(ALERTING)
+    asked.tone_ended(ToneKind.RINGBACK, heard_at + after_s)
+    assert asked.tick(asked.due) == [Answered()]
 
 
 def test_an_end_is_told_once_and_its_first_reason_counts() -> None:

@@ -1,5 +1,7 @@
 """The driver of analog lines against simulated exchanges and voice modems: every model, five countries."""
 
+import contextlib
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,20 +11,24 @@ import pytest
 import trio
 import trio.testing
 
-from drivers.errors import CommandError, LineBlocked, LineLost
+from drivers.errors import CommandError, LineBlocked, LineError, LineLost
 from drivers.fxo import open_fxo_on
 from drivers.line import Alerting, Answered, Digit, Identity, Incoming, LineState, Released, StateChanged
 from drivers.voicemodels import VOICE_MODELS
 from hil.exchange import LineState as Exchange
 from hil.listening import align, sound
 from hil.plans import PLANS
-from hil.subscriber import PhoneCall
+from hil.subscriber import Behaviour, PhoneCall
 from tests.analog import OURS, THEIRS, Rig, Sound, open_line, open_rig
 
 Clock = trio.testing.MockClock
 IDLE, IN_USE = StateChanged(LineState.IDLE), StateChanged(LineState.IN_USE)
 MODELS = ("usr5637", "cx93010", "zoom3095", "v253")
 COUNTRIES = tuple(OURS)
+# Each model and each country, and those that have something to do with one another: USR5637 tells no loop break, Zoom
+# 3095 tells the number late, V.253's words are reports where the number comes before the ring.
+PAIRS = (("usr5637", "US"), ("cx93010", "FR"), ("zoom3095", "DE"), ("v253", "GB"), ("cx93010", "IN"), ("usr5637", "GB"))
+each_pair = pytest.mark.parametrize(("model", "country"), PAIRS)
 # Far longer than it takes, and shorter than any other way out.
 SOON_S = 10
 
@@ -82,8 +88,7 @@ async def why_not(rig: Rig, model: str) -> LineLost:
 # --- to come up ---
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("country", COUNTRIES)
+@each_pair
 async def test_a_line_comes_up_in_its_country(model: str, country: str, autojump_clock: Clock) -> None:
     async with open_line(model, country) as rig:
         assert rig.line.state is LineState.IDLE
@@ -145,8 +150,7 @@ async def test_unplugged_is_lost(autojump_clock: Clock) -> None:
 # --- who calls ---
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("country", COUNTRIES)
+@each_pair
 async def test_a_number_is_told_before_or_behind_the_first_ring(
     model: str, country: str, autojump_clock: Clock
 ) -> None:
@@ -162,8 +166,7 @@ async def test_a_number_is_told_before_or_behind_the_first_ring(
         await over(rig)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("country", COUNTRIES)
+@each_pair
 async def test_who_does_not_say_who_he_is_calls_all_the_same(model: str, country: str, autojump_clock: Clock) -> None:
     async with open_line(model, country) as rig:
         call = rig.phone().dial(rig.number, withheld=True)
@@ -329,8 +332,7 @@ async def test_keys_of_ours_are_heard_and_are_not_ours_to_hear(autojump_clock: C
 # --- calls that we make ---
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("country", COUNTRIES)
+@each_pair
 async def test_a_far_end_rings_and_answers_by_a_voice(model: str, country: str, autojump_clock: Clock) -> None:
     async with open_line(model, country) as rig:
         phone = rig.phone(answers_after_s=11, says=noise(3, 3))
@@ -367,8 +369,7 @@ async def test_a_far_end_that_never_answers_never_has(country: str, autojump_clo
         assert await rig.next() == Released(34)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("country", COUNTRIES)
+@each_pair
 async def test_busy_is_told_by_its_tone(model: str, country: str, autojump_clock: Clock) -> None:
     async with open_line(model, country) as rig, outgoing(rig, "busy"):
         await over(rig, 17)
@@ -409,6 +410,8 @@ async def test_no_dial_tone_is_a_refusal(autojump_clock: Clock) -> None:
         rig.modem.voice_modem.daa.tone = lambda kind, country: None  # type: ignore[method-assign]
         with pytest.raises(CommandError, match="NO DIALTONE"):
             await rig.line.dial(THEIRS)
+        # Or else its relay has stuck.
+        assert rig.wire.drops == 1
         await trio.sleep(2)
         assert rig.modem.exchange.state is Exchange.IDLE
 
@@ -431,8 +434,7 @@ async def test_one_line_has_one_call(autojump_clock: Clock) -> None:
 # --- the end ---
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("country", COUNTRIES)
+@each_pair
 async def test_a_far_end_that_hangs_up_is_noticed(model: str, country: str, autojump_clock: Clock) -> None:
     async with open_line(model, country) as rig, incoming(rig) as (call, _):
         await trio.sleep(7)
@@ -465,12 +467,12 @@ async def test_silence_both_ways_ends_a_call_and_one_sided_talk_does_not(autojum
 
 
 async def test_no_call_lasts_for_ever(autojump_clock: Clock) -> None:
-    async with open_line(ceiling_s=100.0) as rig, incoming(rig) as (call, _):
-        call.say(noise(5, 1) * 30)
-        await over(rig, 102, within_s=105)
+    async with open_line(ceiling_s=40.0) as rig, incoming(rig) as (call, _):
+        call.say(noise(5, 1) * 12)
+        await over(rig, 102, within_s=42)
 
 
-@pytest.mark.parametrize("country", COUNTRIES)
+@pytest.mark.parametrize("country", ["FR", "US"])
 async def test_talk_is_no_end(country: str, autojump_clock: Clock) -> None:
     async with open_line("usr5637", country) as rig, incoming(rig) as (call, ours):
         rig.modem.faults.spurious = "bdKbdh"[:5]
@@ -587,3 +589,95 @@ async def test_unplugged_in_a_call_is_lost_at_once(autojump_clock: Clock) -> Non
         rig.modem.unplug()
         with pytest.raises(LineLost, match="gone"):
             await rig.next(2)
+
+
+class Chance:
+    """A day of a line: calls of all kinds, given up at any time, while this and that goes wrong."""
+
+    def __init__(self, rig: Rig, seed: int) -> None:
+        self._rig = rig
+        self._random = random.Random(seed)
+        self.log: list[object] = []
+
+    async def day(self, calls: int) -> None:
+        for _ in range(calls):
+            self._misfortune()
+            self.log.append((round(trio.current_time(), 2), self._rig.modem.faults))
+            phone = self._rig.phone()
+            phone.behaviour = self._random.choice(
+                [Behaviour.ANSWER, Behaviour.ANSWER, Behaviour.REJECT, Behaviour.BUSY]
+            )
+            phone.answers_after_s = self._random.uniform(0, 15)
+            phone.says = noise(2, 1) if self._random.random() < 0.7 else b""
+            with trio.move_on_after(self._random.choice([0.5, 5, 20, 40])):
+                await self._random.choice([self._dial, self._be_called, self._be_called])()
+            for call in phone.calls:
+                call.hang_up()
+            with trio.move_on_after(1):
+                await self._rig.line.hang_up()
+            await self._settle()
+
+    def _misfortune(self) -> None:
+        faults = self._rig.modem.faults
+        likely = self._random.random() < 0.5
+        faults.late_rings = self._random.choice([0, 1, 2]) if likely else 0
+        faults.exit_ignored = likely and self._random.random() < 0.3
+        faults.no_caller_id = likely and self._random.random() < 0.3
+        faults.busy_only = likely and self._random.random() < 0.3
+        faults.silent_clear = likely and self._random.random() < 0.2
+        faults.spurious = self._random.choice(["", "bKd", "rsqv"]) if likely else ""
+        faults.delay_s = self._random.choice([0.0, 0.05, 1.0]) if likely else 0.0
+        faults.hung = {"+VLS"} if likely and self._random.random() < 0.1 else set()
+
+    async def _dial(self) -> None:
+        try:
+            await self._rig.line.dial(THEIRS)
+        except CommandError as exc:
+            self.log.append(exc)
+            return
+        await self._talk()
+
+    async def _be_called(self) -> None:
+        self._rig.phone().dial(self._rig.number, withheld=self._random.random() < 0.2)
+        while not isinstance(event := await self._rig.line.next_event(), Incoming):
+            self.log.append(event)
+        try:
+            await self._rig.line.answer()
+        except CommandError as exc:
+            self.log.append(exc)
+            return
+        await self._talk()
+
+    async def _talk(self) -> None:
+        try:
+            async with self._rig.sound() as ours:
+                self._rig.engine.connect(self._rig.engine.player(noise(3, 2)), ours.port)
+                while not isinstance(event := await self._rig.line.next_event(), Released):
+                    self.log.append((round(trio.current_time(), 2), event))
+        except LineError as exc:
+            self.log.append(exc)
+
+    async def _settle(self) -> None:
+        """Whatever went wrong, the line is free again, and nothing is left of the call."""
+        rig = self._rig
+        # A ring that was given up is over when the next one does not come; a modem out of step needs some tries.
+        with trio.fail_after(60):
+            # No event stands for all of it.
+            while rig.line._call.stat is not None or rig.modem.exchange.state is not Exchange.IDLE:  # noqa: ASYNC110
+                await trio.sleep(0.5)
+        await trio.sleep(1)
+        with contextlib.suppress(trio.TooSlowError):
+            while True:
+                self.log.append(await rig.next(0.01))
+        assert rig.line.state is LineState.IDLE, self.log[-30:]
+        assert not rig.modem.voice_modem.daa.off_hook
+        assert rig.modem.voice_modem.daa.service_class == "0"
+        assert not rig.network.calls
+
+
+@pytest.mark.parametrize(("model", "country", "seed"), [(*pair, seed) for seed, pair in enumerate(PAIRS[:4])])
+async def test_whatever_goes_wrong_the_line_is_free_again(
+    model: str, country: str, seed: int, autojump_clock: Clock
+) -> None:
+    async with open_line(model, country, silence_s=20.0) as rig:
+        await Chance(rig, seed).day(5)
