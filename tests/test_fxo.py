@@ -663,7 +663,7 @@ class Chance:
         # A ring that was given up is over when the next one does not come; a modem out of step needs some tries.
         with trio.fail_after(60):
             # No event stands for all of it.
-            while rig.line._call.stat is not None or rig.modem.exchange.state is not Exchange.IDLE:  # noqa: ASYNC110
+            while rig.line._watch.call.stat is not None or rig.modem.exchange.state is not Exchange.IDLE:  # noqa: ASYNC110
                 await trio.sleep(0.5)
         await trio.sleep(1)
         with contextlib.suppress(trio.TooSlowError):

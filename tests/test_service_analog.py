@@ -61,3 +61,21 @@ async def test_an_analog_line_is_called_and_calls(tmp_path: Path) -> None:
             ended = await rig.customer.post("/hangup", direction="OUTBOUND")
             assert ended.json["call_status"] == "COMPLETED"
         assert run.faults == []
+
+
+@together
+async def test_a_modem_that_is_stuck_in_its_stream_loses_its_dtr_and_takes_the_next_call(tmp_path: Path) -> None:
+    async with open_rig(tmp_path, model="cx93010") as rig:
+        run = await rig.start()
+        for calls, stuck in ((1, True), (2, False)):
+            call = rig.phone.dial(rig.number)
+            await call.answered()
+            voice = await rig.voice.connection()
+            await voice.next("media")
+            rig.line.modem.faults.exit_ignored = stuck
+            call.hang_up()
+            await rig.customer.post("/hangup")
+            if stuck:
+                await run.logged("line1: dropping DTR")
+            await run.logged("line1: idle", times=1 + calls)
+        assert run.faults == []
