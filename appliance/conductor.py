@@ -33,7 +33,7 @@ from appliance.stream import Ending, run_stream
 from appliance.trunk import Lost, Seizure
 from drivers.errors import CommandError, LineError, LineLost
 from drivers.line import Alerting, Answered, Digit, LineState, Released
-from native import Event, Port, PortFailed, Recorder
+from native import Port, PortFailed, Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -279,23 +279,12 @@ class Conductor:
 
     @asynccontextmanager
     async def _sound(self) -> AsyncIterator[Port]:
-        """The line's audio in the engine, while there is a call; what the engine hears of it the line is told."""
-        async with self._line.attach(self._means.media.engine) as port:
-            with self._means.media.events_of(port) as events:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._pass_on, events)
-                    self._seizure.audio = port
-                    try:
-                        yield port
-                    finally:
-                        self._seizure.audio = None
-                        if self._answered.is_set():
-                            self._log.info("audio", **audio_report(port))
-                    nursery.cancel_scope.cancel()
-
-    async def _pass_on(self, events: trio.MemoryReceiveChannel[Event]) -> None:
-        async for event in events:
-            self._line.heard(event)
+        async with self._seizure.sound(self._means.media) as port:
+            try:
+                yield port
+            finally:
+                if self._answered.is_set():
+                    self._log.info("audio", **audio_report(port))
 
     async def _miss_sound(self, port: Port) -> None:
         """A modem without sound is no reason to end a call, as it may come back; but somebody has to know."""

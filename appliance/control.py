@@ -127,7 +127,7 @@ class Control:
             raise NotDialed(f"Not dialed: {self._placed} calls are under way, as many as the box may place at once")
         self._placed += 1
         try:
-            if trunk is not None and (limit_s := await self._permit(trunk, order.to)) is not None:
+            if trunk is not None and (limit_s := await self.permit(trunk, order.to)) is not None:
                 route = replace(route, time_limit_s=min(route.time_limit_s, limit_s))
             call = await self._store.open_call(
                 uuid=str(uuid4()),
@@ -146,8 +146,8 @@ class Control:
             raise
         self._calls.start_soon(self._outbound, call, route, trunk)
 
-    async def _permit(self, trunk: Trunk, to: str) -> int | None:
-        """How many seconds the call may last, None: as many as it likes. Raises NotDialed."""
+    async def permit(self, trunk: Trunk, to: str) -> int | None:
+        """How many seconds a call may last, None: as many as it likes. Raises NotDialed."""
         if (why := forbidden(to, self._rules, country_of(trunk.number) or self._country)) is not None:
             raise NotDialed(f"Not dialed: {why}")
         used = Used(*await self._store.minutes_used(trunk.name, day_and_month(self._now().astimezone())))
@@ -166,6 +166,7 @@ class Control:
         try:
             if trunk is None:
                 raise TrunkDown(call.from_)
+            await trunk.make_way()
             seizure = trunk.seize()
         except (TrunkBusy, TrunkDown) as exc:
             log.info("call not placed", call=call.uuid, reason=type(exc).__name__)

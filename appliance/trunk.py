@@ -1,7 +1,7 @@
 """A configured line over time: opened, lost, opened again for ever; it carries at most one call."""
 
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,14 +10,17 @@ import trio
 
 from appliance.ladder import Ladder, Rung, Step
 from appliance.limits import Limits
+from appliance.media import Media
 from drivers.errors import LineError, LineLost
 from drivers.line import Answered, Digit, Incoming, Line, LineEvent, LineState, Recoveries, Released, StateChanged
-from native import Port
+from native import Event, Port
 
 # A module that answers some commands and leaves others would be asked them for minutes.
 OPEN_LIMIT_S = 180
 # Between two attempts, however often something is plugged in.
 REST_S = 0.5
+# For a test call of the box's own to be hung up, which takes a slow modem some seconds.
+MAKE_WAY_LIMIT_S = 15
 # Keys that may wait while a call's news is written down; and the room behind them for its few turns.
 KEYS_LIMIT = 256
 TURNS_ROOM = 16
@@ -51,11 +54,36 @@ class Seizure:
         self._send, self.told = trio.open_memory_channel[LineEvent | Lost](KEYS_LIMIT + TURNS_ROOM)
         # The call's sound, while it has any.
         self.audio: Port | None = None
+        # A test call of the box's own: who has it ends it when somebody else wants the line.
+        self.gives_way = False
+        self.wanted = trio.Event()
 
     def tell(self, event: LineEvent | Lost) -> None:
         # A modem that goes mad may send keys without end; it must not take the service with it.
         if not isinstance(event, Digit) or self._send.statistics().current_buffer_used < KEYS_LIMIT:
             self._send.send_nowait(event)
+
+    @asynccontextmanager
+    async def sound(self, media: Media) -> AsyncIterator[Port]:
+        """The line's audio in the engine, while there is a call; what the engine hears of it the line is told.
+
+        Raises: LineError: there is none.
+        """
+
+        async def pass_on(events: trio.MemoryReceiveChannel[Event]) -> None:
+            async for event in events:
+                self.line.heard(event)
+
+        async with self.line.attach(media.engine) as port:
+            with media.events_of(port) as events:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(pass_on, events)
+                    self.audio = port
+                    try:
+                        yield port
+                    finally:
+                        self.audio = None
+                    nursery.cancel_scope.cancel()
 
     async def over(self) -> None:
         """Leaves the call alone, and returns when it is gone; what is told meanwhile is of no interest."""
@@ -137,6 +165,7 @@ class Trunk:
         self._jack = jack
         self._ring = ring
         self._seizure: Seizure | None = None
+        self._freed = trio.Event()
         # In step with the line's other events, which its own state may be ahead of.
         self._told_state = LineState.DOWN
         self._unserved: Incoming | None = None
@@ -163,6 +192,13 @@ class Trunk:
         """How often each rung above the driver's own was taken."""
         return {rung.value: count for rung, count in self._ladder.climbed.items()}
 
+    async def make_way(self) -> None:
+        """Returns when no test call has the line, or none will give way."""
+        if self._seizure is not None and self._seizure.gives_way:
+            self._seizure.wanted.set()
+            with trio.move_on_after(MAKE_WAY_LIMIT_S):
+                await self._freed.wait()
+
     def seize(self) -> Seizure:
         """Raises TrunkDown or TrunkBusy."""
         if self._seizure is not None or self.state is LineState.IN_USE:
@@ -179,6 +215,8 @@ class Trunk:
             self._nursery.start_soon(self._put_away, seizure)
             return
         self._seizure = None
+        self._freed.set()
+        self._freed = trio.Event()
         if self._unserved is not None:
             self._offer(self._unserved)
 
@@ -277,6 +315,8 @@ class Trunk:
                     # Glare: somebody calls while our last call is being put away, or our next about to be dialed.
                     # Served as soon as that has given up the line.
                     self._unserved = event
+                    if self._seizure is not None:
+                        self._seizure.wanted.set()
                 case Released() if self._unserved is not None:
                     # A line carries one call: this was theirs.
                     self._unserved = None

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from appliance.ladder import CLIMB, Rung
-from appliance.trunk import KEYS_LIMIT, OPEN_LIMIT_S, Lost, Seizure, Trunk
+from appliance.trunk import KEYS_LIMIT, MAKE_WAY_LIMIT_S, OPEN_LIMIT_S, Lost, Seizure, Trunk, TrunkBusy
 from drivers.errors import LineAbsent, LineBlocked, LineError, LineLost
 from drivers.line import Digit, LineEvent, LineState, Recoveries, StateChanged
 from tests.jacks import TestJack
@@ -186,3 +187,35 @@ async def test_no_line_is_touched_while_it_has_a_call(autojump_clock, nursery):
     await trio.sleep(3600)
     assert len(bay.opened_at) == 1
     assert bay.climbed == []
+
+
+async def test_a_test_call_gives_way_to_whoever_wants_the_line(autojump_clock, nursery):
+    bay = Bay(TestLine())
+    nursery.start_soon(bay.trunk.keep)
+    await trio.testing.wait_all_tasks_blocked()
+    test_call = bay.trunk.seize()
+    test_call.gives_way = True
+
+    async def end_it() -> None:
+        await test_call.wanted.wait()
+        await trio.sleep(3)
+        test_call.close()
+
+    nursery.start_soon(end_it)
+    await bay.trunk.make_way()
+    customers = bay.trunk.seize()
+    # Others do not.
+    with trio.fail_after(0.1):
+        await bay.trunk.make_way()
+    assert not customers.wanted.is_set()
+
+
+async def test_a_test_call_that_does_not_end_is_not_waited_for_for_ever(autojump_clock, nursery):
+    bay = Bay(TestLine())
+    nursery.start_soon(bay.trunk.keep)
+    await trio.testing.wait_all_tasks_blocked()
+    bay.trunk.seize().gives_way = True
+    with trio.fail_after(MAKE_WAY_LIMIT_S + 1):
+        await bay.trunk.make_way()
+    with pytest.raises(TrunkBusy):
+        bay.trunk.seize()

@@ -1,0 +1,471 @@
+"""What is wrong with a line, in a sentence, and what to do about it: concluded from what was seen, and nothing else.
+
+Each ailment has a code of its own, for programs; `docs/doctor.md` has a row for each of them.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from statistics import median
+from typing import Any
+
+from appliance.chirp import Echo, Heard
+
+
+class Severity(StrEnum):
+    FAULT = "fault"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Ailment:
+    wrong: str
+    cure: str
+    severity: Severity = Severity.FAULT
+
+
+WARNING = Severity.WARNING
+
+# What comes first explains what comes after it: of all that is found, it is the sentence that people read.
+AILMENTS: Mapping[str, Ailment] = {
+    # --- the device and its ports ---
+    "port-in-use": Ailment("{path} is in use by {program}", "stop that program; only one can have a modem"),
+    "modem-manager": Ailment(
+        "ModemManager has {path}",
+        "install image/udev/70-branchline.rules, or stop it: systemctl disable --now ModemManager",
+    ),
+    "no-permission": Ailment(
+        "the service may not open {path}",
+        "put its user into the group dialout, or install image/udev/70-branchline.rules",
+    ),
+    "low-voltage": Ailment(
+        "the computer's supply voltage is too low",
+        "use a supply made for it, and a powered hub for modems: they draw 2 A when they call",
+    ),
+    "absent": Ailment("{problem}", "plug the modem in; if it is, try another cable and a powered hub"),
+    "cd-rom": Ailment(
+        "the stick shows itself as a CD-ROM", "install the Debian package usb-modeswitch and plug it in anew"
+    ),
+    "another-device": Ailment("{problem}", "plug in the one that is meant, or mend the configuration"),
+    "odd-ports": Ailment("{problem}", "see docs/lines.md, Saying where a line is"),
+    "no-card": Ailment("{problem}", "plug the sound card in, or mend `card` in the configuration"),
+    "no-voice": Ailment(
+        "this modem cannot carry a call: {said}", "unlock its voice or change its firmware; many are sold for data only"
+    ),
+    # --- the SIM ---
+    "no-sim": Ailment("there is no SIM in the module", "put one in; if it is, clean its contacts"),
+    "puk": Ailment(
+        "the SIM is blocked and asks for its PUK", "unblock it in a phone with the PUK of its operator's letter"
+    ),
+    "pin-missing": Ailment(
+        "the SIM asks for its PIN", "switch the PIN off in a phone, or write `pin` into the configuration"
+    ),
+    "pin-wrong": Ailment(
+        "the PIN of the configuration is not this SIM's", "mend it; it was sent once, and will not be again"
+    ),
+    "bad-sim": Ailment(
+        "{problem}", "try the SIM in a phone; if it works there, the module may be locked to an operator"
+    ),
+    # --- the module as it works ---
+    "worn-out": Ailment(
+        "the module's sound did not survive its last call, and it is restarted",
+        "wait a minute; a newer firmware of the SIM7600 does not wear out",
+        WARNING,
+    ),
+    "silent": Ailment(
+        "{problem}", "it is reset, and its power is cut, by itself; if that goes on, unplug it and plug it in"
+    ),
+    "failed": Ailment("{problem}", "see the service's log, and docs/lines.md"),
+    "starting": Ailment("the line is starting", "ask again in half a minute", WARNING),
+    # --- the network ---
+    "denied": Ailment(
+        "the network refuses this SIM", "ask the operator whether it is active and paid, and allows this device"
+    ),
+    "radio-off": Ailment(
+        "the module is in flight mode", "unplug it and plug it in; another program may have left it so"
+    ),
+    "emergency-only": Ailment(
+        "the network carries only emergency calls for this SIM", "ask the operator; its own network may be out of reach"
+    ),
+    "no-ims": Ailment(
+        "the SIM is in LTE without voice (IMS), and can neither call nor be called",
+        'have the operator allow VoLTE for this SIM and device; for a Quectel also try AT+QCFG="ims",1 and a restart',
+    ),
+    "no-network": Ailment("no network is found", "move the antenna, to a window or outside; see that it is screwed on"),
+    "weak-signal": Ailment(
+        "the signal is weak ({signal_dbm} dBm)", "move the antenna; below -105 dBm calls drop", WARNING
+    ),
+    # --- the test call, before anybody was heard ---
+    "no-dial-tone": Ailment(
+        "there is no dial tone", "put the cable into the modem's socket LINE, and try the jack with a telephone"
+    ),
+    "call-refused": Ailment("{caller} could not call {callee}: {detail}", "call that number from another phone"),
+    "line-lost": Ailment("the line failed during the test call", "see to its power: modems draw most when they call"),
+    "not-arrived": Ailment(
+        "{caller} called {callee} ({number}), where nothing rang",
+        "see that the number is right, and is forwarded nowhere",
+    ),
+    "answered-elsewhere": Ailment(
+        "{caller} called {callee} ({number}), and somebody else answered",
+        "see that the number is right, and switch off forwarding and voice mail for it",
+    ),
+    "not-answered": Ailment("{callee} could not take the call: {detail}", "see the service's log"),
+    # --- and what was heard ---
+    "no-downlink": Ailment("the modem gives no sound at all in a call", "see its page in docs/drivers.md; restart it"),
+    "no-uplink": Ailment(
+        "the modem takes no sound in a call", "restart it; for a Quectel see that AT+QPCMV is not refused"
+    ),
+    "loop-silent": Ailment(
+        "the module does not return its own sound (AT+QAUDLOOP)",
+        "it is the module or its USB and not the network: restart it, and see that its sound is on this tty or card",
+    ),
+    "digital-silence": Ailment(
+        "{listener} gets digital silence, whatever {speaker} says",
+        "see codec and gains of both modems; what is wired to a sound card may be unplugged or muted",
+    ),
+    "not-heard": Ailment(
+        "what {speaker} says, {listener} does not hear", "call both from a phone to see which of them it is"
+    ),
+    "clipped": Ailment(
+        "the sound from {speaker} to {listener} is too loud and distorted ({value:g} % clipped)",
+        "turn the module's gain or AT+CLVL down; it is hardly ever the network",
+    ),
+    "loss": Ailment(
+        "of the sound from {speaker} to {listener}, {value:g} % is lost",
+        "see the signal and the power; on a SIM7600 restart it; on USB use another hub",
+    ),
+    "quiet": Ailment(
+        "the sound from {speaker} to {listener} is too quiet ({value:+g} dB)",
+        "turn the gain up: see the modem's manual",
+    ),
+    "loud": Ailment("the sound from {speaker} to {listener} is too loud ({value:+g} dB)", "turn the gain down"),
+    "noise": Ailment(
+        "there is noise on the way from {speaker} to {listener} ({value:g} dBm0)",
+        "see the cabling and the power supply; on a Quectel switch GNSS output off",
+    ),
+    "echo": Ailment(
+        "who speaks on {speaker} hears himself ({value:g} dB)",
+        "switch sidetone off, or turn the gain of {speaker} down",
+    ),
+    "delay": Ailment(
+        "the way from {speaker} to {listener} takes {value:g} ms", "see whether the machine is overloaded"
+    ),
+    "jitter": Ailment(
+        "the delay from {speaker} to {listener} changes by {value:g} ms in a call",
+        "see the signal, and the machine's load",
+    ),
+    # --- what is worth knowing of a line that works ---
+    "unstable": Ailment(
+        "the line was lost {losses} times since the service was started",
+        "see to its power: a powered hub, a short cable",
+        WARNING,
+    ),
+    "sim-full": Ailment(
+        "the SIM's memory for messages is full",
+        "see why messages are not taken (the service's log): new ones do not come",
+        WARNING,
+    ),
+    "modem-manager-runs": Ailment(
+        "ModemManager runs on this machine", "install image/udev/70-branchline.rules, that it keeps off", WARNING
+    ),
+    "not-tested": Ailment("no test call: {detail}", "ask again when the lines are free", WARNING),
+}
+_WEIGHT = {code: place for place, code in enumerate(AILMENTS)}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    code: str
+    wrong: str
+    cure: str
+
+    @property
+    def severity(self) -> Severity:
+        return AILMENTS[self.code].severity
+
+    def __str__(self) -> str:
+        return f"{self.wrong}: {self.cure}"
+
+
+def verdict(code: str, **facts: object) -> Verdict:
+    ailment = AILMENTS[code]
+    return Verdict(code, ailment.wrong.format(**facts), ailment.cure.format(**facts))
+
+
+def by_weight(verdicts: Collection[Verdict]) -> list[Verdict]:
+    """The one to be read first, first; each once."""
+    return sorted(dict.fromkeys(verdicts), key=lambda each: _WEIGHT[each.code])
+
+
+def is_fault(verdicts: Collection[Verdict]) -> bool:
+    return any(each.severity is Severity.FAULT for each in verdicts)
+
+
+# --- a line and what is around it -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the machine itself can tell: which program has which of the line's ttys, as far as we may see that."""
+
+    holders: Mapping[str, str] = field(default_factory=dict)
+    modem_manager: bool = False
+    low_voltage: bool = False
+
+
+# Why a line is down is a sentence of its driver's.
+PROBLEMS = (
+    ("in use by another program", "port-in-use"),
+    ("permission denied", "no-permission"),
+    (r"reports no voice|has no voice|no sound that we know", "no-voice"),
+    ("no SIM in the module", "no-sim"),
+    ("its PUK", "puk"),
+    ("asks for its PIN", "pin-missing"),
+    (r"accept the PIN|one more PIN|sent no PIN", "pin-wrong"),
+    (r"SIM does not work|not take this SIM|SIM is not ready", "bad-sim"),
+    ("another one is plugged in", "another-device"),
+    ("audio suffered", "worn-out"),
+    ("CD-ROM", "cd-rom"),
+    (r"audio device|no sound card is|ALSA|[Pp]ort[Aa]udio", "no-card"),
+    (r"which is no |has no |needs a card", "odd-ports"),
+    (r"nothing is plugged in|no such device|no modem with IMEI|device is gone", "absent"),
+    (r"no answer to AT|does not list|did not come up|hung up|driver hangs|restarted", "silent"),
+)
+UNSTABLE_LOSSES = 3
+WEAK_DBM = -105
+REGISTRATIONS = {"denied": "denied", "off": "radio-off", "emergency calls only": "emergency-only"}
+
+
+def of_line(report: Mapping[str, Any], around: Surroundings) -> Iterator[Verdict]:
+    """`report` is `appliance.health.line_report`'s."""
+    if around.low_voltage:
+        yield verdict("low-voltage")
+    if report["state"] == "down" and report["problem"] is not None:
+        yield _problem(str(report["problem"]), report, around)
+    elif report["state"] in ("down", "starting"):
+        yield verdict("starting")
+    elif report["state"] == "searching":
+        yield verdict(_unregistered(report))
+    if report["losses"] >= UNSTABLE_LOSSES:
+        yield verdict("unstable", losses=report["losses"])
+    if (dbm := report["signal_dbm"]) is not None and dbm < WEAK_DBM:
+        yield verdict("weak-signal", signal_dbm=dbm)
+    if any(each["total"] and each["used"] >= each["total"] for each in (report["messages"] or {}).values()):
+        yield verdict("sim-full")
+
+
+def _problem(problem: str, report: Mapping[str, Any], around: Surroundings) -> Verdict:
+    code = next((code for pattern, code in PROBLEMS if re.search(pattern, problem)), "failed")
+    path, _, said = problem.partition(": ")
+    program = around.holders.get(path, "another program")
+    if code == "port-in-use" and "ModemManager" in program:
+        code = "modem-manager"
+    return verdict(code, problem=problem, path=path, program=program, said=said or problem)
+
+
+def _unregistered(report: Mapping[str, Any]) -> str:
+    """Why the module, which is well, takes no calls."""
+    registration = report["registration"]
+    if registration in ("home", "roaming"):
+        return "no-ims"
+    return REGISTRATIONS.get(registration, "no-network")
+
+
+# --- a test call ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Way:
+    """One direction. `echo` is what came back to the speaker."""
+
+    speaker: str
+    listener: str
+    heard: Heard | None
+    echo: Echo | None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """By the names of FIGURES; of what was not heard there are none."""
+        if self.heard is None:
+            return {}
+        return asdict(self.heard) | ({"echo_db": self.echo.level_db} if self.echo else {})
+
+
+@dataclass(frozen=True)
+class End:
+    """Of one line in the call: what its device gave and took. None: it does not count."""
+
+    received_s: float
+    sent_s: float | None
+    received_peak: int
+
+
+class Outcome(StrEnum):
+    """`detail` of a TestCall says more."""
+
+    DONE = "done"
+    # A line was in use or is down, a rule forbids it, or somebody wanted a line.
+    NOT_TESTED = "not tested"
+    NO_DIAL_TONE = "no dial tone"
+    REFUSED = "refused"
+    NOT_ARRIVED = "not arrived"
+    ANSWERED_ELSEWHERE = "answered elsewhere"
+    NOT_ANSWERED = "not answered"
+    LINE_LOST = "line lost"
+
+
+@dataclass(frozen=True)
+class TestCall:
+    """Lines by name. `set_up_s` is from dialing to the ring at the callee, `talked_s` what the operator bills."""
+
+    caller: str
+    callee: str
+    number: str
+    outcome: Outcome
+    detail: str = ""
+    # Of `line-lost`: which.
+    lost: str = ""
+    set_up_s: float | None = None
+    talked_s: float = 0.0
+    ways: tuple[Way, ...] = ()
+    ends: Mapping[str, End] = field(default_factory=dict)
+
+
+TestCall.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for one
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Beyond `limit` it is bad whatever it was before; and when it is worse than usual by more than `slack`."""
+
+    name: str
+    ailment: str
+    worse: int
+    limit: float
+    slack: float
+
+
+MORE, LESS = 1, -1
+FIGURES = (
+    Figure("clipped_percent", "clipped", MORE, 2, 2),
+    Figure("loss_percent", "loss", MORE, 3, 2),
+    Figure("level_db", "quiet", LESS, -20, 6),
+    Figure("level_db", "loud", MORE, 12, 6),
+    Figure("noise_dbm0", "noise", MORE, -40, 10),
+    # What is said comes back as loud as an analog line without a canceller returns it, or louder.
+    Figure("echo_db", "echo", MORE, -15, 8),
+    # ITU-T G.114 has 400 ms for a whole call; two mobile lines have that without us.
+    Figure("delay_ms", "delay", MORE, 900, 150),
+    Figure("jitter_ms", "jitter", MORE, 150, 80),
+)
+# Of the quietest that is worth comparing: below these a change is no harm.
+HARMLESS = {"noise_dbm0": -55.0, "echo_db": -30.0}
+# With fewer calls before it, nothing is usual.
+USUAL_AFTER = 5
+
+
+def of_figures(way: Way, history: Sequence[Mapping[str, float]] = ()) -> Iterator[Verdict]:
+    """`history` has the same way's figures in calls before."""
+    for figure in FIGURES:
+        value = way.figures.get(figure.name)
+        if value is None:
+            continue
+        before = [each[figure.name] for each in history if figure.name in each]
+        if figure.worse * (value - _bound(figure, before)) > 0:
+            yield verdict(figure.ailment, speaker=way.speaker, listener=way.listener, value=value)
+
+
+def _bound(figure: Figure, before: Sequence[float]) -> float:
+    if len(before) < USUAL_AFTER:
+        return figure.limit
+    usual = median(before)
+    # Who varies much is allowed more.
+    spread = 3 * median(abs(each - usual) for each in before)
+    bound = usual + figure.worse * (figure.slack + spread)
+    bound = max(bound, HARMLESS.get(figure.name, bound))
+    return figure.worse * min(figure.worse * bound, figure.worse * figure.limit)
+
+
+History = Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
+NO_HISTORY: History = {}
+
+
+def of_calls(calls: Sequence[TestCall], history: History = NO_HISTORY) -> dict[str, list[Verdict]]:
+    """By line. `history` is by speaker and listener.
+
+    What goes wrong between two lines may be either's; one that did the same well with a third has an alibi.
+    """
+    found: dict[str, list[Verdict]] = {}
+    # Who did what well, and what went wrong between whom: (role, code).
+    alibis: set[tuple[str, str, str]] = set()
+    between: list[tuple[Verdict, tuple[str, str], tuple[str, str]]] = []
+    for call in calls:
+        match call.outcome:
+            case Outcome.DONE:
+                alibis |= {(call.caller, "caller", "call"), (call.callee, "callee", "call")}
+                for name, end in call.ends.items():
+                    found.setdefault(name, []).extend(_of_end(end))
+                for way in call.ways:
+                    for code, said in _of_way(way, call, found, history.get((way.speaker, way.listener), ())):
+                        pair = (way.speaker, "speaker"), (way.listener, "listener")
+                        if said is None:
+                            alibis |= {(name, role, code) for name, role in pair}
+                        else:
+                            between.append((said, *pair))
+            case Outcome.NOT_TESTED:
+                for name in (call.caller, call.callee):
+                    found.setdefault(name, []).append(verdict("not-tested", detail=call.detail))
+            case Outcome.LINE_LOST:
+                found.setdefault(call.lost, []).append(verdict("line-lost"))
+            case Outcome.NO_DIAL_TONE:
+                found.setdefault(call.caller, []).append(verdict("no-dial-tone"))
+            case Outcome.NOT_ANSWERED:
+                found.setdefault(call.callee, []).append(verdict("not-answered", **_names(call)))
+            case _:
+                said = verdict(_FAILED[call.outcome], **_names(call))
+                between.append((said, (call.caller, "caller"), (call.callee, "callee")))
+    for said, *suspects in between:
+        deed = "call" if said.code in _FAILED.values() else said.code
+        without = [name for name, role in suspects if (name, role, deed) not in alibis]
+        for name in without or [name for name, _ in suspects]:
+            found.setdefault(name, []).append(said)
+    return found
+
+
+_FAILED = {
+    Outcome.REFUSED: "call-refused",
+    Outcome.NOT_ARRIVED: "not-arrived",
+    Outcome.ANSWERED_ELSEWHERE: "answered-elsewhere",
+}
+SILENCES = ("digital-silence", "not-heard")
+
+
+def _names(call: TestCall) -> dict[str, str]:
+    return {"caller": call.caller, "callee": call.callee, "number": call.number, "detail": call.detail}
+
+
+def _of_end(end: End) -> Iterator[Verdict]:
+    if not end.received_s:
+        yield verdict("no-downlink")
+    if end.sent_s == 0:
+        yield verdict("no-uplink")
+
+
+def _of_way(
+    way: Way, call: TestCall, found: Mapping[str, Sequence[Verdict]], history: Sequence[Mapping[str, float]]
+) -> Iterator[tuple[str, Verdict | None]]:
+    """Each ailment that a way can have, with what is said of it if it has."""
+    said = {each.code: each for each in of_figures(way, history)}
+    # A modem that is known to be mute is not told of twice.
+    mute = {each.code for name in (way.speaker, way.listener) for each in found.get(name, ())} & {
+        "no-downlink",
+        "no-uplink",
+    }
+    if way.heard is None and not mute:
+        code = "not-heard" if call.ends[way.listener].received_peak else "digital-silence"
+        said[code] = verdict(code, speaker=way.speaker, listener=way.listener)
+    for code in (*SILENCES, *(figure.ailment for figure in FIGURES)):
+        # Of what was not heard, nothing is known.
+        if code in said or way.heard is not None:
+            yield code, said.get(code)
