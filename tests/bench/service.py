@@ -165,7 +165,6 @@ class _Rig:
             await trio.to_thread.run_sync(self._voice.ask, "await", str(LINES), abandon_on_cancel=True)
         port = str(urlsplit(self._box.url).port)
         with Apart("tests.bench.load", port, self._box.key, self._app, str(wav)) as load:
-            begun = time.monotonic()
             await trio.sleep(SETTLE_S)
             self._voice.ask("forget")
             await trio.sleep(QUICK_TALK_S if quick else TALK_S)
@@ -189,7 +188,7 @@ class _Rig:
         takes = [line.takes[-1] for line in self._exchange.lines]
         for talk, clear in zip(talked, cleared, strict=True):
             take = delays.take_of(talk, takes)
-            talk_until, clear_until = (min(pauses.first(since), take.held_up(since)) for since in (begun, paused))
+            talk_until, clear_until = (min(pauses.first(since), take.held_up(since)) for since in (take.begun, paused))
             late.find(take, talk, clear, talk_until, clear_until)
         return late
 

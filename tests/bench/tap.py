@@ -70,10 +70,14 @@ class Take:
         landed = np.where(self._landed_ns[: self._c.sent] > 0, self._landed_ns[: self._c.sent], written)
         return [float(at) / 1e9 if on >= 0 else None for on, at in zip(written, landed, strict=True)]
 
+    @property
+    def begun(self) -> float:
+        return float(self._sent_ns[0]) / 1e9
+
     def held_up(self, since: float) -> float:
-        """When the kernel first kept a chunk that was written later than that from the PCM port; infinity: never."""
+        """When the kernel first kept a chunk that was not written before that from the PCM port; infinity: never."""
         written, landed = self._sent_ns[: self._c.sent] / 1e9, self._landed_ns[: self._c.sent] / 1e9
-        held_up = written[(written > since) & (landed - written > HELD_UP_S)]
+        held_up = written[(written >= since) & (landed - written > HELD_UP_S)]
         return float(held_up.min()) if len(held_up) else math.inf
 
     def heard(self) -> tuple[bytes, "np.ndarray[tuple[int], np.dtype[np.float64]]"]:
