@@ -35,9 +35,14 @@ class Country:
         return tones(self.code).get(kind, ())
 
     @cached_property
+    def ring_s(self) -> float:
+        """From one ring to the next: bells ring as ringback sounds."""
+        return sum(step.ms for step in self._cadence(ToneKind.RINGBACK)) / 1000
+
+    @property
     def abandoned_s(self) -> float:
-        """Without a ring for so long nobody calls any more: bells ring as ringback sounds."""
-        return max(ABANDONED_S, sum(step.ms for step in self._cadence(ToneKind.RINGBACK)) / 1000 + RING_MARGIN_S)
+        """Without a ring for so long nobody calls any more."""
+        return max(ABANDONED_S, self.ring_s + RING_MARGIN_S)
 
     @cached_property
     def busy_s(self) -> float:
