@@ -168,6 +168,10 @@ class FxoWatch:
             elif self._is_stranded and not self.turn.locked():
                 async with self.turn:
                     await self._rejoin()
+            elif self._is_unwatched and not self.turn.locked():
+                async with self.turn:
+                    if self._is_unwatched:
+                        await self._modem.hang_up()
             elif self.call.stat is None and trio.current_time() >= self._check_due:
                 await self._check()
 
@@ -182,6 +186,11 @@ class FxoWatch:
         """The modem has left a call's stream by itself: nobody hears anything any more."""
         off_hook = self.call.stat in (CallStat.DIALING, CallStat.ALERTING, ACTIVE)
         return off_hook and not self.call.over and not self._modem.tty.in_stream
+
+    @property
+    def _is_unwatched(self) -> bool:
+        """No call is up, and the modem may be off-hook: an order was given up, and its undoing took too long."""
+        return self.call.stat in (None, CallStat.INCOMING) and not self._modem.at_rest
 
     async def _rejoin(self) -> None:
         """Raises: LineLost."""
@@ -204,7 +213,7 @@ class FxoWatch:
     async def end_call(self) -> None:
         """Raises: LineLost."""
         self.call.end()
-        if self.call.stat is not None or self._modem.tty.in_stream:
+        if not self._modem.at_rest:
             await self._modem.hang_up()
         self._check_due = trio.current_time() + IDLE_CHECK_S
         self.emit(self.call.released())
@@ -213,7 +222,8 @@ class FxoWatch:
         """After an order that was not carried out; also when all around is cancelled."""
         with trio.move_on_after(LEAVE_S, shield=True), contextlib.suppress(LineLost):
             await self._modem.hang_up(surely=surely)
+        self._hint.set()
 
     async def leave_nothing(self) -> None:
-        if self._port.lost is None and (self.call.stat not in (None, CallStat.INCOMING) or self._modem.tty.in_stream):
+        if self._port.lost is None and not self._modem.at_rest:
             await self.put_on_hook()

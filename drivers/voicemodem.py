@@ -46,6 +46,8 @@ class VoiceModem:
         self.tty = tty
         self.format = model.formats[-1]
         self.retries = 0
+        # On-hook and in class 0, as far as was verified.
+        self.at_rest = True
         # Told by whoever takes the news.
         self.rings = 0
         # The engine's end, while it has the stream; and of a stream that has ended, which may begin again.
@@ -126,7 +128,7 @@ class VoiceModem:
 
     async def answer(self) -> None:
         """Off-hook, and in the stream. Raises: CommandError: it will not; LineLost."""
-        await self.ask("AT+FCLASS=8")
+        await self._leave_rest()
         refusal = CommandError(OFF_HOOK[0], "still on-hook")
         for order in OFF_HOOK:
             try:
@@ -148,10 +150,16 @@ class VoiceModem:
     async def dial(self, number: str) -> None:
         """Returns in the stream, with all digits sent. Raises: CommandError: NO DIALTONE, and others; LineLost."""
         await trio.sleep_until(self._on_hook_since + ON_HOOK_S)
-        await self.ask("AT+FCLASS=8")
+        await self._leave_rest()
         # Not on to what the modem takes for an answer: that is guessed, and nothing is heard until then.
         await self.ask(f"ATDT{self.line.country.dialable(number)};", tries=1)
         await self._begin_stream()
+
+    async def _leave_rest(self) -> None:
+        if not self.at_rest:
+            await self.hang_up()
+        self.at_rest = False
+        await self.ask("AT+FCLASS=8")
 
     async def _begin_stream(self) -> None:
         with self.tty.stream_wanted():
@@ -234,7 +242,7 @@ class VoiceModem:
             log.warning("%s: the modem does not leave its stream", self.name)
         if self.tty.in_stream or not await self._on_hook() or surely:
             await self._escape()
-        self._on_hook_since = trio.current_time()
+        self.at_rest, self._on_hook_since = True, trio.current_time()
 
     async def _on_hook(self) -> bool:
         if await self.attempt("AT+VLS=0") is None and await self.attempt("ATH") is None:

@@ -552,6 +552,21 @@ async def test_an_order_may_be_given_up_at_any_time(after_s: float, autojump_clo
         assert not rig.modem.voice_modem.daa.off_hook
 
 
+async def test_what_an_order_that_was_given_up_has_left_is_put_away_however_long(
+    autojump_clock: Clock,
+) -> None:
+    async with open_line() as rig:
+        rig.modem.faults.hung, rig.modem.faults.delay_s = {"+VLS"}, 1.0
+        call = rig.phone().dial(rig.number)
+        await rig.next()
+        with trio.move_on_after(5):
+            await rig.line.answer()
+        call.hang_up()
+        await trio.sleep(60)
+        assert rig.modem.voice_modem.daa.service_class == "0"
+        assert rig.modem.exchange.state is Exchange.IDLE
+
+
 async def test_hanging_up_ends_the_dialing(autojump_clock: Clock) -> None:
     async with open_line() as rig, trio.open_nursery() as nursery:
 
@@ -657,13 +672,18 @@ class Chance:
         except LineError as exc:
             self.log.append(exc)
 
+    @property
+    def _is_free(self) -> bool:
+        watch = self._rig.line._watch
+        return watch.call.stat is None and watch._modem.at_rest
+
     async def _settle(self) -> None:
         """Whatever went wrong, the line is free again, and nothing is left of the call."""
         rig = self._rig
         # A ring that was given up is over when the next one does not come; a modem out of step needs some tries.
         with trio.fail_after(60):
             # No event stands for all of it.
-            while rig.line._watch.call.stat is not None or rig.modem.exchange.state is not Exchange.IDLE:  # noqa: ASYNC110
+            while not (self._is_free and rig.modem.exchange.state is Exchange.IDLE):  # noqa: ASYNC110
                 await trio.sleep(0.5)
         await trio.sleep(1)
         with contextlib.suppress(trio.TooSlowError):
