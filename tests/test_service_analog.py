@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy
 
+from hil.voiceboard import VoiceFaults
 from native import alaw_decode, alaw_encode
 from tests.rig import PHONE, Client, likeness, open_rig, together
 
@@ -72,7 +73,9 @@ async def test_a_modem_that_is_stuck_in_its_stream_loses_its_dtr_and_takes_the_n
             await call.answered()
             voice = await rig.voice.connection()
             await voice.next("media")
-            rig.line.modem.faults.exit_ignored = stuck
+            faults = rig.line.faults
+            assert isinstance(faults, VoiceFaults)
+            faults.exit_ignored = stuck
             call.hang_up()
             await rig.customer.post("/hangup")
             if stuck:
