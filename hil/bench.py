@@ -195,6 +195,11 @@ class Line:
             nursery.cancel_scope.cancel()
         self.plugged = False
 
+    async def gone(self) -> None:
+        """Returns when it is off the bus, of its own accord or not."""
+        while self.plugged:
+            await self._gone.wait()
+
     async def unplug(self) -> None:
         """Returns when the names are gone and the host's reads fail."""
         self._plugged = trio.Event()

@@ -88,6 +88,8 @@ class Modem:
         """EC25 tells its host when it writes faster than the air takes it."""
         full = False
         while True:
+            if not full:
+                await voice.sounding()
             await trio.sleep(LOOK_EVERY_S)
             if full != (voice.backlog_ms > (ROOM_MS if full else FULL_MS)):
                 full = not full

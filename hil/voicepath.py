@@ -42,6 +42,7 @@ class VoicePath:
         self._wanted: tuple[Call, AudioPath] | None = None
         self._tuned_for = self._disturbance
         self._port: Port | None = None
+        self._stirred = trio.Event()
         # Sound is not in one of its gaps.
         self._there = True
         self._circuit: Circuit | None = None
@@ -60,6 +61,8 @@ class VoicePath:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for look in count():
+                    while self._port is None and not self._module.faults.nmea:
+                        await self._stirred.wait()
                     await trio.sleep(LOOK_EVERY_S)
                     self._stutter(look)
                     if self._module.faults.nmea and look % round(NMEA_EVERY_S / LOOK_EVERY_S) == 0:
@@ -67,6 +70,15 @@ class VoicePath:
         finally:
             self.tune(None, None)
             self._ends = self._nursery = None
+
+    async def sounding(self) -> None:
+        """Returns when there is a call's sound."""
+        while self._port is None:
+            await self._stirred.wait()
+
+    def _stir(self) -> None:
+        self._stirred.set()
+        self._stirred = trio.Event()
 
     # --- the call ---
 
@@ -78,11 +90,13 @@ class VoicePath:
             self._wanted, self._tuned_for = wanted, self._disturbance
             if wanted is not None:
                 self._port = self._open(wanted[1])
+                self._stir()
         if call is not None and self._port is not None:
             self._join(call, self._port)
 
     def faults_changed(self) -> None:
         """The sound of a call that is on, too."""
+        self._stir()
         if self._tuned_for != self._disturbance:
             self._tune_again()
 
@@ -126,6 +140,10 @@ class VoicePath:
         if noise_dbfs is not None and self._noise is None:
             self._noise = self._studio.engine.player(_noise(noise_dbfs), loop=True)
             self._studio.engine.connect(self._noise, port)
+        if self._module.faults.echo_db is not None:
+            self._studio.engine.connect(port, port, gain_db=-self._module.faults.echo_db)
+        else:
+            self._studio.engine.disconnect(port, port)
         if call.state is State.ACTIVE:
             self._hush()
             if self._circuit is None:
@@ -150,6 +168,7 @@ class VoicePath:
             return
         if circuit is not None:
             circuit.remove(self._owner, port)
+        self._studio.engine.disconnect(port, port)
         self._there = True
         port.mute(False)
         port.deafen(False)
