@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 DLE = 0x10
 _ETX, _SUB = 0x03, 0x1A
-_CONNECT = re.compile(rb"(?:^|[\r\n])CONNECT[ -~]*\r\n")
-# Of words, as much is looked at again as can be the beginning of that.
+_CONNECT = re.compile(rb"[\r\n]CONNECT[ -~]{0,48}\r\n")
+_LINE_BEGINS = b"\n"
+# Of words, as much is looked at again as can be the beginning of that, and no less: or it depended on how they are cut.
 _TAIL_BYTES = 64
 # What ends +VTR; anything else behind the end of a stream is news.
 _FINAL = re.compile(rb"\s*(?:OK|VCON)\r\n")
@@ -55,7 +56,7 @@ class Splitter:
         self.wanted = False
         self.in_stream = False
         self.heard_bytes = 0
-        self._tail = b""
+        self._tail = _LINE_BEGINS
         self._escaped = False
         self._in_report = False
         # What came behind the end, while it may still be the stream's result.
@@ -94,12 +95,12 @@ class Splitter:
         if self._result is not None:
             words = self._without_result(words)
         if not self.wanted:
-            self._tail = b""
+            self._tail = _LINE_BEGINS
         elif begun := _CONNECT.search(self._tail + words):
             own = begun.end() - len(self._tail)
             words, data = words[:own], words[own:] + data
             self.wanted, self.in_stream = False, True
-            self._tail, self._escaped, self.heard_bytes = b"", False, 0
+            self._tail, self._escaped, self.heard_bytes = _LINE_BEGINS, False, 0
             pieces += [Words(words), Begun()]
             return data
         else:
