@@ -43,7 +43,7 @@ def make_jack(line: LineConfig, bus: Bus, *, data_dir: Path, in_use: Callable[[]
         open_ports = partial(_open_fxo, line.name, device, analog_line(line))
     else:
         pin = pin_of(line.pin, line.name, data_dir) if line.pin is not None else None
-        open_ports = partial(_open_gsm, line.name, device, pin)
+        open_ports = partial(_open_gsm, line, device, pin)
     return ModemJack(line, device, bus, open_ports=open_ports, in_use=in_use)
 
 
@@ -56,9 +56,11 @@ def analog_line(line: LineConfig) -> AnalogLine:
     )
 
 
-def _open_gsm(name: str, model: Model, pin: Pin | None, ports: Ports) -> AbstractAsyncContextManager[Line]:
+def _open_gsm(line: LineConfig, model: Model, pin: Pin | None, ports: Ports) -> AbstractAsyncContextManager[Line]:
     pcm = str(ports.pcm) if ports.pcm is not None else None
-    return open_gsm(name, model, at_path=str(ports.at), pcm_path=pcm, card=ports.card, pin=pin)
+    return open_gsm(
+        line.name, model, at_path=str(ports.at), pcm_path=pcm, card=ports.card, pin=pin, country=line.region
+    )
 
 
 def _open_fxo(name: str, model: VoiceModel, line: AnalogLine, ports: Ports) -> AbstractAsyncContextManager[Line]:

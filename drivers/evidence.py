@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from drivers.line import Alerting, Answered, Incoming, LineEvent, Released
 from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring
+from drivers.supervision import HASTE_S, Doubt
 
 # What is told when a call in one state is seen in another. Seen in any other it has not moved: reports overtake one
 # another.
@@ -66,6 +67,10 @@ class _Call:
     end_is_sure: bool = False
     cause: int | None = None
     missing_since: float | None = None
+    # Of an outgoing call: whose ringback it would have, since when it rings, and what is to be said for its answer.
+    ringback: str | None = None
+    alerting_since: float | None = None
+    doubt: Doubt | None = None
 
     @property
     def may_be_missing_s(self) -> float:
@@ -152,10 +157,20 @@ class OneCall:
 
     @property
     def number_due(self) -> float:
-        """When `tick` has something to tell."""
+        """When a number is not waited for any more."""
         if self._call is None or self._call.missing_since is not None:
             return float("inf")
         return self._call.number_due
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """That the call is answered, as the device says."""
+        return self._call.doubt if self._call else None
+
+    @property
+    def due(self) -> float:
+        """When `tick` has something to tell."""
+        return min(self.number_due, self.doubt.due) if self.doubt else self.number_due
 
     def look_due(self, now: float) -> float:
         """When the list should be asked for if nothing happens before; infinite where it need not be."""
@@ -164,13 +179,13 @@ class OneCall:
             return now + DOUBT_LOOK_S
         if self._call is None:
             return now + SETUP_LOOK_S if now < self._wary_until else float("inf")
-        wait_s = ACTIVE_LOOK_S if self._call.stat is CallStat.ACTIVE else SETUP_LOOK_S
-        return min(now + wait_s, self._call.number_due)
+        is_up = self._call.stat is CallStat.ACTIVE and self._call.doubt is None
+        return min(now + (ACTIVE_LOOK_S if is_up else SETUP_LOOK_S), self.due)
 
-    def dialing(self) -> None:
-        """Our order goes out. Only without a call."""
+    def dialing(self, ringback: str | None = None) -> None:
+        """Our order goes out. Only without a call. `ringback`: whose country's it will have; None: all is believed."""
         assert self._call is None
-        self._call = _Call(outgoing=True, stat=CallStat.DIALING, ordered=True)
+        self._call = _Call(outgoing=True, stat=CallStat.DIALING, ordered=True, ringback=ringback)
 
     def answering(self) -> None:
         """Our order goes out."""
@@ -189,7 +204,8 @@ class OneCall:
         self._call.hung_up = self._call.end_is_sure = True
         if self._call.ending_since is None:
             self._call.ending_since = now
-            self._call.cause = CALL_REJECTED if self._call.stat is CallStat.INCOMING else NORMAL_CLEARING
+            told = self._call.doubt.cause if self._call.doubt else None
+            self._call.cause = told or (CALL_REJECTED if self._call.stat is CallStat.INCOMING else NORMAL_CLEARING)
 
     def hear(self, reply: Reply, now: float) -> list[LineEvent]:
         """News. What is about no call changes nothing."""
@@ -224,8 +240,17 @@ class OneCall:
         return []
 
     def tick(self, now: float) -> list[LineEvent]:
-        """The wait for a number has an end."""
-        return self._tell(None) if now >= self.number_due else []
+        """The wait for a number has an end, and so has doubt; which is also judged by what `doubt` was told."""
+        return (self._tell(None) if now >= self.number_due else []) + self._judged(now)
+
+    def _judged(self, now: float) -> list[LineEvent]:
+        call, doubt = self._call, self.doubt
+        if call is None or doubt is None or call.ending_since is not None:
+            return []
+        if now >= doubt.due:
+            call.doubt = None
+            return [Answered()]
+        return self._alerting(call, now) if doubt.rings and call.alerting_since is None else []
 
     def listed(self, reports: list[CallReport], now: float) -> list[LineEvent]:
         """What AT+CLCC answered: all calls there are. SIMCom tells news in the same words, and so among them."""
@@ -255,8 +280,11 @@ class OneCall:
         self._wary_until = now + AFTER_END_S
         if call is None or not call.told:
             return []
-        default = NORMAL_CLEARING if call.stat is CallStat.ACTIVE else INTERWORKING_UNSPECIFIED
-        return [Released(call.cause or reported or default)]
+        answered = call.stat is CallStat.ACTIVE and call.doubt is None
+        heard = call.doubt.cause if call.doubt else None
+        return [
+            Released(call.cause or heard or reported or (NORMAL_CLEARING if answered else INTERWORKING_UNSPECIFIED))
+        ]
 
     def _present(self, report: CallReport, now: float) -> list[LineEvent]:
         assert self._call is not None
@@ -308,13 +336,25 @@ class OneCall:
         if not call.outgoing and moved.stat is not CallStat.ACTIVE:
             return []
         call.index, call.missing_since = moved.index or call.index, None
-        return ([] if call.told else self._tell(call.number)) + self._progress(call, moved.stat)
+        return ([] if call.told else self._tell(call.number)) + self._progress(call, moved.stat, now)
 
-    def _progress(self, call: _Call, stat: CallStat) -> list[LineEvent]:
+    def _progress(self, call: _Call, stat: CallStat, now: float) -> list[LineEvent]:
+        if stat is CallStat.ALERTING and call.doubt is not None and call.alerting_since is None:
+            return self._alerting(call, now)
         if (event := PROGRESS[call.stat].get(stat)) is None:
             return []
         call.stat = stat
+        if stat is CallStat.ALERTING:
+            return self._alerting(call, now)
+        rung_s = now - call.alerting_since if call.alerting_since is not None else 0
+        if call.ringback is not None and rung_s < HASTE_S:
+            call.doubt = Doubt(call.ringback, now)
+            return []
         return [event]
+
+    def _alerting(self, call: _Call, now: float) -> list[LineEvent]:
+        call.alerting_since = now
+        return [Alerting()]
 
     def _seen(self, report: CallReport, now: float) -> list[LineEvent]:
         if self._call is None or (not self._call.told and report.stat is CallStat.INCOMING):
@@ -328,7 +368,7 @@ class OneCall:
         self._note(report)
         events = [] if self._call.told else self._tell(report.number)
         stat = CallStat.ACTIVE if report.stat is CallStat.HELD else report.stat
-        return events + self._progress(self._call, stat)
+        return events + self._progress(self._call, stat, now)
 
     def _note(self, report: CallReport) -> None:
         if (call := self._call) is not None:

@@ -24,9 +24,10 @@ from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
 from drivers.radio import Radio
 from drivers.replies import CallEnded, CallStat
 from drivers.sim import Pin, Sim
+from drivers.supervision import ringback_of
 from drivers.texts import URCS, GsmTexts
 from drivers.watch import Watch
-from native import Dtmf, Engine, Event, PcmPort
+from native import Engine, Event, PcmPort
 from native import Port as AudioPort
 
 # For leaving nothing behind: an order that failed, a line that is closed in a call. With the last command heard out.
@@ -41,13 +42,14 @@ KEYS = re.compile(r"[0-9*#A-D]*")
 class GsmLine:
     """drivers.line.Line. Made by `open_gsm`."""
 
-    def __init__(self, module: Module, audio: Audio, watch: Watch) -> None:
+    def __init__(self, module: Module, audio: Audio, watch: Watch, *, home: str | None = None) -> None:
         self.name = module.name
         self._module = module
         self._audio = audio
         self._watch = watch
         self._call = watch.call
         self._turn = trio.Lock()
+        self._home = home
         self.texts = GsmTexts(module, free=self._is_free, registered=lambda: any(watch.radio.bearers))
 
     def _is_free(self) -> bool:
@@ -106,7 +108,7 @@ class GsmLine:
                 await self._audio.prepare()
                 # Somebody may have rung meanwhile.
                 self._need(None, "ATD", "the line is in use")
-                self._call.dialing()
+                self._call.dialing(ringback_of(number, self._home))
                 self._watch.emit([])
                 await self._place(f"ATD{number};")
                 await self._audio.ordered()
@@ -163,12 +165,12 @@ class GsmLine:
     async def attach(self, engine: Engine) -> AsyncIterator[AudioPort]:
         async with self._audio.attach(engine) as port:
             port.detect_dtmf(not self._module.hears_keys)
-            with self._watch.flow_to(port.hold) if isinstance(port, PcmPort) else contextlib.nullcontext():
+            flow = self._watch.flow_to(port.hold) if isinstance(port, PcmPort) else contextlib.nullcontext()
+            with flow, self._watch.ear(port):
                 yield port
 
     def heard(self, event: Event) -> None:
-        if isinstance(event, Dtmf) and not self._module.hears_keys:
-            self._watch.key(event.digit)
+        self._watch.hear_sound(event)
 
     def _need(self, stat: CallStat | None, order: str, otherwise: str) -> None:
         if self._module.port.lost is not None:
@@ -218,9 +220,10 @@ async def open_gsm(
     pcm_path: str | None = None,
     card: str | None = None,
     pin: Pin | None = None,
+    country: str | None = None,
 ) -> AsyncIterator[GsmLine]:
     """A line that is up; registered or not, as a SIM may have to wait for its network. Its calls' audio is on a tty,
-    or on a sound card, by the name that PortAudio gives it.
+    or on a sound card, by the name that PortAudio gives it. `country` (ISO 3166) is that of numbers which say none.
 
     Leaves no call behind, whichever way it is left.
 
@@ -237,7 +240,10 @@ async def open_gsm(
     fd = await open_tty(at_path)
     try:
         stream = trio.lowlevel.FdStream(os.dup(fd))
-        async with stream, open_gsm_on(stream, name, model, sound=sound, place=place, pin=pin) as line:
+        async with (
+            stream,
+            open_gsm_on(stream, name, model, sound=sound, place=place, pin=pin, country=country) as line,
+        ):
             yield line
     finally:
         close_tty(fd)
@@ -245,7 +251,14 @@ async def open_gsm(
 
 @asynccontextmanager
 async def open_gsm_on(
-    stream: trio.abc.Stream, name: str, model: Model, *, sound: Sound, place: Place, pin: Pin | None = None
+    stream: trio.abc.Stream,
+    name: str,
+    model: Model,
+    *,
+    sound: Sound,
+    place: Place,
+    pin: Pin | None = None,
+    country: str | None = None,
 ) -> AsyncIterator[GsmLine]:
     """On any stream."""
     port = Port(stream, urcs=(*model.urcs, *model.noise, *URCS))
@@ -253,7 +266,7 @@ async def open_gsm_on(
     call = OneCall(tells_states=model.tells_states)
     audio = KINDS[switch.when](module, switch, place, call)
     watch = Watch(module, Sim(module, pin), audio, call)
-    line = GsmLine(module, audio, watch)
+    line = GsmLine(module, audio, watch, home=country)
     watch.on_other = line.texts.hear
     # Also when all around is cancelled: the last commands' answers want to be heard.
     hearing, watching = trio.CancelScope(shield=True), trio.CancelScope()

@@ -21,6 +21,7 @@ from drivers.parsers import parse
 from drivers.radio import Radio
 from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring
 from drivers.sim import Sim
+from native import Dtmf, Event, Port, Tone, ToneEnded, Voice
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,9 @@ class Watch:
         # The uplink buffer is full, and asked about no later than that.
         self._full_until = float("inf")
         self._hold: Callable[[bool], None] | None = None
+        # The call's sound, while somebody has it, and the country whose tones are looked for in it.
+        self._ear: Port | None = None
+        self._country: str | None = None
         self._key, self._key_at = "", float("-inf")
         self._told_state = LineState.STARTING
         self._looking = trio.Lock()
@@ -128,6 +132,7 @@ class Watch:
         if self._port.lost is not None:
             return
         self._audio.moved()
+        self._listen_for(self.call.doubt.country if self.call.doubt else None)
         for event in events:
             log.debug("%s: %s", self._name, event)
             self._send(event)
@@ -144,13 +149,13 @@ class Watch:
 
     async def _hear(self) -> None:
         while True:
-            with trio.move_on_at(min(self.call.number_due, self._full_until)):
+            with trio.move_on_at(min(self.call.due, self._full_until)):
                 try:
                     self.take(parse(await self._port.urcs.receive()))
                 except trio.EndOfChannel:
                     raise self._port.loss() from None
                 self._hear_queued()
-            self.emit(self.call.tick(trio.current_time()))
+            self._pass_time()
             if trio.current_time() >= self._full_until:
                 self._flow(True)
 
@@ -206,6 +211,47 @@ class Watch:
         finally:
             self._hold = None
 
+    # --- sound, where an answer is doubted ---
+
+    @contextlib.contextmanager
+    def ear(self, port: Port) -> Iterator[None]:
+        """Meanwhile this is the call's sound."""
+        self._ear, self._country = port, None
+        if self.call.doubt is not None:
+            self.call.doubt.begin(trio.current_time())
+        self.emit([])
+        try:
+            yield
+        finally:
+            self._ear = None
+
+    def _listen_for(self, country: str | None) -> None:
+        if self._ear is not None and country != self._country:
+            self._country = country
+            self._ear.detect_tones(country)
+            if country is not None:
+                log.info("%s: an answer that may be ringback: listening", self._name)
+
+    def hear_sound(self, event: Event) -> None:
+        """Of the detectors. Does not wait."""
+        doubt = self.call.doubt
+        match event:
+            case Tone(kind=kind) if doubt is not None:
+                doubt.tone(kind)
+            case ToneEnded(kind=kind) if doubt is not None:
+                doubt.tone_ended(kind)
+            case Voice() if doubt is not None:
+                doubt.voice()
+            case Dtmf(digit=digit) if not self._module.hears_keys:
+                self.key(digit)
+        self._pass_time()
+
+    def _pass_time(self) -> None:
+        now, doubt = trio.current_time(), self.call.doubt
+        if doubt is not None and self._ear is not None:
+            doubt.level(self._ear.stats().peak_yielded, now)
+        self.emit(self.call.tick(now))
+
     def _note(self, reply: replies.Registration | replies.Ims) -> None:
         before, self.radio = self.radio, self.radio.after(reply)
         if self.radio.callable is not before.callable:
@@ -221,7 +267,9 @@ class Watch:
         now, before = trio.current_time(), self._key_at
         again, self._key, self._key_at = digit == self._key and now - before < KEY_S, digit, now
         if self.call.stat is CallStat.ACTIVE and not again:
-            self.emit([Digit(digit)])
+            if self.call.doubt is not None:
+                self.call.doubt.voice()
+            self.emit([*self.call.tick(now), Digit(digit)])
 
     # --- questions ---
 
@@ -230,7 +278,7 @@ class Watch:
             with trio.move_on_at(self._look_due()):
                 await self._hint.wait()
             self._hint = trio.Event()
-            self.emit(self.call.tick(trio.current_time()))
+            self._pass_time()
             await self.look()
             await self._tend()
 
