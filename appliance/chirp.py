@@ -3,15 +3,17 @@
 A codec for speech mangles a steady tone, and may take it for noise; a chirp in bursts passes. Each burst sweeps the
 band of telephony, up or down, and is found by its matched filter. The pauses differ, so that no burst is taken for its
 neighbour; what is heard in them is noise. Sound is 16-bit samples at 8000 Hz, one channel.
+
+Who imports this pays for numpy: only a test call does.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from appliance.diagnosis import Echo, Heard
 from native import FRAME_SAMPLES, RATE_HZ
 
 Sound = npt.NDArray[np.int16]
@@ -42,28 +44,6 @@ SLACK = 0.4
 CLIPPED = 32000
 # An echo canceller learns by the first bursts.
 LEARNS_BURSTS = 3
-
-
-@dataclass(frozen=True)
-class Heard:
-    """How it came out. `delay_ms` is the middle one of all bursts, `jitter_ms` how far they are apart; `level_db` is
-    against what was said; `loss_percent` of windows of 20 ms that were missing, or something else; noise in the pauses.
-    """
-
-    delay_ms: float
-    jitter_ms: float
-    level_db: float
-    loss_percent: float
-    noise_dbm0: float
-    clipped_percent: float
-
-
-@dataclass(frozen=True)
-class Echo:
-    """What comes back to who speaks: against what was said, and so much later."""
-
-    level_db: float
-    delay_ms: float
 
 
 def probe() -> Sound:

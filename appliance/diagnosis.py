@@ -10,8 +10,6 @@ from enum import StrEnum
 from statistics import median
 from typing import Any
 
-from appliance.chirp import Echo, Heard
-
 
 class Severity(StrEnum):
     FAULT = "fault"
@@ -69,7 +67,7 @@ AILMENTS: Mapping[str, Ailment] = {
     ),
     # --- the module as it works ---
     "worn-out": Ailment(
-        "the module's sound did not survive its last call, and it is restarted",
+        "the module's sound does not survive a call, for which it is restarted when it is idle",
         "wait a minute; a newer firmware of the SIM7600 does not wear out",
         WARNING,
     ),
@@ -91,6 +89,11 @@ AILMENTS: Mapping[str, Ailment] = {
     "no-ims": Ailment(
         "the SIM is in LTE without voice (IMS), and can neither call nor be called",
         'have the operator allow VoLTE for this SIM and device; for a Quectel also try AT+QCFG="ims",1 and a restart',
+    ),
+    "lte-only": Ailment(
+        "the SIM is in LTE without voice (IMS), and its calls need 2G or 3G, where there is any",
+        'have the operator allow VoLTE for this SIM and device; for a Quectel also try AT+QCFG="ims",1 and a restart',
+        WARNING,
     ),
     "no-network": Ailment("no network is found", "move the antenna, to a window or outside; see that it is screwed on"),
     "weak-signal": Ailment(
@@ -247,6 +250,8 @@ def of_line(report: Mapping[str, Any], around: Surroundings) -> Iterator[Verdict
         yield verdict("starting")
     elif report["state"] == "searching":
         yield verdict(_unregistered(report))
+    elif report["ims"] is False and report["technology"] == "LTE":
+        yield verdict("lte-only")
     if report["losses"] >= UNSTABLE_LOSSES:
         yield verdict("unstable", losses=report["losses"])
     if (dbm := report["signal_dbm"]) is not None and dbm < WEAK_DBM:
@@ -276,6 +281,28 @@ def _unregistered(report: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """How it came out. `delay_ms` is the middle one of all bursts, `jitter_ms` how far they are apart; `level_db` is
+    against what was said; `loss_percent` of windows of 20 ms that were missing, or something else; noise in the pauses.
+    """
+
+    delay_ms: float
+    jitter_ms: float
+    level_db: float
+    loss_percent: float
+    noise_dbm0: float
+    clipped_percent: float
+
+
+@dataclass(frozen=True)
+class Echo:
+    """What comes back to who speaks: against what was said, and so much later."""
+
+    level_db: float
+    delay_ms: float
+
+
+@dataclass(frozen=True)
 class Way:
     """One direction. `echo` is what came back to the speaker."""
 
@@ -296,7 +323,7 @@ class Way:
 class End:
     """Of one line in the call: what its device gave and took. None: it does not count."""
 
-    received_s: float
+    received_s: float | None
     sent_s: float | None
     received_peak: int
 
@@ -330,6 +357,8 @@ class TestCall:
     talked_s: float = 0.0
     ways: tuple[Way, ...] = ()
     ends: Mapping[str, End] = field(default_factory=dict)
+    # Those that are restarted after it, as their sound suffered.
+    worn: tuple[str, ...] = ()
 
 
 TestCall.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for one
@@ -387,6 +416,9 @@ def _bound(figure: Figure, before: Sequence[float]) -> float:
     return figure.worse * min(figure.worse * bound, figure.worse * figure.limit)
 
 
+# Half a frame, which is as exact as two lines' buffers let it be.
+NEAR_MS = 10
+
 History = Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
 NO_HISTORY: History = {}
 
@@ -406,11 +438,16 @@ def of_calls(calls: Sequence[TestCall], history: History = NO_HISTORY) -> dict[s
                 alibis |= {(call.caller, "caller", "call"), (call.callee, "callee", "call")}
                 for name, end in call.ends.items():
                     found.setdefault(name, []).extend(_of_end(end))
-                for way in call.ways:
+                for name in call.worn:
+                    found.setdefault(name, []).append(verdict("worn-out"))
+                # Which explains whatever was heard.
+                for way in call.ways if not call.worn else ():
                     for code, said in _of_way(way, call, found, history.get((way.speaker, way.listener), ())):
                         pair = (way.speaker, "speaker"), (way.listener, "listener")
                         if said is None:
                             alibis |= {(name, role, code) for name, role in pair}
+                        elif code == "echo" and _is_near(way, call.ways):
+                            found.setdefault(way.speaker, []).append(said)
                         else:
                             between.append((said, *pair))
             case Outcome.NOT_TESTED:
@@ -438,6 +475,14 @@ _FAILED = {
     Outcome.NOT_ARRIVED: "not-arrived",
     Outcome.ANSWERED_ELSEWHERE: "answered-elsewhere",
 }
+
+
+def _is_near(way: Way, ways: Sequence[Way]) -> bool:
+    """The echo came back before it can have been at the other end."""
+    there_and_back = sum(each.heard.delay_ms for each in ways if each.heard)
+    return way.echo is not None and len(ways) == 2 and way.echo.delay_ms < there_and_back - NEAR_MS
+
+
 SILENCES = ("digital-silence", "not-heard")
 
 
@@ -446,7 +491,7 @@ def _names(call: TestCall) -> dict[str, str]:
 
 
 def _of_end(end: End) -> Iterator[Verdict]:
-    if not end.received_s:
+    if end.received_s == 0:
         yield verdict("no-downlink")
     if end.sent_s == 0:
         yield verdict("no-uplink")

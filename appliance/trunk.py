@@ -166,6 +166,7 @@ class Trunk:
         self._ring = ring
         self._seizure: Seizure | None = None
         self._freed = trio.Event()
+        self._news = trio.Event()
         # In step with the line's other events, which its own state may be ahead of.
         self._told_state = LineState.DOWN
         self._unserved: Incoming | None = None
@@ -177,6 +178,15 @@ class Trunk:
     @property
     def state(self) -> LineState:
         return self.line.state if self.line else LineState.DOWN
+
+    async def until(self, it_is: Callable[["Trunk"], bool]) -> None:
+        """Looks again whenever its state or its problem is another."""
+        while not it_is(self):
+            await self._news.wait()
+
+    def _stir(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
 
     @property
     def whereabouts(self) -> Whereabouts:
@@ -247,6 +257,7 @@ class Trunk:
             if self.problem != (problem := str(fault)):
                 self.problem = problem
                 log.warning("line lost", line=self.name, error=problem)
+                self._stir()
             possible = self._jack.possible
             await self._recover(self._ladder.lost(fault, trio.current_time(), possible=possible))
 
@@ -298,6 +309,7 @@ class Trunk:
             self._seizure.tell(Lost())
 
     def _note_ready(self, state: LineState) -> None:
+        self._stir()
         if state is LineState.IDLE and (silent_s := self._ladder.ready(trio.current_time())) is not None:
             self.outages = Outages(self.outages.count + 1, self.outages.total_s + silent_s, silent_s)
             log.info("line ready", line=self.name, silent_s=round(silent_s, 1))

@@ -133,6 +133,8 @@ class LineFaults:
     # A far end that clears is told by the busy tone and nothing else; or not even by that.
     busy_only: bool = False
     silent_clear: bool = False
+    # A wire is cut: no tone and no ring.
+    dead: bool = False
 
 
 class ExchangeLine:
@@ -184,7 +186,7 @@ class ExchangeLine:
             self._enter(LineState.TALKING)
             self._ring(False)
             self._effects += [Answer(), Talk(True)]
-        elif self.state is LineState.IDLE:
+        elif self.state is LineState.IDLE and not self.faults.dead:
             self._await_digits()
         return self._settled()
 

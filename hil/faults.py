@@ -53,6 +53,8 @@ class Faults:
     key_repeats: int = 0
     # URCs that nobody asked for, so many a second.
     flood_per_s: float = 0.0
+    # What its host says comes back to it, so many dB weaker.
+    echo_db: float | None = None
     # On the PCM tty: sentences of a GNSS receiver, noise, a sample clock that is so much too fast, and a USB that may
     # stall. The last three change with the next call, or when its sound is tuned anew.
     nmea: bool = False

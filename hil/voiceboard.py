@@ -76,7 +76,7 @@ class VoiceFaults(Faults, LineFaults):
 
     void: ClassVar[frozenset[str]] = frozenset(
         {"list_lag_s", "news_behind_list", "early_answer", "false_no_carrier", "audio_refused"}
-        | {"flood_per_s", "nmea", "release_s", "choppy"}
+        | {"flood_per_s", "nmea", "release_s", "choppy", "echo_db"}
     )
     # A firmware without voice, whatever the box says.
     no_voice: bool = False

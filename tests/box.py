@@ -1,0 +1,214 @@
+"""Lines of the box on a bench without ptys: trunks, a media engine and a doctor, ticked by trio's clock with the bench.
+
+async with open_box(tmp_path, "ec25", "e173") as box:
+    examination = await box.doctor.examine()
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from appliance.doctor import Casebook, Doctor, Examination
+from appliance.media import Media
+from appliance.testcall import TestCalls
+from appliance.trunk import Seizure, Trunk
+from drivers.audio import PcmTty, Place
+from drivers.countries import PROFILES, AnalogLine
+from drivers.errors import LineError
+from drivers.fxo import open_fxo_on
+from drivers.gsm import open_gsm_on
+from drivers.line import Incoming, Line, LineState
+from drivers.models import MODELS, Sound
+from drivers.voicemodels import VOICE_MODELS
+from drivers.voicetty import DTR_LOW_S
+from hil.bench import Bench, BenchLine, Host
+from hil.bench import Line as Far
+from hil.board import Profile
+from hil.plans import Plan
+from native import TICK_S, Engine, FramesPort, Port
+from tests.jacks import TestJack
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+class Wire:
+    """drivers.voicetty.Device on a voice modem of the bench."""
+
+    def __init__(self, host: Host, far: Far) -> None:
+        assert isinstance(host.at, trio.lowlevel.FdStream)
+        self._stream = host.at
+        self._far = far
+
+    @property
+    def fd(self) -> int:
+        return self._stream.fileno()
+
+    async def receive(self) -> bytes:
+        return bytes(await self._stream.receive_some())
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
+    async def drop_dtr(self) -> None:
+        self._far.modem.hung_up()
+        await trio.sleep(DTR_LOW_S)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Card:
+    """drivers.audio.Place: a sound card between the two engines, by the frame."""
+
+    def __init__(self, theirs: FramesPort) -> None:
+        self._theirs = theirs
+        self._ours: FramesPort | None = None
+        self._open = False
+
+    async def check(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def open(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._open = True
+
+    def close(self) -> None:
+        self._open = False
+
+    @asynccontextmanager
+    async def attach(self, engine: Engine) -> AsyncIterator[Port]:
+        if not self._open:
+            raise LineError("no call")
+        with closing(engine.frames()) as self._ours:
+            yield self._ours
+
+    def turn(self) -> None:
+        """Between two ticks."""
+        while (frame := self._theirs.pull()) is not None:
+            if self._ours is not None:
+                self._ours.push(frame)
+        while self._ours is not None and (frame := self._ours.pull()) is not None:
+            self._theirs.push(frame)
+
+
+@dataclass
+class Box:
+    bench: Bench
+    media: Media
+    nursery: trio.Nursery
+    trunks: list[Trunk] = field(default_factory=list)
+    # What was a customer's call, and not a test.
+    rang: list[tuple[Seizure, Incoming]] = field(default_factory=list)
+    cards: list[Card] = field(default_factory=list)
+    refusal: str | None = None
+    tests: TestCalls = field(init=False)
+    doctor: Doctor = field(init=False)
+
+    def far(self, which: int = 0) -> Far:
+        return self.bench.lines[which]
+
+    async def idle(self) -> None:
+        for trunk in self.trunks:
+            await trunk.until(lambda it: it.state is LineState.IDLE)
+
+    async def examine(self, *names: str, calls: bool = True) -> Examination:
+        with trio.fail_after(600):
+            return await self.doctor.examine(names, calls=calls)
+
+    async def permit(self, _trunk: Trunk, _number: str) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return self.refusal
+
+    def _ring(self, seizure: Seizure, incoming: Incoming) -> None:
+        self.rang.append((seizure, incoming))
+        self.nursery.start_soon(self._not_taken, seizure)
+
+    @staticmethod
+    async def _not_taken(seizure: Seizure) -> None:
+        with closing(seizure):
+            await seizure.over()
+
+    def jack(self, far: Far) -> TestJack:
+        return TestJack(lambda: self._open(far))
+
+    @asynccontextmanager
+    async def _open(self, far: Far) -> AsyncIterator[Line]:
+        host = self.bench.connect(far.name)
+        opened: AbstractAsyncContextManager[Line]
+        name = far.model.removesuffix("-uac")
+        if name in VOICE_MODELS:
+            profile = AnalogLine(PROFILES["FR"])
+            opened = open_fxo_on(Wire(host, far), far.name, VOICE_MODELS[name], profile)
+        else:
+            place, sound = self._place(host, name)
+            opened = open_gsm_on(host.at, far.name, MODELS[name], sound=sound, place=place)
+        try:
+            async with opened as line:
+                yield line
+        finally:
+            host.pcm.close()
+
+    def _place(self, host: Host, model: str) -> tuple[Place, Sound]:
+        if host.card is not None:
+            self.cards.append(Card(host.card))
+            return self.cards[-1], Sound.CARD
+
+        async def open_pcm() -> int:
+            await trio.lowlevel.checkpoint()
+            with contextlib.suppress(BlockingIOError):
+                while host.pcm.recv(65536):
+                    pass
+            return os.dup(host.pcm.fileno())
+
+        return PcmTty(open_pcm, MODELS[model].audio[Sound.PCM].chunk_bytes), Sound.PCM
+
+    async def tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            self.bench.engine.tick()
+            for card in self.cards:
+                card.turn()
+            self.media.engine.tick()
+
+
+@asynccontextmanager
+async def open_box(
+    directory: Path,
+    *models: str,
+    profiles: dict[int, Profile] | None = None,
+    plans: dict[int, Plan] | None = None,
+    casebook: Casebook | None = None,
+) -> AsyncIterator[Box]:
+    """Lines are called line1 and so on; their trunks are kept."""
+    lines = [
+        BenchLine(f"line{place}", number_of(place, model), model, (profiles or {}).get(place), (plans or {}).get(place))
+        for place, model in enumerate(models, 1)
+    ]
+    with Engine() as engine:
+        async with Bench(lines, directory=directory, realtime=False) as bench, trio.open_nursery() as nursery:
+            box = Box(bench, Media(engine), nursery)
+            box.tests = TestCalls(box.media, otherwise=box._ring, permit=box.permit, country="FR")
+            for far in bench.lines:
+                box.trunks.append(Trunk(far.name, far.number, jack=box.jack(far), ring=box.tests.ring))
+            box.doctor = Doctor(box.trunks, box.tests, sysfs=directory, now=lambda: NOON, casebook=casebook)
+            nursery.start_soon(box.tick)
+            nursery.start_soon(box.media.run)
+            for trunk in box.trunks:
+                nursery.start_soon(trunk.keep)
+            yield box
+            nursery.cancel_scope.cancel()
+
+
+def number_of(place: int, model: str) -> str:
+    return f"+3315913335{place}" if model in VOICE_MODELS else f"+3370000000{place}"
+
+
+def codes(examination: Examination) -> dict[str, list[str]]:
+    """What is said of each line, by code."""
+    return {each.trunk.name: [said.code for said in each.verdicts] for each in examination.findings}
