@@ -4,9 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sized
-from hashlib import sha256
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Annotated, NoReturn, TypeVar
 
 import structlog
@@ -22,7 +20,7 @@ from appliance.inventory import look
 from appliance.lines import DEVICES
 from appliance.listing import listing
 from appliance.local import NotAnswering, ask
-from appliance.store import Store, open_store
+from appliance.store import Store, new_key, open_store
 from hil.cli import bench
 
 commands = typer.Typer(
@@ -92,8 +90,7 @@ def create_token(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Makes a key for the header X-API-Key and prints it, this once: only its digest is kept."""
-    key = "sfv_key_" + token_urlsafe(32)
-    digest = sha256(key.encode()).hexdigest()
+    key, digest = new_key()
     _with_store(_read(config), lambda store: store.add_key(digest, name=name, at=app.now()))
     print(key)
 
@@ -101,8 +98,8 @@ def create_token(
 @tokens.command("list")
 def list_tokens(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Names and dates of all keys; the keys themselves nobody knows."""
-    for name, created_at, revoked_at in _with_store(_read(config), Store.keys):
-        print(f"{created_at}  {name}" + (f"  revoked {revoked_at}" if revoked_at else ""))
+    for key in _with_store(_read(config), Store.keys):
+        print(f"{key.created_at}  {key.name}" + (f"  revoked {key.revoked_at}" if key.revoked_at else ""))
 
 
 @tokens.command("revoke")

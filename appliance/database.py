@@ -37,6 +37,7 @@ class StoreError(Exception):
 class Commit(StrEnum):
     APP_SAVED = "app.saved"
     APP_DELETED = "app.deleted"
+    APP_OPTIONS_SET = "app.options"
     NUMBER_LINKED = "number.linked"
     NUMBER_UNLINKED = "number.unlinked"
     KEY_ADDED = "key.added"
@@ -48,8 +49,10 @@ class Commit(StrEnum):
     CALL_ALERTING = "call.alerting"
     CALL_ACTIVE = "call.active"
     CALL_ENDED = "call.ended"
+    CALL_MEASURED = "call.measured"
     RECORDING_OPENED = "recording.opened"
     RECORDING_ENCODED = "recording.encoded"
+    RECORDING_DELETED = "recording.deleted"
     # A part of a message that is not complete, and one that is; what goes, and what becomes of it.
     SMS_KEPT = "sms.kept"
     SMS_RECEIVED = "sms.received"
@@ -144,6 +147,24 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         "CREATE INDEX loose_parts ON message_parts (sim) WHERE message IS NULL",
         "CREATE INDEX unsent_parts ON message_parts (key) WHERE state IN ('queued', 'sending')",
         "CREATE INDEX sent_parts ON message_parts (reference) WHERE state = 'sent'",
+    ),
+    (
+        # All that happened, once, whoever is told of it; `data` is JSON.
+        """CREATE TABLE events (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL, at TEXT NOT NULL, data TEXT NOT NULL,
+            born_h INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE INDEX births_of_events ON events (born_h)",
+        # What was measured of it, as JSON.
+        "ALTER TABLE calls ADD COLUMN receipt TEXT",
+        "CREATE INDEX calls_of_line ON calls (line, id)",
+        "ALTER TABLE recordings ADD COLUMN id TEXT",
+        "UPDATE recordings SET id = (SELECT uuid FROM calls WHERE calls.id = call_id)",
+        "CREATE UNIQUE INDEX recordings_by_id ON recordings (id)",
+        # The box's own, beside what the contract knows of an app; JSON.
+        """CREATE TABLE app_options (
+            app_id TEXT PRIMARY KEY REFERENCES apps ON DELETE CASCADE, options TEXT NOT NULL
+        ) STRICT""",
     ),
 )
 

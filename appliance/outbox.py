@@ -1,4 +1,5 @@
-"""Events not yet acknowledged: one delivery for each webhook that wants one, kept until it is delivered or given up.
+"""Events, and what is not yet acknowledged of them: one delivery for each webhook that wants one, kept until it is
+delivered or given up. Whoever asks for events by himself, instead, finds each of them once, for as long (`Archive`).
 
 A delivery is put in the same commit as the fact that it tells, with its body made once and for all. To whom it goes
 is looked up when it is sent, so that a changed secret or address works for what waits already.
@@ -19,7 +20,7 @@ import trio
 
 from appliance.config import Webhook
 from appliance.database import Commit, Database
-from appliance.events import Event, body, event_id, wanted
+from appliance.events import Event, body, canonical, event_id, wanted
 from appliance.webhook import KEEP_H, LOG_BODY_BYTES, LOG_PER_WEBHOOK, LONGEST_WAIT_S, Verdict
 
 
@@ -75,6 +76,14 @@ class Outbox:
 
     def put(self, connection: sqlite3.Connection, event: Event) -> None:
         """Within the transaction of the fact. When it is committed, `ring`."""
+        connection.execute(
+            "INSERT INTO events (type, at, data, born_h) VALUES (?, ?, ?, (SELECT hours FROM uptime))",
+            (
+                event.type,
+                event.at.isoformat(),
+                canonical(event.data),
+            ),
+        )
         gone = {url for (url,) in connection.execute("SELECT url FROM gone")}
         for webhook in self._webhooks:
             if webhook.url in gone or not wanted(webhook.events, event.type):
@@ -181,7 +190,8 @@ class Outbox:
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE uptime SET hours = hours + 1")
-            connection.execute("DELETE FROM deliveries WHERE born_h <= (SELECT hours FROM uptime) - ?", (KEEP_H,))
+            for table in ("deliveries", "events"):
+                connection.execute(f"DELETE FROM {table} WHERE born_h <= (SELECT hours FROM uptime) - ?", (KEEP_H,))
 
         await self._database.write(Commit.OUTBOX_AGED, work)
 

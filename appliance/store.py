@@ -1,4 +1,4 @@
-"""What the box remembers: apps, their numbers, keys, calls and recordings.
+"""What the box remembers: apps, their numbers, keys, calls and recordings. What is asked of what was is in `archive`.
 
 Facts that must be true together are one commit: a call's change of state, and the events that tell it.
 """
@@ -6,22 +6,44 @@ Facts that must be true together are one commit: a call's change of state, and t
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, fields
-from datetime import UTC, datetime
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Protocol
 
-from appliance.call import Call, Direction, Ended, Reason, State
+from appliance.archive import CALL_COLUMNS, Archive, call_of, text_of
+from appliance.call import Call, Direction, State
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, Database, open_database
 from appliance.events import Event, of_call
 from appliance.mailbox import Mailbox
+from appliance.options import Options
 from appliance.outbox import Outbox
 
 APP_COLUMNS = ", ".join(field.name for field in fields(App))
-CALL_COLUMNS = """id, uuid, line, direction, from_, to_, started_at, state, request_uuid, app_id, answered_at, ended_at,
-    reason, cause"""
+
+
+# Of its digest, to name a key by: enough to tell them apart, and no help in finding one.
+KEY_ID_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Key:
+    """Of a key for the API nobody knows more. Times are ISO 8601 text."""
+
+    id: str
+    name: str
+    created_at: str
+    revoked_at: str | None
+
+
+def new_key() -> tuple[str, str]:
+    """For the header X-API-Key, and its digest, which is all that is kept of it."""
+    key = "sfv_key_" + token_urlsafe(32)
+    return key, sha256(key.encode()).hexdigest()
 
 
 class Encoded(Protocol):
@@ -41,6 +63,7 @@ class Store:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self.outbox = outbox
         self.mailbox = Mailbox(database, outbox)
+        self.archive = Archive(database)
         self._database = database
 
     # --- apps and their numbers -------------------------------------------------------------------------------------
@@ -111,6 +134,18 @@ class Store:
         rows = await self._rows(query, number)
         return App(*rows[0]) if rows else None
 
+    async def options(self, app_id: str) -> Options | None:
+        """None: there is no such app."""
+        query = "SELECT options FROM apps LEFT JOIN app_options USING (app_id) WHERE app_id = ?"
+        rows = await self._rows(query, app_id)
+        return Options.of(rows[0][0]) if rows else None
+
+    async def set_options(self, app_id: str, options: Options) -> bool:
+        """False: there is no such app."""
+        statement = """INSERT INTO app_options (app_id, options) SELECT app_id, ? FROM apps WHERE app_id = ?
+            ON CONFLICT (app_id) DO UPDATE SET options = excluded.options"""
+        return await self._execute(Commit.APP_OPTIONS_SET, statement, options.model_dump_json(), app_id) > 0
+
     # --- keys -------------------------------------------------------------------------------------------------------
 
     async def add_key(self, sha256: str, *, name: str, at: datetime) -> None:
@@ -126,15 +161,21 @@ class Store:
         """Whether anybody may use the API at all."""
         return bool(await self._rows("SELECT 1 FROM keys WHERE revoked_at IS NULL LIMIT 1"))
 
-    async def keys(self) -> list[tuple[str, str, str | None]]:
-        """Name, and when each was made and revoked; oldest first."""
-        rows = await self._rows("SELECT name, created_at, revoked_at FROM keys ORDER BY rowid")
-        return [(name, created_at, revoked_at) for name, created_at, revoked_at in rows]
+    async def keys(self) -> list[Key]:
+        """Oldest first."""
+        rows = await self._rows("SELECT sha256, name, created_at, revoked_at FROM keys ORDER BY rowid")
+        return [Key(sha256[:KEY_ID_LENGTH], *facts) for sha256, *facts in rows]
 
     async def revoke_keys(self, name: str, *, at: datetime) -> int:
         """All keys of that name; how many there were."""
         statement = "UPDATE keys SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL"
         return await self._execute(Commit.KEY_REVOKED, statement, _text(at), name)
+
+    async def revoke_key(self, id_: str, *, at: datetime) -> bool:
+        """False: it is the last that is valid, and nothing was done. Of a key that is void already: True."""
+        statement = """UPDATE keys SET revoked_at = IFNULL(revoked_at, ?) WHERE substr(sha256, 1, ?) = ?
+            AND (revoked_at IS NOT NULL OR (SELECT count(*) FROM keys WHERE revoked_at IS NULL) > 1)"""
+        return await self._execute(Commit.KEY_REVOKED, statement, _text(at), KEY_ID_LENGTH, id_) > 0
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
@@ -161,7 +202,7 @@ class Store:
             facts = (uuid, line, direction.value, from_, to, state.value, _text(started_at), route)
             cursor = connection.execute(statement, (*facts, request_uuid, app_id))
             call = f"SELECT {CALL_COLUMNS} FROM calls WHERE id = ?"
-            opened = _call(connection.execute(call, (cursor.lastrowid,)).fetchone())
+            opened = call_of(connection.execute(call, (cursor.lastrowid,)).fetchone())
             self.outbox.put(connection, of_call(opened, started_at))
             return opened
 
@@ -195,12 +236,12 @@ class Store:
 
     async def call(self, call_id: int) -> Call | None:
         rows = await self._rows(f"SELECT {CALL_COLUMNS} FROM calls WHERE id = ?", call_id)
-        return _call(rows[0]) if rows else None
+        return call_of(rows[0]) if rows else None
 
     async def open_calls(self) -> list[tuple[Call, str]]:
         """With their routes, oldest first. At the start of the service these are what a crash cut off."""
         rows = await self._rows(f"SELECT {CALL_COLUMNS}, route FROM calls WHERE ended_at IS NULL ORDER BY id")
-        return [(_call(row[:-1]), row[-1]) for row in rows]
+        return [(call_of(row[:-1]), row[-1]) for row in rows]
 
     async def minutes_used(self, line: str, since: Sequence[datetime]) -> list[int]:
         """Minutes begun of calls that the line placed and that were answered since each of these times."""
@@ -213,11 +254,15 @@ class Store:
 
         return await self._database.read(count)
 
+    async def measured(self, call_id: int, receipt: str) -> None:
+        """What was measured of a call that has ended, as JSON."""
+        await self._execute(Commit.CALL_MEASURED, "UPDATE calls SET receipt = ? WHERE id = ?", receipt, call_id)
+
     # --- recordings -------------------------------------------------------------------------------------------------
 
     async def open_recording(self, call_id: int, wav: Path) -> None:
-        statement = "INSERT INTO recordings (wav, call_id) VALUES (?, ?)"
-        await self._execute(Commit.RECORDING_OPENED, statement, str(wav), call_id)
+        statement = "INSERT INTO recordings (wav, id, call_id) VALUES (?, ?, ?)"
+        await self._execute(Commit.RECORDING_OPENED, statement, str(wav), wav.stem, call_id)
 
     async def open_recordings(self) -> list[Path]:
         """Not yet encoded. At the start of the service these are what a crash cut off."""
@@ -232,6 +277,9 @@ class Store:
         facts = (file.frames, file.size_bytes, file.sha256)
         await self._execute(Commit.RECORDING_ENCODED, statement, *facts, str(wav))
 
+    async def recording_deleted(self, wav: Path) -> None:
+        await self._execute(Commit.RECORDING_DELETED, "DELETE FROM recordings WHERE wav = ?", str(wav))
+
     # ----------------------------------------------------------------------------------------------------------------
 
     async def _execute(self, commit: Commit, statement: str, *values: object) -> int:
@@ -242,29 +290,8 @@ class Store:
         return await self._database.read(lambda connection: connection.execute(query, values).fetchall())
 
 
-def _call(row: Sequence[Any]) -> Call:
-    id_, uuid, line, direction, from_, to, started_at, state, request_uuid, app_id, answered_at, ended_at, *end = row
-    return Call(
-        id=id_,
-        uuid=uuid,
-        line=line,
-        direction=Direction(direction),
-        from_=from_,
-        to=to,
-        started_at=datetime.fromisoformat(started_at),
-        state=State(state),
-        request_uuid=request_uuid,
-        app_id=app_id,
-        answered_at=datetime.fromisoformat(answered_at) if answered_at else None,
-        ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
-        end=Ended(Reason(end[0]), end[1]) if ended_at else None,
-    )
-
-
 def _text(at: datetime | None) -> str | None:
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at is None else text_of(at)
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from appliance.courier import run_courier
 from appliance.events import of_call, status
 from appliance.mailbox import NewPart
 from appliance.message import Message, MessagePart, PartState
+from appliance.options import Options
 from appliance.store import Store, open_store
 from drivers.line import Alerting, Answered
 
@@ -72,6 +73,8 @@ async def converse(store: Store, number: int) -> Call:
     wav = Path(f"/recordings/{call.uuid}.wav")
     await store.open_recording(call.id, wav)
     await store.recording_encoded(wav, Mp3())
+    await store.recording_deleted(wav)
+    await store.measured(call.id, "{}")
     return call
 
 
@@ -112,6 +115,7 @@ async def live(path: Path, url: str, calls: int) -> None:
             await change(store, call, Ended(Reason.RESTART, 41))
         await store.save_app(APP)
         await store.link(Link(APP.app_id, NUMBER, APP.created_at))
+        await store.set_options(APP.app_id, Options())
         await store.add_key(uuid4().hex, name="crm", at=now())
         number = 0
         while number < calls:

@@ -10,8 +10,9 @@ from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit
 from appliance.events import of_call
+from appliance.options import Options, TakeMessage
 from appliance.outbox import Delivery
-from appliance.store import open_store
+from appliance.store import Key, open_store
 from drivers.line import Answered
 
 NOON = datetime(2026, 6, 4, 12, 0, 0, 123_000, UTC)
@@ -134,7 +135,38 @@ async def test_a_key_is_known_until_it_is_revoked(path):
         assert await store.revoke_keys("crm", at=NOON) == 0
         assert [await store.key_known(key * 32) for key in ("ab", "cd", "ef")] == [False, False, True]
         noon = "2026-06-04T12:00:00.123Z"
-        assert await store.keys() == [("crm", noon, noon), ("crm", noon, noon), ("other", noon, None)]
+        assert await store.keys() == [
+            Key("ab" * 6, "crm", noon, noon),
+            Key("cd" * 6, "crm", noon, noon),
+            Key("ef" * 6, "other", noon, None),
+        ]
+
+
+async def test_one_key_is_revoked_by_its_id_unless_it_is_the_last(path):
+    async with open_store(path) as store:
+        await store.add_key("ab" * 32, name="crm", at=NOON)
+        assert not await store.revoke_key("ab" * 6, at=NOON)
+        await store.add_key("cd" * 32, name="crm", at=NOON)
+        assert await store.revoke_key("ab" * 6, at=NOON)
+        assert await store.revoke_key("ab" * 6, at=NOON)
+        assert [await store.key_known(key * 32) for key in ("ab", "cd")] == [False, True]
+        assert not await store.revoke_key("ef" * 6, at=NOON)
+
+
+async def test_options_of_an_app_go_with_it(path):
+    options = Options(no_answer=TakeMessage(announcement="closed.wav", limit_s=30))
+    async with open_store(path) as store:
+        assert not await store.set_options(APP.app_id, options)
+        assert await store.options(APP.app_id) is None
+        await store.save_app(APP)
+        assert await store.options(APP.app_id) == Options()
+        assert await store.set_options(APP.app_id, options)
+        assert await store.options(APP.app_id) == options
+        await store.save_app(replace(APP, name="new"))
+        assert await store.options(APP.app_id) == options
+        await store.delete_app(APP.app_id)
+        await store.save_app(APP)
+        assert await store.options(APP.app_id) == Options()
 
 
 async def test_a_call_is_kept_as_it_is_in_every_state(path):
