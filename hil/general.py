@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+from hil.bookcommands import BOOKS
 from hil.commandline import Command, Kind, Refused
 from hil.messages import MESSAGES
 from hil.module import Act, Module
 from hil.settings import BASIC, Table, only
 
-GENERAL = Table(MESSAGES)
+GENERAL = Table(MESSAGES | BOOKS)
 
 
 # --- who it is ---

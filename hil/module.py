@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from hil.board import Answer, AudioPath, Dial, Press, Profile, Release, Ring, Usb
 from hil.centre import NUMBER
 from hil.commandline import Command, Final, Refused, Setting
+from hil.phonebook import PhoneBooks
 from hil.radio import Radio
 from hil.storage import Storage
 
@@ -97,6 +98,7 @@ class Module(Radio):
     def __init__(self, profile: Profile) -> None:
         # Of the SIM and the module, which outlive a restart.
         self.storage = Storage(self.memories)
+        self.books = PhoneBooks(profile.number)
         self.service_centre = NUMBER
         self.sent_messages = 0
         super().__init__(profile)
@@ -170,6 +172,7 @@ class Module(Radio):
         leg = Leg(self.free_index(), False, Stat.DIALING, number)
         self.calls[leg.index] = leg
         self.tell_state(leg)
+        self.books.note("DC", number)
         self.orders.append(Dial(leg.index, number, withheld))
         if self.faults.false_no_carrier:
             raise Final("NO CARRIER")
@@ -232,6 +235,8 @@ class Module(Radio):
         if leg is None:
             return
         self.last_cause = cause
+        if leg.incoming:
+            self.books.note("RC" if leg.turn else "MC", leg.number)
         self.tell_end(leg, cause, locally=locally)
         if not self.in_call:
             for waiting in self.legs(Stat.WAITING):
