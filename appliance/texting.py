@@ -118,8 +118,6 @@ class Postbox:
             try:
                 return await write()
             except StoreError as exc:
-                # What is in memory may be ahead of what is on the disk.
-                self._loose.clear()
                 log.error("message not written down", error=str(exc))
             await trio.sleep(WRITE_AGAIN_S)
 
@@ -135,7 +133,12 @@ class Postbox:
         elif isinstance(message, Deliver):
             async with self._turn:
                 if not await self.mailbox.knows(number, fingerprint):
-                    await self._take_part(number, message, fingerprint, received.pdu)
+                    try:
+                        await self._take_part(number, message, fingerprint, received.pdu)
+                    except BaseException:
+                        # Also when its line was lost meanwhile: what is in memory may be ahead of what is on the disk.
+                        self._loose.pop(number, None)
+                        raise
 
     async def _take_part(self, number: str, message: Deliver, fingerprint: str, pdu: str) -> None:
         part = message.data.part or Part(0, 1, 1)

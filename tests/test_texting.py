@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from appliance.config import Webhook
 from appliance.message import PATIENCE_S, RETRY_AFTER_S, Message, PartState
@@ -225,6 +226,32 @@ async def test_while_nothing_can_be_written_the_sim_keeps_it(autojump_clock: Clo
         (message,) = await box.until(["received"])
         assert message.text == LONG
         await texts.emptied()
+
+
+async def test_a_part_that_was_not_written_when_its_line_was_lost_is_none(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    first, second, third = parts(LONG)
+    async with open_box(tmp_path) as box:
+        with closing(sqlite3.connect(box.path)) as other, capture_logs() as logs:
+            other.execute("BEGIN IMMEDIATE")
+            box.nursery.start_soon(box.post)
+            # Its commit waits for the other program's, and all others wait for it.
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as nursery:
+                line = TestLine()
+                nursery.start_soon(box.postbox.attend, OURS, line)
+                line.texts.give(first)
+                while not any(entry["event"] == "message part" for entry in logs):  # noqa: ASYNC110
+                    await trio.sleep(0.1)
+                nursery.cancel_scope.cancel()
+            other.rollback()
+        texts = box.attend()
+        texts.give(first, second, third, parts(LONG, reference=2)[0])
+        await texts.emptied()
+        # Long after it would have been given up.
+        messages = await box.until(["sent", "received", "received"])
+        assert [message.text for message in messages[1:]] == [LONG, LONG[:153]]
 
 
 # --- what goes ---
