@@ -23,6 +23,14 @@ class Direction(Enum):
         return self is not Direction.INBOUND
 
 
+class Protocol(Enum):
+    """Whose words a stream's messages have."""
+
+    SFVOPI = "sfvopi"
+    PLIVO = "plivo"
+    TWILIO = "twilio"
+
+
 # G.711 is defined at 8000 Hz; at another rate it would be played at the wrong speed (sfvopi 6.3, 11).
 RATES_HZ: Mapping[Codec, Sequence[int]] = {
     Codec.PCMA: (8000,),
@@ -45,6 +53,7 @@ class StreamTo:
     # What becomes of the call when the stream has ended by itself.
     keep_call_alive: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    protocol: Protocol = Protocol.SFVOPI
 
     @property
     def plays(self) -> bool:

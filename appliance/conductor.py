@@ -104,6 +104,7 @@ class Conductor:
         self._patience = trio.CancelScope()
         self._keys_lost = 0
         self._press, self._digits = trio.open_memory_channel[str](DIGITS_LIMIT)
+        self._order_key, self._ordered_keys = trio.open_memory_channel[str](DIGITS_LIMIT)
         # Why we hang up, once we have decided to; and what to write down when the line does not say how it ended.
         self._decided: Reason | None = None
         self._excuse = Reason.HANGUP
@@ -328,21 +329,39 @@ class Conductor:
             order = await self._ask()
             if order is None:
                 return Reason.ANSWER_FAILED
-            end = await run_stream(
-                order,
-                media=self._means.media,
-                line=port,
-                ears=ears,
-                call_id=self.call.uuid,
-                stream_id=new_stream_id(order.direction, str(ULID())),
-                digits=self._digits,
-                user_agent=self._means.user_agent,
-                tls=self._means.tls,
-                log=self._log,
-            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_keys)
+                end = await run_stream(
+                    order,
+                    media=self._means.media,
+                    line=port,
+                    ears=ears,
+                    call_id=self.call.uuid,
+                    stream_id=new_stream_id(order.direction, str(ULID())),
+                    digits=self._digits,
+                    press=self._order_keys,
+                    user_agent=self._means.user_agent,
+                    tls=self._means.tls,
+                    log=self._log,
+                )
+                nursery.cancel_scope.cancel()
             if order.keep_call_alive:
                 await trio.sleep_forever()
             return Reason.STREAM_LOST if end.ending is Ending.LOST else Reason.CUSTOMER
+
+    def _order_keys(self, digits: str) -> None:
+        """The far end is to hear them, when those before have been sent."""
+        try:
+            self._order_key.send_nowait(digits)
+        except trio.WouldBlock:
+            self._log.warning("keys are not sent: too many wait", keys=len(digits))
+
+    async def _send_keys(self) -> None:
+        async for digits in self._ordered_keys:
+            try:
+                await self._line.send_dtmf(digits)
+            except CommandError as exc:
+                self._log.warning("keys are not sent", error=str(exc))
 
     async def _ask(self) -> StreamTo | None:
         """The answer webhook's instructions, or its fallback's (sfvopi 6.5)."""

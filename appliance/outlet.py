@@ -78,6 +78,11 @@ class Outlet(trio.abc.Stream):
         if self.backlog_bytes > BACKLOG_LIMIT_BYTES:
             self.cut()
 
+    def pause(self) -> None:
+        """No frame of the port's until the next `write`."""
+        if self._tls is None:
+            self._lane.hold(True)
+
     def cut(self) -> None:
         """Ends both directions now; who reads or writes hears of it."""
         self._let_go()

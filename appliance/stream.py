@@ -7,7 +7,7 @@ next `start`. Audio passes by here only until its messages are known: then the e
 
 import ssl
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,8 +15,18 @@ from enum import Enum
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from appliance.actions import StreamTo
-from appliance.contracts import sfvopi_stream as sfvopi
+from appliance.actions import Protocol, StreamTo
+from appliance.contracts.sfvopi_stream import (
+    FINAL_STATUSES,
+    RECONNECT_WAITS_S,
+    REFUSED_CLOSE_CODE,
+    Plivo,
+    Reconnection,
+    Sfvopi,
+    final_close,
+)
+from appliance.contracts.twilio_stream import Twilio
+from appliance.dialect import Checkpoint, Clear, Dialect, Fault, Json, Play, Press, around_payload, text_of
 from appliance.media import Media
 from appliance.wire import Closed, Rejected, Unreachable, Wire, open_wire
 from native import Cleared, Event, Lane, Played, Port, StreamPort
@@ -31,6 +41,12 @@ HELD_LIMIT = 2 * MARKS_LIMIT
 LESSONS_LIMIT = 32
 
 FAREWELL = 0
+
+DIALECTS: Mapping[Protocol, Callable[[StreamTo, str, str], Dialect]] = {
+    Protocol.SFVOPI: Sfvopi,
+    Protocol.PLIVO: Plivo,
+    Protocol.TWILIO: Twilio,
+}
 
 
 class Ending(Enum):
@@ -58,17 +74,20 @@ async def run_stream(
     call_id: str,
     stream_id: str,
     digits: trio.MemoryReceiveChannel[str],
+    press: Callable[[str], None],
     user_agent: str,
     log: FilteringBoundLogger,
     ears: Sequence[Port] = (),
     tls: ssl.SSLContext | None = None,
-    waits_s: Sequence[float] = sfvopi.RECONNECT_WAITS_S,
+    waits_s: Sequence[float] = RECONNECT_WAITS_S,
 ) -> StreamEnd:
     """Runs until the stream is over; cancelled, it first closes the socket with 1000, within two seconds.
 
-    `ears` hear beside the line what the server plays. `tls` None: the system's certificates decide.
+    `digits` are keys that were heard, `press` is given those that are to be heard, and does not wait. `ears` hear
+    beside the line what the server plays. `tls` None: the system's certificates decide.
     """
-    before, after = sfvopi.media_frame(stream_id, order.codec, order.rate_hz)
+    dialect = DIALECTS[order.protocol](order, stream_id, call_id)
+    before, after = dialect.media_frame()
     uplink = order.direction.to_customer
     engine = media.engine
     with closing(engine.stream(order.codec, order.rate_hz, prefix=before, suffix=after, uplink=uplink)) as port:
@@ -77,7 +96,7 @@ async def run_stream(
         if order.plays:
             for sink in (line, *ears):
                 engine.connect(port, sink)
-        session = _Session(order, port, media, call_id, stream_id, user_agent, log.bind(stream=stream_id))
+        session = _Session(order, dialect, port, media, press, user_agent, log.bind(stream=stream_id))
         with media.events_of(port) as events:
             return await session.run(events, digits, tls, waits_s)
 
@@ -86,24 +105,25 @@ class _Session:
     def __init__(
         self,
         order: StreamTo,
+        dialect: Dialect,
         port: StreamPort,
         media: Media,
-        call_id: str,
-        stream_id: str,
+        press: Callable[[str], None],
         user_agent: str,
         log: FilteringBoundLogger,
     ) -> None:
         self._order = order
+        self._dialect = dialect
         self._port = port
         self._media = media
-        self._call_id = call_id
-        self._stream_id = stream_id
+        self._press = press
+        self._began = trio.current_time()
         self._headers = {"User-Agent": user_agent, **order.headers}
         self._log = log
         # The connection, from its `start` until its end.
         self._wire: Wire | None = None
         # Facts to be told after the next `start`.
-        self._held: deque[str] = deque(maxlen=HELD_LIMIT)
+        self._held: deque[Json] = deque(maxlen=HELD_LIMIT)
         # Commands given to the engine and not yet done: number and name, which a clear has none of.
         self._marks: deque[tuple[int, str]] = deque()
         self._last_mark = FAREWELL
@@ -124,7 +144,7 @@ class _Session:
                 nursery.start_soon(self._tell_marks, events)
                 nursery.start_soon(self._tell_digits, digits)
                 with trio.move_on_after(self._order.timeout_s):
-                    ending = await self._stay_connected(tls, sfvopi.Reconnection(waits_s))
+                    ending = await self._stay_connected(tls, Reconnection(waits_s))
                 if ending is None:
                     ending = Ending.TIMEOUT
                 else:
@@ -156,7 +176,7 @@ class _Session:
 
     # -- connections -------------------------------------------------------------------------------------------------
 
-    async def _stay_connected(self, tls: ssl.SSLContext | None, again: sfvopi.Reconnection) -> Ending:
+    async def _stay_connected(self, tls: ssl.SSLContext | None, again: Reconnection) -> Ending:
         while True:
             ending: Ending | None = None
             reason = ""
@@ -165,14 +185,14 @@ class _Session:
                     again.connected(trio.current_time())
                     closed = await self._converse(wire)
                     reason = str(closed)
-                    if sfvopi.final_close(closed.code):
-                        refused = closed.code == sfvopi.REFUSED_CLOSE_CODE
+                    if final_close(closed.code):
+                        refused = closed.code == REFUSED_CLOSE_CODE
                         ending = Ending.REFUSED if refused else Ending.CUSTOMER
             except Unreachable as exc:
                 reason = str(exc)
             except Rejected as exc:
                 reason = str(exc)
-                if exc.status in sfvopi.FINAL_STATUSES:
+                if exc.status in FINAL_STATUSES:
                     ending = Ending.REFUSED
             if ending is not None:
                 self._log.info("stream closed by the server", reason=reason)
@@ -184,11 +204,12 @@ class _Session:
             await trio.sleep(wait_s)
 
     async def _converse(self, wire: Wire) -> Closed:
-        wire.send(sfvopi.start(self._stream_id, self._call_id).encode())
+        for message in self._dialect.opening():
+            self._say(wire, message)
         self._starts += 1
         self._log.info("stream started", reconnects=self._starts - 1)
         while self._held:
-            wire.send(self._held.popleft().encode())
+            self._say(wire, self._held.popleft())
         self._wire = wire
         self._lessons = 0
         try:
@@ -197,6 +218,10 @@ class _Session:
                     self._obey(await wire.receive())
         except Closed as closed:
             return closed
+        except trio.Cancelled:
+            for message in self._dialect.closing():
+                self._say(wire, message)
+            raise
         finally:
             self._wire = None
 
@@ -213,28 +238,33 @@ class _Session:
                 case Played(mark=mark) if mark == FAREWELL:
                     self._silent.set()
                 case Played(mark=mark):
-                    self._tell(sfvopi.played(self._stream_id, self._pass(mark)))
+                    for name in self._pass(mark)[-1:]:
+                        self._tell(self._dialect.played(name))
                 case Cleared(mark=mark):
-                    # With it go the checkpoints that were queued before it, unanswered (sfvopi 7.7).
-                    self._pass(mark)
-                    self._tell(sfvopi.cleared(self._stream_id))
+                    # With it go the checkpoints that were queued before it; the last of these is its own.
+                    for message in self._dialect.cleared([name for name in self._pass(mark) if name]):
+                        self._tell(message)
 
-    def _pass(self, mark: int) -> str:
-        """Forgets the marks up to this one, and gives its name."""
-        name = ""
+    def _pass(self, mark: int) -> list[str]:
+        """Forgets the marks up to this one, and gives their names."""
+        names = []
         while self._marks and self._marks[0][0] <= mark:
-            name = self._marks.popleft()[1]
-        return name
+            names.append(self._marks.popleft()[1])
+        return names
 
     async def _tell_digits(self, digits: trio.MemoryReceiveChannel[str]) -> None:
         async for digit in digits:
-            self._tell(sfvopi.dtmf(self._stream_id, digit))
+            self._tell(self._dialect.dtmf(digit, round(1000 * (trio.current_time() - self._began))))
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, message: Json) -> None:
         if self._wire is not None:
-            self._wire.send(text.encode())
+            self._say(self._wire, message)
         else:
-            self._held.append(text)
+            self._held.append(message)
+
+    def _say(self, wire: Wire, message: Json) -> None:
+        wire.pause()
+        wire.send(text_of(self._dialect.numbered(message, self._port.next_number)).encode())
 
     # -- from the server ---------------------------------------------------------------------------------------------
 
@@ -244,33 +274,35 @@ class _Session:
             # Some servers send raw audio so, on a guess (sfvopi 7.1).
             self._fault("binary", "a binary frame is not part of the protocol")
             return
-        command = sfvopi.parse(message, codec=self._order.codec, rate_hz=self._order.rate_hz)
-        if isinstance(command, sfvopi.Fault):
+        command = self._dialect.parse(message)
+        if isinstance(command, Fault):
             self._fault(command.kind, command.reason)
             return
-        if command.stream_id not in (None, self._stream_id):
+        if command.stream_id not in (None, self._dialect.stream_id):
             self._fault("stream id", "a message names another stream; obeyed all the same")
         match command:
-            case sfvopi.Play() if not self._order.plays:
+            case Play() if not self._order.plays:
                 self._fault("one way", "audio for the caller on a stream that plays none")
-            case sfvopi.Play(data=data, codec=codec, rate_hz=rate_hz):
+            case Play(data=data, codec=codec, rate_hz=rate_hz):
                 if data and not self._port.play(data, codec, rate_hz):
                     self._fault("full", "more than ten minutes of audio would wait")
-                elif command.stream_id in (None, self._stream_id):
+                elif command.stream_id in (None, self._dialect.stream_id):
                     self._teach(message, command)
-            case sfvopi.Clear() | sfvopi.Checkpoint() if len(self._marks) == MARKS_LIMIT:
+            case Clear() | Checkpoint() if len(self._marks) == MARKS_LIMIT:
                 self._fault("marks", f"more than {MARKS_LIMIT} commands would wait")
-            case sfvopi.Clear():
+            case Clear():
                 self._port.clear(self._mark(""))
-            case sfvopi.Checkpoint(name=name):
+            case Checkpoint(name=name):
                 self._port.checkpoint(self._mark(name))
+            case Press(digits=digits):
+                self._press(digits)
 
-    def _teach(self, text: str, play: sfvopi.Play) -> None:
+    def _teach(self, text: str, play: Play) -> None:
         """Audio messages are much alike: the next ones of this kind need not come by here."""
         if self._wire is None or self._lessons == LESSONS_LIMIT or len(text) > Lane.MOST_BYTES:
             return
         self._lessons += 1
-        around = sfvopi.around_payload(text, play, codec=self._order.codec, rate_hz=self._order.rate_hz)
+        around = around_payload(text, play, self._dialect.parse)
         if around is not None:
             self._wire.learn(*around, play.codec, play.rate_hz)
 

@@ -98,6 +98,10 @@ class Wire:
         if self._websocket.closed is None and not self._outlet.ended.is_set():
             self._outlet.write(text_frame(text, os.urandom(4)))
 
+    def pause(self) -> None:
+        """No audio goes before the next message: they have numbers, and the order of these."""
+        self._outlet.pause()
+
     def shared(self, port: StreamPort, media: Media) -> AbstractContextManager[None]:
         """Meanwhile the port's messages go out in the media's turns, as long as the server keeps up, and messages that
         were learned are played without being received.

@@ -20,9 +20,12 @@ from native.events import (
 )
 from native.lane import Lane, Lanes
 from native.ports import (
+    CHUNK,
     FRAME_SAMPLES,
     RATE_HZ,
+    SEQUENCE,
     TICK_S,
+    TIME_MS,
     Codec,
     Conference,
     DevicePort,
@@ -42,10 +45,13 @@ from native.tones import BEEP, COUNTRIES, Cadence, Step, ToneKind, keys, tones
 
 __all__ = [
     "BEEP",
+    "CHUNK",
     "COUNTRIES",
     "FRAME_SAMPLES",
     "RATE_HZ",
+    "SEQUENCE",
     "TICK_S",
+    "TIME_MS",
     "BufferStats",
     "Cadence",
     "Caller",

@@ -214,6 +214,11 @@ void device_read_stats(const port *p, device_stats *out);
 
 enum codec { CODEC_PCMA, CODEC_PCMU, CODEC_L16 };
 
+/* Bytes of a prefix or suffix, not to be found in JSON, in whose place a message has a number in decimal:
+ * its own among all that are counted by it and stream_next; the frame's, from 1 on; the frame's time, in ms.
+ */
+enum stream_number { STREAM_SEQUENCE = 1, STREAM_CHUNK, STREAM_TIME };
+
 typedef struct {
     const char *prefix; /* a message is prefix, the frame in base64, suffix */
     const char *suffix;
@@ -232,8 +237,9 @@ typedef struct {
 } stream_stats;
 
 port *stream_create(engine *e, const stream_options *options);
-size_t stream_message_bytes(const port *p); /* the size of each of its messages */
-bool stream_take(port *p, char *out);       /* the next message; false: none waits */
+size_t stream_message_bytes(const port *p); /* the most that one of its messages has */
+size_t stream_take(port *p, char *out);     /* the next message, its size; 0: none waits */
+uint64_t stream_next(port *p);              /* counts a message of the caller's own; STREAM_SEQUENCE */
 
 /* 1 queued, 0 refused: with it more than ten minutes would wait. EINVAL: an odd L16 size or a rate not
  * carried. */

@@ -360,9 +360,11 @@ static uint8_t *write_head(uint8_t *payload, size_t size, uint32_t mask) {
 /* The stream's next message as a frame in out. */
 static bool compose(lane *l) {
     uint8_t *payload = l->out + OUT_HEAD;
-    if (l->held || l->out_at < l->out_end || !l->stream || !stream_take(l->stream, (char *)payload))
+    if (l->held || l->out_at < l->out_end || !l->stream)
         return false;
-    size_t size = stream_message_bytes(l->stream);
+    size_t size = stream_take(l->stream, (char *)payload);
+    if (!size)
+        return false;
     uint32_t mask = next_mask(l);
     uint64_t word, key = mask | (uint64_t)mask << 32;
     for (size_t i = 0; i < size; i += sizeof word) {

@@ -53,6 +53,11 @@ class VoiceFormat(Enum):
     PCMA = lib.VOICE_PCMA
 
 
+# In a stream's prefix or suffix, in their place a number in decimal: the message's own, from 1 on; the frame's, from 1
+# on; the frame's time in milliseconds.
+SEQUENCE, CHUNK, TIME_MS = (chr(lib.STREAM_SEQUENCE), chr(lib.STREAM_CHUNK), chr(lib.STREAM_TIME))
+
+
 class Port:
     """An end in the matrix. Made by the engine's methods only."""
 
@@ -325,10 +330,13 @@ class StreamPort(Port):
 
     def take(self) -> bytes | None:
         """The next message: prefix, a frame in base64, suffix. Messages older than two seconds are lost."""
-        if self._pointer is None or not lib.stream_take(self._pointer, self._message):
-            return None
-        message: bytes = ffi.buffer(self._message)[:]
-        return message
+        size = lib.stream_take(self._pointer, self._message) if self._pointer is not None else 0
+        message: bytes = ffi.buffer(self._message)[:size]
+        return message or None
+
+    def next_number(self) -> int:
+        """Of the messages that have SEQUENCE in them: counts one of the caller's own among them."""
+        return lib.stream_next(self._pointer) if self._pointer is not None else 0
 
     def play(self, data: bytes, codec: Codec, rate_hz: int) -> bool:
         """False: refused whole, because more than ten minutes of audio would wait.

@@ -1,7 +1,8 @@
 /* A customer's media stream.
  *
  * What it does: makes a ready message - text before, a frame in base64, text after - of every frame that the
- * port hears, and yields what the customer has sent to be played (playback.c).
+ * port hears, with numbers in the texts where they are wanted, and yields what the customer has sent to be
+ * played (playback.c).
  *
  * How it works: the tick encodes into a ring of 128 frames and never waits for the reader. The reader keeps
  * to the last 100 (two seconds), so it is 28 ticks away from what the tick writes; if it is stopped for
@@ -29,6 +30,7 @@ enum {
     MOST_SAMPLES = 960, /* 48000 Hz */
     WORD = sizeof(uint64_t),
     MOST_WORDS = 2 * MOST_SAMPLES / WORD,
+    MOST_DIGITS = 20, /* of 64 bits */
 };
 
 typedef struct {
@@ -45,9 +47,9 @@ typedef struct {
 
     /* Control's and its lane's, one at a time: what follows, and control's part of the queue. */
     pthread_mutex_t lock;
-    uint64_t read, taken, dropped, offered, refused_bytes;
+    uint64_t read, taken, dropped, offered, refused_bytes, sequence;
     char *prefix, *suffix;
-    size_t prefix_bytes, suffix_bytes;
+    size_t prefix_bytes, suffix_bytes, most_bytes;
 } stream;
 
 static void write_frame(stream *s, const uint64_t *words) {
@@ -91,11 +93,30 @@ static uint64_t keep_up(stream *s) {
     return written;
 }
 
-static bool take(stream *s, char *out) {
+/* A text, with its numbers put in; returns where it ends. */
+static char *put_text(char *out, const char *text, size_t size, const uint64_t *numbers) {
+    for (const char *end = text + size; text < end; text++) {
+        if (*text >= STREAM_SEQUENCE && *text <= STREAM_TIME) {
+            char digits[MOST_DIGITS], *first = digits + sizeof digits;
+            uint64_t left = numbers[*text - STREAM_SEQUENCE];
+            do
+                *--first = (char)('0' + left % 10);
+            while (left /= 10);
+            size_t count = (size_t)(digits + sizeof digits - first);
+            memcpy(out, first, count);
+            out += count;
+        } else {
+            *out++ = *text;
+        }
+    }
+    return out;
+}
+
+static size_t take(stream *s, char *out) {
     uint64_t words[MOST_WORDS];
     while (true) {
         if (s->read == keep_up(s))
-            return false;
+            return 0;
         const _Atomic uint64_t *slot = s->ring + s->read % RING_FRAMES * s->frame_words;
         for (size_t i = 0; i < s->frame_words; i++)
             words[i] = atomic_load_explicit(&slot[i], memory_order_relaxed);
@@ -105,10 +126,11 @@ static bool take(stream *s, char *out) {
     }
     s->read++;
     s->taken++;
-    memcpy(out, s->prefix, s->prefix_bytes);
-    base64_encode(out + s->prefix_bytes, (const uint8_t *)words, s->frame_bytes);
-    memcpy(out + s->prefix_bytes + base64_size(s->frame_bytes), s->suffix, s->suffix_bytes);
-    return true;
+    const uint64_t numbers[] = {++s->sequence, s->read, (s->read - 1) * TICK_MS};
+    char *end = put_text(out, s->prefix, s->prefix_bytes, numbers);
+    base64_encode(end, (const uint8_t *)words, s->frame_bytes);
+    end = put_text(end + base64_size(s->frame_bytes), s->suffix, s->suffix_bytes, numbers);
+    return (size_t)(end - out);
 }
 
 static stream *locked(port *base) {
@@ -117,11 +139,18 @@ static stream *locked(port *base) {
     return s;
 }
 
-bool stream_take(port *base, char *out) {
+size_t stream_take(port *base, char *out) {
     stream *s = locked(base);
-    bool taken = take(s, out);
+    size_t size = take(s, out);
     pthread_mutex_unlock(&s->lock);
-    return taken;
+    return size;
+}
+
+uint64_t stream_next(port *base) {
+    stream *s = locked(base);
+    uint64_t next = ++s->sequence;
+    pthread_mutex_unlock(&s->lock);
+    return next;
 }
 
 void stream_skip(port *base) {
@@ -131,8 +160,7 @@ void stream_skip(port *base) {
 }
 
 size_t stream_message_bytes(const port *base) {
-    const stream *s = (const stream *)base;
-    return s->prefix_bytes + base64_size(s->frame_bytes) + s->suffix_bytes;
+    return ((const stream *)base)->most_bytes;
 }
 
 int stream_play(port *base, const void *audio, size_t size, int codec, uint32_t rate_hz) {
@@ -199,6 +227,8 @@ static bool copy_texts(stream *s, const stream_options *o) {
     s->suffix = s->prefix + o->prefix_bytes;
     memcpy(s->prefix, o->prefix, o->prefix_bytes);
     memcpy(s->suffix, o->suffix, o->suffix_bytes);
+    for (size_t i = 0; i < o->prefix_bytes + o->suffix_bytes; i++)
+        s->most_bytes += s->prefix[i] >= STREAM_SEQUENCE && s->prefix[i] <= STREAM_TIME ? MOST_DIGITS : 1;
     return true;
 }
 
@@ -206,6 +236,7 @@ static bool prepare_uplink(stream *s, uint32_t rate_hz) {
     s->frame_samples = rate_hz * TICK_MS / 1000;
     s->frame_bytes = s->frame_samples * codec_sample_bytes(s->codec);
     s->frame_words = (s->frame_bytes + WORD - 1) / WORD;
+    s->most_bytes += base64_size(s->frame_bytes);
     s->ring = calloc(RING_FRAMES * s->frame_words, sizeof *s->ring);
     if (rate_hz != RATE_HZ)
         s->up = resampler_create(RATE_HZ, rate_hz);

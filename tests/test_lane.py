@@ -18,12 +18,16 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.utilities import RemoteProtocolError
 
-from appliance.contracts import sfvopi_stream as sfvopi
+from appliance.actions import StreamTo
+from appliance.contracts.sfvopi_stream import Sfvopi
+from appliance.dialect import Checkpoint, Clear, Fault, Play, around_payload
 from native import Codec, Engine, Lane, Lanes, StreamPort, alaw_decode, alaw_encode
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 PREFIX, SUFFIX = b'{"payload":"', b'"}'
 FRAME_PREFIX, FRAME_SUFFIX = b'{"event":"playAudio","media":{"payload":"', b'"}}'
+
+DIALECT = Sfvopi(StreamTo(""), "own", "call")
 
 
 @pytest.fixture
@@ -133,21 +137,21 @@ class Listener:
 
     def obey(self, text: str) -> None:
         self.messages += 1
-        command = sfvopi.parse(text, codec=Codec.PCMA, rate_hz=8000)
+        command = DIALECT.parse(text)
         match command:
-            case sfvopi.Fault():
+            case Fault():
                 self.faults.append(command.kind)
-            case sfvopi.Play():
+            case Play():
                 if command.stream_id not in (None, "own"):
                     self.faults.append("stream id")
                 self.port.play(command.data, command.codec, command.rate_hz)
-                around = sfvopi.around_payload(text, command, codec=Codec.PCMA, rate_hz=8000)
+                around = around_payload(text, command, DIALECT.parse)
                 if self.lane and around and command.stream_id in (None, "own"):
                     self.lane.learn(*around, command.codec, command.rate_hz)
-            case sfvopi.Clear():
+            case Clear():
                 self.marks += 1
                 self.port.clear(self.marks)
-            case sfvopi.Checkpoint():
+            case Checkpoint():
                 self.marks += 1
                 self.port.checkpoint(self.marks)
 

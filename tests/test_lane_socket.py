@@ -29,7 +29,8 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.frame_protocol import CloseReason
 
 from appliance.actions import StreamTo
-from appliance.contracts import sfvopi_stream as sfvopi
+from appliance.contracts.sfvopi_stream import Sfvopi
+from appliance.dialect import Checkpoint, Clear, Fault, Json, Play, text_of
 from appliance.media import Media
 from appliance.stream import run_stream
 from native import RATE_HZ, TICK_S, Cleared, Codec, Engine, Played, Port, StreamPort, alaw_encode
@@ -192,6 +193,7 @@ async def ours(url: str, media: Media, line: Port) -> dict[str, int]:
         call_id=CALL,
         stream_id=STREAM,
         digits=digits,
+        press=lambda digits: None,
         user_agent="branchline/test",
         log=structlog.wrap_logger(None, processors=[LogCapture()]),
     )
@@ -202,7 +204,8 @@ async def plain(url: str, media: Media, line: Port) -> dict[str, int]:
     order = StreamTo(url)
     faults: Counter[str] = Counter()
     names = [""]
-    before, after = sfvopi.media_frame(STREAM, order.codec, order.rate_hz)
+    dialect = Sfvopi(order, STREAM, CALL)
+    before, after = dialect.media_frame()
     port = media.engine.stream(order.codec, order.rate_hz, prefix=before, suffix=after)
     media.engine.connect(line, port)
     media.engine.connect(port, line)
@@ -216,7 +219,10 @@ async def plain(url: str, media: Media, line: Port) -> dict[str, int]:
             with contextlib.suppress(trio_websocket.ConnectionClosed):
                 await websocket.send_message(text)
 
-        await send(sfvopi.start(STREAM, CALL))
+        async def say(message: Json) -> None:
+            await send(text_of(message))
+
+        await say(dialect.opening()[0])
 
         async def send_sound() -> None:
             while True:
@@ -229,34 +235,30 @@ async def plain(url: str, media: Media, line: Port) -> dict[str, int]:
                 async for event in events:
                     match event:
                         case Played(mark=mark):
-                            await send(sfvopi.played(STREAM, names[mark]))
+                            await say(dialect.played(names[mark]))
                         case Cleared():
-                            await send(sfvopi.cleared(STREAM))
+                            await say(dialect.cleared([])[0])
 
         nursery.start_soon(send_sound)
         nursery.start_soon(tell)
         try:
             while True:
                 message = await websocket.get_message()
-                command = (
-                    sfvopi.parse(message, codec=order.codec, rate_hz=order.rate_hz)
-                    if isinstance(message, str)
-                    else None
-                )
+                command = dialect.parse(message) if isinstance(message, str) else None
                 match command:
                     case None:
                         faults["binary"] += 1
                         continue
-                    case sfvopi.Fault(kind=kind):
+                    case Fault(kind=kind):
                         faults[kind] += 1
                         continue
-                    case sfvopi.Play(data=data, codec=codec, rate_hz=rate_hz):
+                    case Play(data=data, codec=codec, rate_hz=rate_hz):
                         if data:
                             assert port.play(data, codec, rate_hz)
-                    case sfvopi.Clear():
+                    case Clear():
                         names.append("")
                         port.clear(len(names) - 1)
-                    case sfvopi.Checkpoint(name=name):
+                    case Checkpoint(name=name):
                         names.append(name)
                         port.checkpoint(len(names) - 1)
                 if command.stream_id not in (None, STREAM):

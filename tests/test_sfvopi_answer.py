@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.actions import Direction, StreamTo
+from appliance.actions import Direction, Protocol, StreamTo
 from appliance.contracts.sfvopi_answer import BadInstructions, instructions
 from native import Codec
 
@@ -107,3 +107,26 @@ def test_6_5_any_reply_is_an_order_or_a_fault_with_words(raw):
     else:
         return
     assert fault
+
+
+@pytest.mark.parametrize(
+    ("stream", "of_the_app", "protocol", "codec"),
+    [
+        ({}, Protocol.SFVOPI, Protocol.SFVOPI, Codec.PCMA),
+        ({}, Protocol.TWILIO, Protocol.TWILIO, Codec.PCMU),
+        ({"protocol": "Plivo"}, Protocol.TWILIO, Protocol.PLIVO, Codec.PCMA),
+        ({"protocol": "twilio"}, Protocol.SFVOPI, Protocol.TWILIO, Codec.PCMU),
+        ({"protocol": "sfvopi", "codec": "PCMU"}, Protocol.TWILIO, Protocol.SFVOPI, Codec.PCMU),
+    ],
+)
+def test_7_11_the_stream_s_words_are_its_own_or_the_app_s(stream, of_the_app, protocol, codec):
+    body = json.dumps({"stream": {"url": "wss://bot.example/", **stream}}).encode()
+    order = instructions(body, of_the_app)
+    assert (order.protocol, order.codec) == (protocol, codec)
+
+
+@pytest.mark.parametrize("stream", [{"protocol": "vonage"}, {"protocol": "twilio", "codec": "PCMA"}])
+def test_a_protocol_that_is_not_spoken_is_named(stream):
+    body = json.dumps({"stream": {"url": "wss://bot.example/", **stream}}).encode()
+    with pytest.raises(BadInstructions, match="stream"):
+        instructions(body)

@@ -8,17 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.actions import RATES_HZ, Direction
+from appliance.actions import RATES_HZ, Direction, StreamTo
 from appliance.contracts import sfvopi_stream as sfvopi
-from appliance.contracts.sfvopi_stream import Checkpoint, Clear, Fault, Play, Reconnection
+from appliance.contracts.sfvopi_stream import Plivo, Reconnection, Sfvopi
+from appliance.dialect import Checkpoint, Clear, Command, Fault, Play, Press, around_payload, text_of
 from native import Codec
 
-STREAM = "SFV_STRM_BI_01JJXYZ1230ABC456DEF789GHJ"
+STREAM, CALL = "SFV_STRM_BI_01JJXYZ1230ABC456DEF789GHJ", "6f2d1c0e-3f0b-4c63-9d55-0c1f6a2b7e11"
 
 
-def parse(message: object, codec: Codec = Codec.PCMA, rate_hz: int = 8000) -> sfvopi.Command | Fault:
+def stream(codec: Codec = Codec.PCMA, rate_hz: int = 8000, *, stream_id: str = STREAM) -> Sfvopi:
+    return Sfvopi(StreamTo("", codec, rate_hz), stream_id, CALL)
+
+
+def parse(message: object, codec: Codec = Codec.PCMA, rate_hz: int = 8000) -> Command | Fault:
     text = message if isinstance(message, str) else json.dumps(message)
-    return sfvopi.parse(text, codec=codec, rate_hz=rate_hz)
+    return stream(codec, rate_hz).parse(text)
 
 
 def play(payload: object = "1dXV", codec: Codec = Codec.PCMA, rate_hz: int = 8000, **media: object) -> object:
@@ -41,7 +46,7 @@ def test_1_a_stream_id_tells_its_direction(direction: Direction, part: str):
 
 
 def test_7_3_start_is_flat():
-    assert json.loads(sfvopi.start(STREAM, "6f2d")) == {"event": "start", "streamId": STREAM, "callId": "6f2d"}
+    assert stream().opening() == [{"event": "start", "streamId": STREAM, "callId": CALL}]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_7_3_start_is_flat():
     ],
 )
 def test_7_4_media_is_one_object_around_its_payload(codec: Codec, rate_hz: int, content_type: str):
-    before, after = sfvopi.media_frame(STREAM, codec, rate_hz)
+    before, after = stream(codec, rate_hz).media_frame()
     assert json.loads(before + base64.b64encode(b"\xd5" * 160) + after) == {
         "event": "media",
         "streamId": STREAM,
@@ -68,7 +73,7 @@ def test_7_4_media_is_one_object_around_its_payload(codec: Codec, rate_hz: int, 
 
 @given(st.text())
 def test_7_4_any_stream_id_leaves_the_object_whole(stream_id: str):
-    before, after = sfvopi.media_frame(stream_id, Codec.PCMA, 8000)
+    before, after = stream(stream_id=stream_id).media_frame()
     message = json.loads(before + b"QUJD" + after)
     assert (message["streamId"], message["media"]["payload"]) == (stream_id, "QUJD")
 
@@ -76,7 +81,7 @@ def test_7_4_any_stream_id_leaves_the_object_whole(stream_id: str):
 @pytest.mark.parametrize("digit", "0123456789*#ABCD")
 def test_7_5_a_digit_is_told_nested_and_flat(digit: str):
     expected = {"event": "dtmf", "streamId": STREAM, "dtmf": {"digit": digit}, "digit": digit}
-    assert json.loads(sfvopi.dtmf(STREAM, digit)) == expected
+    assert stream().dtmf(digit, 20) == expected
 
 
 def test_7_6_play_carries_the_decoded_bytes():
@@ -208,14 +213,15 @@ def test_7_7_clear_needs_nothing_but_its_name(extra: dict[str, object]):
 
 
 def test_7_7_cleared_tells_the_stream():
-    assert json.loads(sfvopi.cleared(STREAM)) == {"event": "clearedAudio", "streamId": STREAM}
+    assert stream().cleared(["lost"]) == [{"event": "clearedAudio", "streamId": STREAM}]
 
 
 @pytest.mark.parametrize("name", ["a", "greeting", 'né 🎈 \\ " \u0000', "x" * 1024, "\ud800"])
 def test_7_8_a_checkpoint_comes_back_with_its_name_verbatim(name: str):
     assert parse({"event": "checkpoint", "name": name}) == Checkpoint(name)
     expected = {"event": "playedStream", "streamId": STREAM, "name": name}
-    assert json.loads(sfvopi.played(STREAM, name)) == expected
+    assert stream().played(name) == expected
+    assert json.loads(text_of(expected)) == expected
 
 
 @pytest.mark.parametrize("name", [None, "", "x" * 1025, 5, [], {}])
@@ -228,9 +234,10 @@ LONG = base64.b64encode(bytes(range(160))).decode()
 
 
 def around(text: str, codec: Codec = Codec.PCMA, rate_hz: int = 8000) -> tuple[bytes, bytes] | None:
-    play = sfvopi.parse(text, codec=codec, rate_hz=rate_hz)
+    dialect = stream(codec, rate_hz)
+    play = dialect.parse(text)
     assert isinstance(play, Play)
-    return sfvopi.around_payload(text, play, codec=codec, rate_hz=rate_hz)
+    return around_payload(text, play, dialect.parse)
 
 
 @pytest.mark.parametrize(
@@ -301,8 +308,7 @@ def test_7_6_other_audio_between_the_same_texts_means_the_same(message: object, 
     play = parse(json.dumps(message), *stream)
     if not isinstance(play, Play):
         return
-    codec, rate_hz = stream
-    found = sfvopi.around_payload(json.dumps(message), play, codec=codec, rate_hz=rate_hz)
+    found = around_payload(json.dumps(message), play, lambda text: parse(text, *stream))
     if found:
         text = (found[0] + base64.b64encode(2 * data) + found[1]).decode()
         assert parse(text, *stream) == Play(2 * data, play.codec, play.rate_hz, play.stream_id)
@@ -362,3 +368,45 @@ def test_7_10_a_short_connection_does_not():
 @pytest.mark.parametrize(("status", "final"), [(401, True), (403, True), (404, True), (400, False), (503, False)])
 def test_7_10_which_answers_to_the_handshake_are_final(status: int, final: bool):
     assert (status in sfvopi.FINAL_STATUSES) is final
+
+
+# --- 7.11: the superset for clients of Plivo --------------------------------------------------------------------------
+
+PLIVO = Plivo(StreamTo("", Codec.PCMU, headers={"X-A": "1", "X-B": "two"}), STREAM, CALL)
+
+
+def test_7_11_start_is_nested_and_flat():
+    [start] = PLIVO.opening()
+    assert start == {
+        "event": "start",
+        "streamId": STREAM,
+        "callId": CALL,
+        "start": {
+            "callId": CALL,
+            "streamId": STREAM,
+            "accountId": "branchline",
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/PCMU", "sampleRate": 8000},
+        },
+        "extra_headers": "X-A=1;X-B=two",
+    }
+
+
+def test_7_11_events_are_numbered():
+    assert PLIVO.numbered(PLIVO.played("a"), lambda: 7) == {**stream().played("a"), "sequenceNumber": 7}
+
+
+def test_7_11_a_key_tells_its_track_and_time():
+    key = PLIVO.dtmf("5", 1234)
+    assert (key["dtmf"], key["digit"]) == ({"track": "inbound", "digit": "5", "timestamp": "1234"}, "5")
+
+
+def test_7_11_keys_are_sent_where_the_option_is_on():
+    keys = json.dumps({"event": "sendDTMF", "dtmf": "12#", "streamId": STREAM})
+    assert PLIVO.parse(keys) == Press("12#", STREAM)
+    assert kind(parse(keys)) == "event"
+
+
+@pytest.mark.parametrize("keys", [None, "", 12, "1;2", "1" * 65, ["1"]])
+def test_7_11_what_are_no_keys_is_dropped(keys: object):
+    assert kind(PLIVO.parse(json.dumps({"event": "sendDTMF", "dtmf": keys}))) == "keys"

@@ -16,10 +16,10 @@ import trio.testing
 import trio_websocket
 from structlog.testing import LogCapture
 
-from appliance.actions import Direction, StreamTo
+from appliance.actions import Direction, Protocol, StreamTo
 from appliance.media import LOOK_AFTER_S, Media
 from appliance.stream import MARKS_LIMIT, Ending, StreamEnd, run_stream
-from native import FRAME_SAMPLES, Codec, Engine, Port, alaw_decode, alaw_encode
+from native import FRAME_SAMPLES, Codec, Engine, Port, alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 
 STREAM, CALL = "SFV_STRM_BI_01JJXYZ1230ABC456DEF789GHJ", "6f2d1c0e-3f0b-4c63-9d55-0c1f6a2b7e11"
 START = {"event": "start", "streamId": STREAM, "callId": CALL}
@@ -36,6 +36,7 @@ class Call:
         self.line = engine.stream(Codec.L16, 8000, prefix=b"", suffix=b"")
         self.heard = bytearray()
         self.press, self.digits = trio.open_memory_channel[str](10)
+        self.pressed: list[str] = []
         self.logged = LogCapture()
         self.log = structlog.wrap_logger(None, processors=[self.logged])
         self.scope = trio.CancelScope()
@@ -51,6 +52,7 @@ class Call:
                 call_id=CALL,
                 stream_id=STREAM,
                 digits=self.digits,
+                press=self.pressed.append,
                 user_agent="branchline/test",
                 log=self.log,
                 ears=ears,
@@ -581,3 +583,64 @@ async def test_7_9_a_farewell_is_heard_for_ten_seconds_at_most(
         duration, call = await ended_at(StreamTo(url))
     assert duration == pytest.approx(stays_s, abs=0.2)
     assert len(call.heard.strip(b"\0")) == pytest.approx(16000 * stays_s, abs=3200)
+
+
+# -- other protocols' words -------------------------------------------------------------------------------------------
+
+
+async def test_7_11_all_that_is_sent_is_numbered_in_order(voice_server):
+    async with calling(StreamTo(voice_server.url, protocol=Protocol.PLIVO)) as call:
+        server = await voice_server.connection()
+        numbers = [(await server.receive())["sequenceNumber"]]
+        for digit in "123":
+            call.tick(2)
+            await call.press.send(digit)
+        while len(numbers) < 10:
+            message = await server.receive()
+            numbers.append(message["sequenceNumber"])
+            if message["event"] == "media":
+                last = message["media"]
+        assert numbers == list(range(1, 11))
+        assert (last["chunk"], last["timestamp"], last["track"]) == (6, "100", "inbound")
+
+
+async def test_7_11_keys_for_the_far_end_are_pressed_in_order(voice_server):
+    async with calling(StreamTo(voice_server.url, protocol=Protocol.PLIVO)) as call:
+        server = await voice_server.connection()
+        await server.send({"event": "sendDTMF", "dtmf": "12#"}, {"event": "sendDTMF", "dtmf": "5"})
+        await obeyed(call, server)
+        assert call.pressed == ["12#", "5"]
+
+
+async def test_a_bot_for_twilio_hears_speaks_marks_and_is_told_the_end(voice_server):
+    order = StreamTo(voice_server.url, Codec.PCMU, protocol=Protocol.TWILIO)
+    async with calling(order) as call:
+        server = await voice_server.connection()
+        assert (await server.receive())["event"] == "connected"
+        start = await server.receive()
+        sid = {"streamSid": start["streamSid"]}
+        assert (start["event"], start["sequenceNumber"]) == ("start", "1")
+
+        call.tick()
+        frame = await server.receive()
+        assert (frame["event"], frame["sequenceNumber"], frame["media"]["chunk"]) == ("media", "2", "1")
+        assert payload(frame) == b"\xff" * 160
+
+        spoken = ulaw_encode(WORDS.tobytes())
+        media = {"event": "media", "media": {"payload": base64.b64encode(spoken).decode()}, **sid}
+        await server.send(media, {"event": "mark", "mark": {"name": "said"}, **sid})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.tick_for_ever)
+            assert (await server.next("mark"))["mark"] == {"name": "said"}
+            nursery.cancel_scope.cancel()
+        assert ulaw_decode(spoken) in bytes(call.heard)
+
+        await server.send(media, {"event": "mark", "mark": {"name": "lost"}, **sid}, {"event": "clear", **sid})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.tick_for_ever)
+            assert (await server.next("mark"))["mark"] == {"name": "lost"}
+            nursery.cancel_scope.cancel()
+
+        call.scope.cancel()
+        assert (await server.next("stop"))["stop"]["callSid"] == start["start"]["callSid"]
+        assert await server.receive() is None

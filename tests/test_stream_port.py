@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from native import (
+    CHUNK,
     FRAME_SAMPLES,
+    SEQUENCE,
+    TIME_MS,
     Cleared,
     Codec,
     Engine,
@@ -132,6 +135,25 @@ def test_a_stream_without_uplink_makes_no_message(engine: Engine) -> None:
     recorder = listen(engine, stream)
     engine.tick()
     assert heard(recorder)[:2] == alaw_decode(b"\x55")
+
+
+def test_a_message_has_its_numbers_where_they_are_wanted(engine: Engine) -> None:
+    stream = engine.stream(
+        Codec.PCMA,
+        8000,
+        prefix=f'{{"n":{SEQUENCE},"c":"{CHUNK}",'.encode(),
+        suffix=f'","t":{TIME_MS},"again":{SEQUENCE}}}'.encode(),
+    )
+    engine.tick(3)
+
+    def taken() -> list[bytes]:
+        return [message.replace(base64.b64encode(b"\xd5" * 160), b"") for message in iter(stream.take, None)]
+
+    assert taken() == [b'{"n":%d,"c":"%d",","t":%d,"again":%d}' % (n, n, 20 * n - 20, n) for n in (1, 2, 3)]
+    assert stream.next_number() == 4
+    # What was lost has its place in time, and none among the messages.
+    engine.tick(150)
+    assert taken()[0] == b'{"n":5,"c":"54",","t":1060,"again":5}'
 
 
 def test_the_texts_may_be_empty(engine: Engine) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictStr, ValidationError
 
-from appliance.actions import RATES_HZ, Direction, StreamTo
+from appliance.actions import RATES_HZ, Direction, Protocol, StreamTo
 from appliance.addresses import web_address
 from native import Codec
 
@@ -14,6 +14,7 @@ ANSWER_BODY_LIMIT = 64 * 1024  # ours: a Stream JSON is a few hundred bytes
 RESERVED_HEADERS = {"host", "connection", "upgrade", "content-length", "transfer-encoding"}
 HEADER_NAME_CHARACTERS = set("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")  # RFC 9110 5.6.2
 EXTRA_HEADERS_LIMIT = 512
+DEFAULT_CODEC = {Protocol.TWILIO: "PCMU"}
 
 
 class BadInstructions(Exception):
@@ -26,6 +27,10 @@ def _socket_address(text: str) -> str:
 
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _extra_headers(pairs: dict[str, str]) -> dict[str, str]:
@@ -42,13 +47,15 @@ def _extra_headers(pairs: dict[str, str]) -> dict[str, str]:
 
 class _StreamJson(BaseModel):
     url: Annotated[StrictStr, AfterValidator(_socket_address)]
-    codec: Annotated[Literal["PCMA", "PCMU", "L16"], BeforeValidator(_upper)] = "PCMA"
+    codec: Annotated[Literal["PCMA", "PCMU", "L16"], BeforeValidator(_upper)] | None = None
     sample_rate: Annotated[int, Field(strict=True)] = 8000
     direction: Annotated[Literal["BOTH", "INBOUND", "OUTBOUND"], BeforeValidator(_upper)] = "BOTH"
     bidirectional: Annotated[bool, Field(strict=True)] = True
     stream_timeout: Annotated[int, Field(strict=True, ge=1, le=86400)] = 86400
     keep_call_alive: Annotated[bool, Field(strict=True)] = False
     extra_headers: Annotated[dict[StrictStr, StrictStr], AfterValidator(_extra_headers)] | None = None
+    # Ours: whose words the messages have.
+    protocol: Annotated[Literal["sfvopi", "plivo", "twilio"], BeforeValidator(_lower)] | None = None
 
 
 def _fold_names(value: object) -> object:
@@ -60,15 +67,18 @@ class _Instructions(BaseModel):
     stream: Annotated[_StreamJson, BeforeValidator(_fold_names)]
 
 
-def instructions(body: bytes) -> StreamTo:
-    """Raises BadInstructions, naming the field at fault."""
+def instructions(body: bytes, protocol: Protocol = Protocol.SFVOPI) -> StreamTo:
+    """`protocol` is the app's, for a Stream JSON that names none. Raises BadInstructions, naming the field at fault."""
     try:
         asked = _Instructions.model_validate(_fold_names(json.loads(body))).stream
     except (ValueError, RecursionError) as exc:
         raise BadInstructions(_first_fault(exc)) from None
-    codec = Codec[asked.codec]
+    protocol = Protocol(asked.protocol) if asked.protocol else protocol
+    codec = Codec[asked.codec or DEFAULT_CODEC.get(protocol, "PCMA")]
+    if protocol is Protocol.TWILIO and codec is not Codec.PCMU:
+        raise BadInstructions(f"stream.codec: Twilio's streams are PCMU, not {codec.name}")
     if asked.sample_rate not in RATES_HZ[codec]:
-        raise BadInstructions(f"stream.sample_rate: {asked.sample_rate} is not a rate of {asked.codec}")
+        raise BadInstructions(f"stream.sample_rate: {asked.sample_rate} is not a rate of {codec.name}")
     return StreamTo(
         url=asked.url,
         codec=codec,
@@ -78,6 +88,7 @@ def instructions(body: bytes) -> StreamTo:
         timeout_s=asked.stream_timeout,
         keep_call_alive=asked.keep_call_alive,
         headers=asked.extra_headers or {},
+        protocol=protocol,
     )
 
 

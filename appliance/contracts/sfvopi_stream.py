@@ -5,17 +5,30 @@ Every message is one JSON object in one text frame.
     we send    start  media  dtmf  clearedAudio  playedStream
     we read    playAudio  clearAudio  checkpoint
 
-What we read was written by anybody: `parse` never raises, a message that breaks a rule is a Fault.
+Clients that were made for Plivo's near-identical streams find theirs in a superset of these (7.11).
 """
 
-import binascii
-import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 
-from appliance.actions import RATES_HZ, Direction
-from native import Codec
+from appliance.actions import RATES_HZ, Direction, StreamTo
+from appliance.dialect import (
+    Clear,
+    Command,
+    Fault,
+    Json,
+    Play,
+    Press,
+    around,
+    audio,
+    checkpoint,
+    excerpt,
+    number,
+    read,
+    template,
+    text_of,
+    text_or_none,
+)
+from native import CHUNK, SEQUENCE, TIME_MS, Codec
 
 CONTENT_TYPES = {Codec.PCMA: "audio/PCMA", Codec.PCMU: "audio/PCMU", Codec.L16: "audio/x-l16"}
 # Clients written for similar protocols really send these; compared in lower case, without parameters (7.6).
@@ -31,50 +44,10 @@ _CODECS = {
     "audio/l16": Codec.L16,
     "audio/pcm": Codec.L16,
 }
-# A long message is long for its audio, which has none of these. Of 15 MB of `[],[],` json makes five million objects,
-# and for a second nothing else runs: a thread would not help, as it does not let go of the interpreter.
-LONG_CHARACTERS = 256 * 1024
-SEPARATORS = ",[{"
-SEPARATORS_LIMIT = 1000
-CHECKPOINT_NAME_LENGTH = 1024
 
-# A whole JSON string of base64, with "/" and "+" as some serialisers write them.
-_BASE64_STRING = re.compile(r'"([A-Za-z0-9+/=]*(?:(?:\\/|\\u002[Bb])[A-Za-z0-9+/=]*)*)"')
-# Audio of any codec, as it is whole samples.
-_PROBE = b"probed"
-
-
-@dataclass(frozen=True)
-class Play:
-    """Audio for the caller. `data` is in `codec` and whole samples; it may be empty."""
-
-    data: bytes
-    codec: Codec
-    rate_hz: int
-    # Whom the message says it is for: a wrong one is honoured and logged (7.6).
-    stream_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Clear:
-    stream_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    name: str
-    stream_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A message to drop. `kind` is one of a few fixed words, to count by; `reason` a sentence for the log."""
-
-    kind: str
-    reason: str
-
-
-Command = Play | Clear | Checkpoint
+# Plivo's words for what it has, and this box has not or but one of.
+ACCOUNT, TRACK = "branchline", "inbound"
+KEYS, KEYS_LIMIT = set("0123456789*#ABCD"), 64
 
 
 def new_stream_id(direction: Direction, ulid: str) -> str:
@@ -82,78 +55,99 @@ def new_stream_id(direction: Direction, ulid: str) -> str:
     return f"SFV_STRM_{part}_{ulid}"
 
 
-def start(stream_id: str, call_id: str) -> str:
-    return _text(event="start", streamId=stream_id, callId=call_id)
+class Sfvopi:
+    """appliance.dialect.Dialect."""
+
+    def __init__(self, order: StreamTo, stream_id: str, call_id: str) -> None:
+        self.order = order
+        self.stream_id = stream_id
+        self.call_id = call_id
+
+    def opening(self) -> list[Json]:
+        return [{"event": "start", "streamId": self.stream_id, "callId": self.call_id}]
+
+    def media_frame(self) -> tuple[bytes, bytes]:
+        return around(text_of({"event": "media", "streamId": self.stream_id, "media": self._media()}))
+
+    def _media(self) -> Json:
+        return {"contentType": CONTENT_TYPES[self.order.codec], "sampleRate": self.order.rate_hz, "payload": ""}
+
+    def dtmf(self, digit: str, time_ms: int) -> Json:
+        """The digit is there twice: nested as in the protocol's relatives, and flat as this one's `start` is (7.5)."""
+        return {"event": "dtmf", "streamId": self.stream_id, "dtmf": {"digit": digit}, "digit": digit}
+
+    def played(self, name: str) -> Json:
+        return {"event": "playedStream", "streamId": self.stream_id, "name": name}
+
+    def cleared(self, names: Sequence[str]) -> list[Json]:
+        """The checkpoints go unanswered, as they were not played (7.7)."""
+        return [{"event": "clearedAudio", "streamId": self.stream_id}]
+
+    def closing(self) -> list[Json]:
+        """There is no `stop` (7.2)."""
+        return []
+
+    def numbered(self, message: Json, next_number: Callable[[], int]) -> Json:
+        return message
+
+    def parse(self, text: str) -> Command | Fault:
+        message = read(text)
+        if isinstance(message, Fault):
+            return message
+        stream_id = text_or_none(message.get("streamId"))
+        match message.get("event"):
+            case "playAudio":
+                return _play(message.get("media"), stream_id, self.order.codec, self.order.rate_hz)
+            case "clearAudio":
+                return Clear(stream_id)
+            case "checkpoint":
+                return checkpoint("checkpoint", message.get("name"), stream_id)
+        return self._parse_more(message, stream_id)
+
+    def _parse_more(self, message: Json, stream_id: str | None) -> Command | Fault:
+        return Fault("event", f"unknown event {excerpt(message.get('event'))}")
 
 
-def media_frame(stream_id: str, codec: Codec, rate_hz: int) -> tuple[bytes, bytes]:
-    """What stands before and after a frame's base64: the text is the same for every frame of a stream."""
-    media = {"contentType": CONTENT_TYPES[codec], "sampleRate": rate_hz, "payload": ""}
-    head, quotes, tail = _text(event="media", streamId=stream_id, media=media).rpartition('""')
-    return (head + quotes[0]).encode(), (quotes[1] + tail).encode()
+class Plivo(Sfvopi):
+    """The superset of 7.11, for clients that were made for Plivo's streams."""
 
+    def opening(self) -> list[Json]:
+        [start] = super().opening()
+        media = {"encoding": CONTENT_TYPES[self.order.codec], "sampleRate": self.order.rate_hz}
+        stream = {"callId": self.call_id, "streamId": self.stream_id, "accountId": ACCOUNT}
+        nested = {**stream, "tracks": [TRACK], "mediaFormat": media}
+        headers = ";".join(f"{name}={value}" for name, value in self.order.headers.items())
+        return [{**start, "start": nested, "extra_headers": headers}]
 
-def dtmf(stream_id: str, digit: str) -> str:
-    """The digit is there twice: nested as in the protocol's relatives, and flat as this one's `start` is (7.5)."""
-    return _text(event="dtmf", streamId=stream_id, dtmf={"digit": digit}, digit=digit)
+    def media_frame(self) -> tuple[bytes, bytes]:
+        media = {"track": TRACK, "chunk": number(CHUNK), "timestamp": TIME_MS, **self._media()}
+        frame = {"event": "media", "streamId": self.stream_id, "sequenceNumber": number(SEQUENCE), "media": media}
+        return around(template(frame))
 
+    def dtmf(self, digit: str, time_ms: int) -> Json:
+        pressed = {"track": TRACK, "digit": digit, "timestamp": str(time_ms)}
+        return {**super().dtmf(digit, time_ms), "dtmf": pressed}
 
-def cleared(stream_id: str) -> str:
-    return _text(event="clearedAudio", streamId=stream_id)
+    def numbered(self, message: Json, next_number: Callable[[], int]) -> Json:
+        return {**message, "sequenceNumber": next_number()}
 
-
-def played(stream_id: str, name: str) -> str:
-    return _text(event="playedStream", streamId=stream_id, name=name)
-
-
-def parse(text: str, *, codec: Codec, rate_hz: int) -> Command | Fault:
-    """`codec` and `rate_hz` are the stream's own, for a message that does not state its own."""
-    if len(text) > LONG_CHARACTERS and sum(map(text.count, SEPARATORS)) > SEPARATORS_LIMIT:
-        return Fault("parts", f"more than {SEPARATORS_LIMIT} parts in {len(text)} characters")
-    try:
-        message = json.loads(text)
-    # RecursionError: "[[[[..." a hundred thousand deep.
-    except (ValueError, RecursionError) as exc:
-        return Fault("json", f"not JSON: {exc}")
-    if not isinstance(message, dict):
-        return Fault("json", "not a JSON object")
-    stream_id = message.get("streamId")
-    stream_id = stream_id if isinstance(stream_id, str) else None
-    match message.get("event"):
-        case "playAudio":
-            return _play(message.get("media"), stream_id, codec, rate_hz)
-        case "clearAudio":
-            return Clear(stream_id)
-        case "checkpoint":
-            name = message.get("name")
-            if not isinstance(name, str) or not 1 <= len(name) <= CHECKPOINT_NAME_LENGTH:
-                return Fault("name", f"checkpoint: name is no string of 1 to {CHECKPOINT_NAME_LENGTH} characters")
-            return Checkpoint(name, stream_id)
-        case unknown:
-            return Fault("event", f"unknown event {_excerpt(unknown)}")
-
-
-def around_payload(text: str, play: Play, *, codec: Codec, rate_hz: int) -> tuple[bytes, bytes] | None:
-    """What stands before and after the payload of the message that `play` was read from. Every message that has other
-    base64 between them means the same with other audio, as the parser itself has proved. None: it cannot tell.
-    """
-    found = max(_BASE64_STRING.finditer(text), key=lambda found: found.end() - found.start(), default=None)
-    if found is None or play.data == _PROBE:
-        return None
-    before, after = text[: found.start(1)], text[found.end(1) :]
-    probe = parse(before + binascii.b2a_base64(_PROBE, newline=False).decode() + after, codec=codec, rate_hz=rate_hz)
-    # It is the payload that was changed, if the audio has changed with it.
-    return (before.encode(), after.encode()) if probe == replace(play, data=_PROBE) else None
+    def _parse_more(self, message: Json, stream_id: str | None) -> Command | Fault:
+        if message.get("event") != "sendDTMF":
+            return super()._parse_more(message, stream_id)
+        digits = text_or_none(message.get("dtmf")) or ""
+        if not 1 <= len(digits) <= KEYS_LIMIT or set(digits) - KEYS:
+            return Fault("keys", f"sendDTMF: {excerpt(message.get('dtmf'))} are not 1 to {KEYS_LIMIT} keys")
+        return Press(digits, stream_id)
 
 
 def _play(media: object, stream_id: str | None, codec: Codec, rate_hz: int) -> Play | Fault:
-    if not isinstance(media, dict) or not isinstance(media.get("payload"), str):
+    if not isinstance(media, dict):
         return Fault("payload", "playAudio: no media.payload")
     content_type, stated_rate = media.get("contentType"), media.get("sampleRate")
     if content_type is not None:
         name, _, parameters = content_type.lower().partition(";") if isinstance(content_type, str) else ("", "", "")
         if name.strip() not in _CODECS:
-            return Fault("content type", f"playAudio: unknown contentType {_excerpt(content_type)}")
+            return Fault("content type", f"playAudio: unknown contentType {excerpt(content_type)}")
         codec = _CODECS[name.strip()]
         # RFC 4856 gives L16 its rate as a parameter; the member beside it is the contract's own and wins.
         stated_rate = _rate_parameter(parameters) if stated_rate is None else stated_rate
@@ -162,18 +156,9 @@ def _play(media: object, stream_id: str | None, codec: Codec, rate_hz: int) -> P
         stated_rate = RATES_HZ[codec][0]
     rate = rate_hz if stated_rate is None else _whole_number(stated_rate)
     if rate is None or rate not in RATES_HZ[codec]:
-        return Fault("rate", f"playAudio: {CONTENT_TYPES[codec]} at {_excerpt(stated_rate)} Hz")
-    payload = media["payload"]
-    try:
-        data = binascii.a2b_base64(payload, strict_mode=True)
-    except ValueError as exc:
-        return Fault("base64", f"playAudio: {exc}")
-    # binascii's strict mode lets one "=" too many pass.
-    if len(payload) % 4:
-        return Fault("base64", "playAudio: Incorrect padding")
-    if codec is Codec.L16 and len(data) % 2:
-        return Fault("odd", f"playAudio: {len(data)} bytes are no whole number of 16-bit samples")
-    return Play(data, codec, rate, stream_id)
+        return Fault("rate", f"playAudio: {CONTENT_TYPES[codec]} at {excerpt(stated_rate)} Hz")
+    data = audio("playAudio", media.get("payload"), codec)
+    return data if isinstance(data, Fault) else Play(data, codec, rate, stream_id)
 
 
 def _rate_parameter(parameters: str) -> str | None:
@@ -196,18 +181,6 @@ def _whole_number(value: object) -> int | None:
         case int():
             return value
     return None
-
-
-def _text(**members: object) -> str:
-    return json.dumps(members, separators=(",", ":"))
-
-
-def _excerpt(value: object) -> str:
-    """For a log: short, printable. A list may be too deep to be written out."""
-    if isinstance(value, list | dict):
-        return type(value).__name__
-    text = ascii(value[:40] if isinstance(value, str) else value)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 # -- the end of a stream ------------------------------------------------------------------------------------------
