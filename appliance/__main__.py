@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sized
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -14,13 +15,15 @@ from rich.console import Console
 from structlog.typing import Processor
 
 from appliance import app
+from appliance.chart import chart
 from appliance.config import Config, ConfigError, Webhook, doubts, parse
 from appliance.database import StoreError
 from appliance.inventory import look
 from appliance.lines import DEVICES
 from appliance.listing import listing
-from appliance.local import NotAnswering, ask
+from appliance.local import EXAMINATION_LIMIT_S, NotAnswering, ask
 from appliance.store import Store, new_key, open_store
+from appliance.visit import visit
 from hil.cli import bench
 
 commands = typer.Typer(
@@ -78,10 +81,44 @@ def lines(
     if as_json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
         return
-    # What goes on to another program is not cut to a terminal's width.
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = _console()
     for each in listing(report, width=console.width):
         console.print(each)
+
+
+@commands.command()
+def doctor(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Lines by name; all, if none is named.", metavar="LINE")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: all that was found.")] = False,
+    call: Annotated[
+        bool, typer.Option(help="Let each line call another one, which costs what such a call costs.")
+    ] = True,
+) -> None:
+    """Examines lines, and says what is wrong and what to do about it. Exit code 1: something is."""
+    settings = _read(config)
+    there = [line.name for line in settings.lines]
+    if unknown := [name for name in names or () if name not in there]:
+        _fail(f"no line is called {', '.join(unknown)} (there are: {', '.join(there)})")
+    order = {"lines": names or [], "calls": call}
+    with Console(stderr=True).status("Examining; a test call takes half a minute ..."):
+        try:
+            report = ask(settings.service.data_dir, "/doctor", order, limit_s=EXAMINATION_LIMIT_S)
+        except NotAnswering as exc:
+            _fail(str(exc))
+        if report is None:
+            _log_to_stderr("error")
+            report = trio.run(partial(visit, settings, names or (), calls=call))
+    if as_json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        console = _console()
+        for each in chart(report):
+            console.print(each)
+    if not report["ok"]:
+        raise typer.Exit(1)
 
 
 @tokens.command("create")
@@ -160,6 +197,11 @@ def _with_store(settings: Config, work: Callable[[Store], Awaitable[T]]) -> T:
         return trio.run(do)
     except (app.Unable, StoreError) as exc:
         _fail(str(exc))
+
+
+def _console() -> Console:
+    """What goes on to another program is not cut to a terminal's width."""
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def _count(things: Sized, name: str) -> str:

@@ -21,9 +21,10 @@ from starlette.types import ASGIApp
 
 from appliance.api import make_api
 from appliance.config import Config
-from appliance.control import Control
+from appliance.control import Control, NotDialed
 from appliance.courier import run_courier
 from appliance.customer import open_customer
+from appliance.doctor import Doctor
 from appliance.health import Health, Notifier
 from appliance.lines import make_bus, make_trunk
 from appliance.local import local_socket, make_local_api
@@ -31,7 +32,9 @@ from appliance.media import open_media
 from appliance.metrics import Metrics
 from appliance.numbers import DialingRules
 from appliance.store import open_store
+from appliance.testcall import TestCalls
 from appliance.texting import Postbox
+from appliance.trunk import Trunk
 from drivers.line import LineState
 
 log = structlog.get_logger(__name__)
@@ -92,12 +95,21 @@ async def serve(config: Config) -> None:
             def in_use() -> bool:
                 return any(trunk.state is LineState.IN_USE for trunk in control.trunks)
 
-            make = partial(make_trunk, bus=bus, data_dir=data_dir, ring=control.ring, in_use=in_use)
+            async def permit(trunk: Trunk, number: str) -> str | None:
+                try:
+                    await control.permit(trunk, number)
+                except NotDialed as exc:
+                    return str(exc)
+                return None
+
+            tests = TestCalls(media, otherwise=control.ring, permit=permit, country=country)
+            make = partial(make_trunk, bus=bus, data_dir=data_dir, ring=tests.ring, in_use=in_use)
             control.trunks += map(make, config.lines)
             names = {trunk.number: trunk.name for trunk in control.trunks}
             postbox = Postbox(store.mailbox, names=names, country=country, now=now, rules=rules)
             for trunk in control.trunks:
                 trunk.attend = postbox.attend
+            doctor = Doctor(control.trunks, tests, sysfs=config.lab.sysfs, now=now)
             health = Health(media, control.trunks, store.outbox, Notifier())
             metrics = Metrics(health, control.trunks, store.outbox)
             org_id = config.sfvopi.org_id
@@ -111,7 +123,8 @@ async def serve(config: Config) -> None:
                 for trunk in control.trunks:
                     base.start_soon(trunk.keep)
                 if local is not None:
-                    nursery.start_soon(_answer_http, make_local_api(control.trunks, bus), local, trio.sleep_forever)
+                    local_api = make_local_api(control.trunks, bus, doctor)
+                    nursery.start_soon(_answer_http, local_api, local, trio.sleep_forever)
                 async with trio.open_nursery() as requests:
                     addresses = await requests.start(_answer_http, api, listener, partial(_told, signals))
                     if not await store.has_key():

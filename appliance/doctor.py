@@ -90,7 +90,8 @@ class Doctor:
         """
         wanted = self._wanted(names)
         async with self._turn:
-            await self._come_up(wanted)
+            # Others as partners.
+            await self._come_up(self._trunks if calls else wanted)
             made = []
             if calls:
                 for caller, callee in self._pairs(wanted, pairs):

@@ -4,16 +4,19 @@ Who may open the socket may read the database, too: no key is asked for.
 """
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel
 
+from appliance.doctor import Doctor, UnknownLine, shown
 from appliance.health import line_report
 from appliance.inventory import spares
 from appliance.trunk import Trunk
@@ -23,13 +26,22 @@ log = structlog.get_logger(__name__)
 
 SOCKET = "branchline.sock"
 ANSWER_LIMIT_S = 10
+# A test call takes half a minute, one that nobody answers a minute and more.
+EXAMINATION_LIMIT_S = 3600
 
 
 class NotAnswering(Exception):
     """There is a service, or was one, but it does not answer us; the message says why, for people."""
 
 
-def make_local_api(trunks: Sequence[Trunk], bus: Bus) -> FastAPI:
+class Examine(BaseModel):
+    """Lines by name, or all; by test calls, too, or by what is known of them alone."""
+
+    lines: Sequence[str] = ()
+    calls: bool = True
+
+
+def make_local_api(trunks: Sequence[Trunk], bus: Bus, doctor: Doctor) -> FastAPI:
     api = FastAPI(title="Branchline", openapi_url=None)
 
     @api.get("/lines")
@@ -37,6 +49,13 @@ def make_local_api(trunks: Sequence[Trunk], bus: Bus) -> FastAPI:
         taken = {trunk.whereabouts.place.removeprefix("usb ") for trunk in trunks}
         spare = [asdict(each) for each in spares(await bus.devices(), taken)]
         return {"running": True, "lines": [line_report(trunk) for trunk in trunks], "spare": spare}
+
+    @api.post("/doctor")
+    async def examine(order: Examine) -> dict[str, Any]:
+        try:
+            return shown(await doctor.examine(order.lines, calls=order.calls), running=True)
+        except UnknownLine as exc:
+            raise HTTPException(HTTPStatus.NOT_FOUND, str(exc)) from None
 
     return api
 
@@ -62,12 +81,15 @@ def local_socket(data_dir: Path) -> Iterator[socket.socket | None]:
             path.unlink(missing_ok=True)
 
 
-def ask(data_dir: Path, path: str) -> Any:
-    """None: no service is at work there. Raises: NotAnswering."""
+def ask(
+    data_dir: Path, path: str, order: Mapping[str, object] | None = None, *, limit_s: float = ANSWER_LIMIT_S
+) -> Any:
+    """An `order` is posted. None: no service is at work there. Raises: NotAnswering."""
     address = data_dir / SOCKET
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(address)), timeout=ANSWER_LIMIT_S) as http:
-            return http.get(f"http://branchline{path}").raise_for_status().json()
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(address)), timeout=limit_s) as http:
+            method = "GET" if order is None else "POST"
+            return http.request(method, f"http://branchline{path}", json=order).raise_for_status().json()
     except httpx.ConnectError as exc:
         if isinstance(_root(exc), FileNotFoundError | ConnectionRefusedError):
             return None

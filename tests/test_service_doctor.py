@@ -1,0 +1,107 @@
+"""`branchline doctor`: by the service at work, and without one."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import trio
+
+from tests.rig import COMMAND, Rig, open_rig, together
+
+# Opens a tty as most programs do, and says when it has it.
+HOLDER = (
+    "import sys, serial; port = serial.Serial(sys.argv[1], exclusive=True); print('held', flush=True); sys.stdin.read()"
+)
+
+
+async def doctor(rig: Rig, *arguments: str) -> tuple[int, str]:
+    done = await trio.run_process(
+        [COMMAND, "doctor", "--config", rig.config, *arguments],
+        capture_stdout=True,
+        capture_stderr=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        env=os.environ | rig.bench.cards.environment,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.decode()
+
+
+async def examined(rig: Rig, *arguments: str) -> tuple[int, Any]:
+    code, said = await doctor(rig, *arguments, "--json")
+    return code, json.loads(said)
+
+
+@together
+async def test_the_service_at_work_lets_its_lines_call_each_other(tmp_path):
+    async with open_rig(tmp_path, lines=2) as rig:
+        run = await rig.start()
+        code, seen = await examined(rig, "line1")
+        assert (code, seen["ok"], seen["running"]) == (0, True, True)
+        (line,) = seen["lines"]
+        assert (line["name"], line["ok"], line["tested"], line["verdicts"]) == ("line1", True, True, [])
+        (call,) = seen["calls"]
+        assert (call["caller"], call["callee"], call["outcome"]) == ("line1", "line2", "done")
+        for way in call["ways"]:
+            assert way["heard"]
+            assert way["loss_percent"] < 3
+            assert abs(way["level_db"]) < 1
+            assert way["delay_ms"] < 400
+        # It is no call of anybody's.
+        assert rig.rows("SELECT count(*) FROM calls") == [(0,)]
+        assert rig.customer.inbox.all == []
+        assert run.faults == []
+        code, said = await doctor(rig, "--no-call")
+        assert code == 0
+        for word in ("line1", "line2", "well", "All is well."):
+            assert word in said
+
+
+@together
+async def test_what_ails_a_line_of_the_service_is_said_and_the_exit_code_is_1(tmp_path):
+    async with open_rig(tmp_path, lines=2) as rig:
+        run = await rig.start()
+        rig.line.gsm.set_sim(False)
+        await run.logged("line lost")
+        code, said = await doctor(rig, "--no-call")
+        assert code == 1
+        assert "line1: there is no SIM in the module: put one in; if it is, clean its contacts." in said
+        code, seen = await examined(rig, "line2", "--no-call")
+        assert (code, seen["calls"]) == (0, [])
+        done = await trio.run_process(
+            [COMMAND, "doctor", "--config", rig.config, "line9"], capture_stderr=True, check=False
+        )
+        assert done.returncode == 1
+        assert b"no line is called line9" in done.stderr
+
+
+@together
+async def test_without_a_service_the_lines_are_opened_and_call_each_other(tmp_path):
+    async with open_rig(tmp_path, lines=2) as rig:
+        code, seen = await examined(rig, "line2")
+        assert (code, seen["running"]) == (0, False)
+        (call,) = seen["calls"]
+        assert (call["caller"], call["callee"], call["outcome"]) == ("line2", "line1", "done")
+        assert all(way["heard"] for way in call["ways"])
+
+
+@together
+async def test_another_program_that_has_the_tty_is_named(tmp_path):
+    async with open_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        holder = await trio.lowlevel.open_process(
+            [sys.executable, "-c", HOLDER, rig.line.at_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        nursery.start_soon(holder.wait)
+        try:
+            assert holder.stdout is not None
+            await holder.stdout.receive_some()
+            code, seen = await examined(rig)
+        finally:
+            holder.kill()
+        assert code == 1
+        (verdict,) = seen["lines"][0]["verdicts"]
+        assert verdict["code"] == "port-in-use"
+        assert f"(process {holder.pid})" in verdict["wrong"]
+        assert str(rig.line.at_path) in verdict["wrong"]
