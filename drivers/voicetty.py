@@ -5,6 +5,7 @@ forgotten, or lent to the media engine, which then is alone on the tty.
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -31,6 +32,7 @@ DTR_LOW_S = 0.6
 DTR_LIMIT_S = 3.0
 # ENOTTY, EINVAL, or of a socket: there is no such wire.
 _DTR = struct.pack("I", termios.TIOCM_DTR)
+NO_FD = -1
 
 
 class Device(Protocol):
@@ -79,6 +81,8 @@ class TtyDevice:
             await self._set_dtr(True)
 
     async def _set_dtr(self, on: bool) -> None:
+        if self.fd == NO_FD:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         order = partial(fcntl.ioctl, self.fd, termios.TIOCMBIS if on else termios.TIOCMBIC, _DTR)
         with trio.move_on_after(DTR_LIMIT_S):
             await trio.to_thread.run_sync(order, abandon_on_cancel=True)
@@ -86,8 +90,13 @@ class TtyDevice:
         raise LineLost("the modem's driver hangs: unplug the modem")
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
-        close_tty(self.fd)
+        """Again is no error: a reopening that fails has closed it, and the number may be another file's by now."""
+        fd, self.fd = self.fd, NO_FD
+        try:
+            await self._stream.aclose()
+        finally:
+            if fd != NO_FD:
+                close_tty(fd)
 
 
 async def open_device(path: str) -> TtyDevice:
