@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
+import hypothesis
 import pytest
 import trio
 import websockets
@@ -14,6 +15,17 @@ import websockets.asyncio.server as foreign
 
 # Against a test that would hang; nothing is measured with it.
 PATIENCE_S = 20
+
+# How long an example takes, or to think of one, is the machine's affair.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak-hours", type=float, default=1, help="simulated hours of tests/test_soak.py")
+    parser.addoption("--soak-seed", type=int, default=1, help="what happens in them")
 
 
 class Connection:
