@@ -121,20 +121,24 @@ class SoundServer:
         try:
             yield port
         finally:
-            port.close()
-            ours.close()
             self._cards.remove(name)
             self._write_configuration()
             with trio.CancelScope(shield=True):
                 for process in (ear, mouth):
-                    process.terminate()
+                    # Told to go, pacat may drain for ever what nobody plays.
+                    process.kill()
                     await process.wait()
+                port.close()
+                ours.close()
                 for module in modules:
-                    await self._control("unload-module", module)
+                    # In vain where the server has gone first.
+                    await self._asked("unload-module", module)
 
     async def _load(self, sink: str) -> str:
+        # A null sink's first step is of two seconds, in which a call is silent; of 50 ms without rewinds.
         return await self._control(
-            "load-module", "module-null-sink", f"sink_name={sink}", f"rate={RATE_HZ}", "channels=1", "format=s16le"
+            *("load-module", "module-null-sink", f"sink_name={sink}", f"rate={RATE_HZ}"),
+            *("channels=1", "format=s16le", "norewinds=1"),
         )
 
     async def _open(self, program: str, *options: str, stdin: int = -3, stdout: int = -3) -> trio.Process:
