@@ -4,7 +4,8 @@ All sound runs in the media engine; here ports are made and connected, at the an
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -23,25 +24,25 @@ class End:
 
 
 class Circuit:
-    """One call's two ends, each with what speaks and what listens there."""
+    """One call's two ends, each with what speaks and what listens there; a party is whatever stands for an end."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._ends: dict[Party, End] = {}
+        self._ends: dict[object, End] = {}
 
-    def add_source(self, party: Party, port: Port) -> None:
+    def add_source(self, party: object, port: Port) -> None:
         self._end(party).sources.append(port)
         for other in self._others(party):
             for sink in other.sinks:
                 self._engine.connect(port, sink)
 
-    def add_sink(self, party: Party, port: Port) -> None:
+    def add_sink(self, party: object, port: Port) -> None:
         self._end(party).sinks.append(port)
         for other in self._others(party):
             for source in other.sources:
                 self._engine.connect(source, port)
 
-    def remove(self, party: Party, port: Port) -> None:
+    def remove(self, party: object, port: Port) -> None:
         """Neither heard nor hearing from now on."""
         end = self._end(party)
         for other in self._others(party):
@@ -54,17 +55,17 @@ class Circuit:
         end.sources = [each for each in end.sources if each is not port]
         end.sinks = [each for each in end.sinks if each is not port]
 
-    def _end(self, party: Party) -> End:
+    def _end(self, party: object) -> End:
         return self._ends.setdefault(party, End())
 
-    def _others(self, party: Party) -> list[End]:
+    def _others(self, party: object) -> list[End]:
         return [end for other, end in self._ends.items() if other is not party]
 
 
 class Handset:
     """What a phone in a call says and hears, both remembered from the answer on."""
 
-    def __init__(self, engine: Engine, circuit: Circuit, party: Party) -> None:
+    def __init__(self, engine: Engine, circuit: Circuit, party: object) -> None:
         self._engine = engine
         self._circuit = circuit
         self._party = party
@@ -112,6 +113,8 @@ class Handset:
 
     def put_down(self) -> None:
         """What was heard stays."""
+        if self.down:
+            return
         self.fetch()
         for player in list(self._speaking):
             self.finished(player)
@@ -142,6 +145,17 @@ class Studio:
         handset = Handset(self.engine, self.circuit(call), party)
         self._handsets.append(handset)
         return handset
+
+    @contextmanager
+    def handset_in(self, circuit: Circuit, party: object) -> Iterator[Handset]:
+        """At the end of a circuit that is no call of the network's."""
+        handset = Handset(self.engine, circuit, party)
+        self._handsets.append(handset)
+        try:
+            yield handset
+        finally:
+            handset.put_down()
+            self._handsets.remove(handset)
 
     def call_moved(self, call: Call, state: State) -> None:
         """Observes the network."""

@@ -1,0 +1,173 @@
+"""The bench that a suite of tests runs on: lines under test, each with somebody to call.
+
+`open_simulated` has the models of the bench, each on a line of its own, and a phone of the simulated network for each.
+`open_real` has the lines of a TOML file, and calls each from another of them.
+"""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from drivers.bus import Bus, start_anew
+from hil.bench import MODELS, Bench, BenchLine
+from hil.bench import Line as SimulatedLine
+from hil.sound import Studio
+from hil.station import Station
+from hil.telephone import Phone, Telephone, is_same
+from hil.wires import Wires, read
+from native import Engine
+
+# Each in another country, whose exchanges ring, tell who calls and clear in another way.
+ANALOG_NUMBERS = {
+    "usr5637": "+12025550143",
+    "cx93010": "+33159133354",
+    "zoom3095": "+493023125000",
+    "v253": "+442079460000",
+}
+# A module that restarts: seconds, and nobody learns more by waiting longer.
+ENUMERATION_S = 1.0
+# A module says OK and is gone a second or two later.
+LEAVES_S = 4.0
+
+
+@dataclass
+class Place:
+    """A line under test, `near`, and somebody to call, `far`. What the hardware of a bench cannot do is None."""
+
+    near: Station
+    far: Telephone
+    unplug: Callable[[], Awaitable[None]] | None = None
+    plug: Callable[[], Awaitable[None]] | None = None
+    # How like what was said (hil/words.py) the sound must be at the other end: other words are by 0.25 at most.
+    likeness: float = 0.8
+    # Lines that a test of this one uses, one test at a time.
+    turns: tuple[trio.Lock, ...] = ()
+    figures: list[str] = field(default_factory=list)
+    rests: Sequence[Callable[[], Awaitable[None]]] = field(default_factory=tuple)
+
+    @property
+    def has_reset(self) -> bool:
+        return bool(self.near.wires.device.reset)
+
+    async def reset(self) -> None:
+        """The order to start anew, written to a port that nobody else has; until it is obeyed. Raises: LineError."""
+        bus, wires = self.near.bus, self.near.wires
+        ports, _ = await wires.find(bus)
+        sight = partial(bus.sight, [ports.at])
+        before = await trio.to_thread.run_sync(sight)
+        await start_anew(ports.at, wires.device.reset)
+        # On a UART nothing is to be seen of it.
+        with trio.move_on_after(LEAVES_S):
+            await bus.changed(sight, before)
+
+
+@asynccontextmanager
+async def open_simulated(names: Iterable[str], directory: Path) -> AsyncIterator[dict[str, Place]]:
+    """By model, as the bench calls them."""
+    lines = [BenchLine(name, _number(name), name) for name in names]
+    async with Bench(lines, directory=directory, enumeration_s=ENUMERATION_S) as bench:
+        with _environment(bench.cards.environment):
+            async with _stations(
+                [_wires(line) for line in bench.lines], Bus(bench.usb.sysfs, bench.usb.dev)
+            ) as stations:
+                yield {line.name: _simulated(bench, line, stations[line.name]) for line in bench.lines}
+
+
+def _number(model: str) -> str:
+    return ANALOG_NUMBERS.get(model, f"+337000{list(MODELS).index(model):05}")
+
+
+def _wires(line: SimulatedLine) -> Wires:
+    """By USB port where it has one, so that another name after each enumeration is no news."""
+    addresses = line.addresses
+    if line.usb_port is not None:
+        addresses = {"usb": line.usb_port, **{key: addresses[key] for key in ("card",) if key in addresses}}
+    return read(line.configured(**addresses))[0]
+
+
+def _simulated(bench: Bench, line: SimulatedLine, station: Station) -> Place:
+    number = f"+337834{list(MODELS).index(line.name):05}"
+    phone = Phone(bench.subscriber(number), bench.network)
+    return Place(
+        station,
+        phone,
+        unplug=line.unplug,
+        plug=line.plug,
+        # PulseAudio's clock is another process's, on whatever this machine has left.
+        likeness=0.7 if line.modem.has_card else 0.8,
+        turns=(trio.Lock(),),
+        rests=(phone.rest, station.rest),
+    )
+
+
+@asynccontextmanager
+async def open_real(wires: Sequence[Wires]) -> AsyncIterator[dict[str, Place]]:
+    """By name; lines without a partner are only called by others."""
+    bus = Bus(ttys=[Path(path) for each in wires for path in (each.at, each.pcm) if path])
+    # A SIM may hold messages that are not ours to delete.
+    reads = partial(_is_one_of, [each.number for each in wires])
+    async with _stations(wires, bus, reads=reads) as stations:
+        turns = {each.name: trio.Lock() for each in wires}
+        yield {
+            each.name: _real(stations[each.name], stations[each.partner], bus, turns)
+            for each in wires
+            if each.partner is not None
+        }
+
+
+def _real(station: Station, partner: Station, bus: Bus, turns: dict[str, trio.Lock]) -> Place:
+    port = station.wires.usb
+    place = Place(
+        station,
+        partner,
+        # GSM codecs change the samples, and keep the sound.
+        likeness=0.6,
+        turns=tuple(turns[name] for name in sorted((station.wires.name, partner.wires.name))),
+        rests=(partner.rest, station.rest),
+    )
+    if port is not None and bus.has_power_switch:
+        place.unplug, place.plug = partial(bus.power_cycle, port), trio.lowlevel.checkpoint
+    return place
+
+
+@asynccontextmanager
+async def _stations(
+    wires: Sequence[Wires], bus: Bus, *, reads: Callable[[str], bool] = lambda sender: True
+) -> AsyncIterator[dict[str, Station]]:
+    with Engine() as engine:
+        studio = Studio(engine)
+        stations = {each.name: Station(each, bus, studio, reads=reads) for each in wires}
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bus.watch)
+            nursery.start_soon(studio.run)
+            engine.start()
+            for station in stations.values():
+                nursery.start_soon(station.run)
+            yield stations
+            for station in stations.values():
+                async with station.closed():
+                    pass
+            nursery.cancel_scope.cancel()
+
+
+def _is_one_of(numbers: Sequence[str], sender: str) -> bool:
+    return any(is_same(sender, number) for number in numbers)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,165 @@
+"""Calls in and out on every line of the bench: who calls, what is heard, which keys, how it ends."""
+
+from collections.abc import Callable
+
+import trio
+
+from hil.listening import align, sound
+from hil.site import Place
+from hil.telephone import Talk, is_same
+from hil.tests.suite import soon, suite
+from hil.words import words
+
+WORDS_S = 1.2
+# Until what was said is at the other end, through whatever buffers there are.
+ARRIVES_S = 3.0
+TRIES = 3
+LOOK_S = 0.25
+# A call that nobody answers is left to ring for so long; whoever takes it for answered does so at once, or at the end
+# of a ring.
+RINGS_S = 6.0
+# ITU-T Q.850: who refuses a call because he is busy may be told as either (24.008 has user busy for UDUB).
+BUSY = {17, 21}
+
+
+async def called(place: Place) -> tuple[Talk, Talk]:
+    """The far end has called, and we have answered."""
+    far = await place.far.dial(place.near.number)
+    near = await soon("a call to come in", place.near.rings())
+    await near.answer()
+    await soon("to be told that we have answered", near.answered())
+    await soon("the far end to be told that we have answered", far.answered())
+    return near, far
+
+
+async def calling(place: Place) -> tuple[Talk, Talk]:
+    """We have called, and the far end has answered."""
+    near, far = await ringing(place)
+    # Of an analog line's answer nothing tells but the end of ringback.
+    await soon("to be told that the far end rings", near.alerting())
+    await far.answer()
+    await soon("to be told that the far end has answered", near.answered())
+    return near, far
+
+
+async def ringing(place: Place) -> tuple[Talk, Talk]:
+    near = await place.near.dial(place.far.number)
+    far = await soon("the far end to ring", place.far.rings())
+    return near, far
+
+
+async def comes(there: Callable[[], bool]) -> None:
+    """Or does not."""
+    with trio.move_on_after(ARRIVES_S):
+        while not there():  # noqa: ASYNC110
+            await trio.sleep(LOOK_S)
+
+
+async def both_hear(place: Place, near: Talk, far: Talk) -> None:
+    await crosses(place, near, far, words(WORDS_S, seed=1), "our words at the far end")
+    await crosses(place, far, near, words(WORDS_S, seed=2), "the far end's words here")
+
+
+async def crosses(place: Place, mouth: Talk, ear: Talk, said: bytes, what: str) -> None:
+    """Said again where they are not like themselves: a machine that is busy elsewhere may tear some."""
+    likeness: list[float] = []
+
+    def is_heard() -> bool:
+        likeness.append(align(sound(said), sound(ear.heard())).correlation)
+        return likeness[-1] >= place.likeness
+
+    for _ in range(TRIES):
+        await soon("the words to be said", mouth.say(said))
+        await comes(is_heard)
+        if likeness[-1] >= place.likeness:
+            break
+    place.figures.append(f"{max(likeness):.2f}")
+    assert max(likeness) >= place.likeness, f"{what}: {max(likeness):.3f} like what was said, of {place.likeness}"
+
+
+@suite("in")
+async def test_a_call_in_tells_who_calls_and_both_hear_each_other(place: Place) -> None:
+    near, far = await called(place)
+    assert is_same(near.number, place.far.number)
+    await both_hear(place, near, far)
+    await near.hang_up()
+    await soon("the end", near.ended())
+
+
+@suite("out")
+async def test_a_call_out_rings_is_answered_and_both_hear_each_other(place: Place) -> None:
+    near, far = await ringing(place)
+    await soon("to be told that the far end rings", near.alerting())
+    assert not near.is_answered
+    await far.answer()
+    await soon("to be told that the far end has answered", near.answered())
+    await both_hear(place, near, far)
+
+
+@suite("keys in")
+async def test_keys_of_the_far_end_are_told_each_once(place: Place) -> None:
+    near, far = await called(place)
+    await far.press("1590*#")
+    await comes(lambda: near.keys == "1590*#")
+    assert near.keys == "1590*#"
+
+
+@suite("keys out")
+async def test_keys_that_we_press_are_heard_by_the_far_end_each_once(place: Place) -> None:
+    near, far = await called(place)
+    await near.press("2486*#")
+    await comes(lambda: far.keys == "2486*#")
+    assert far.keys == "2486*#"
+
+
+@suite("busy", lambda place: "" if place.far.can_be_busy else "an analog partner cannot refuse a call")
+async def test_who_is_busy_is_told_as_busy(place: Place) -> None:
+    async with place.far.engaged():
+        near = await place.near.dial(place.far.number)
+        assert await soon("the end", near.ended()) in BUSY
+    assert not near.is_answered
+
+
+@suite("unanswered")
+async def test_what_only_rings_is_not_answered_and_rings_no_more_when_we_hang_up(place: Place) -> None:
+    near, far = await ringing(place)
+    await soon("to be told that the far end rings", near.alerting())
+    await trio.sleep(RINGS_S)
+    assert not near.is_answered
+    await near.hang_up()
+    await soon("the end", near.ended())
+    await soon("the far end to ring no more", far.ended())
+
+
+@suite("no answer")
+async def test_the_end_of_the_networks_patience_is_the_end_of_the_call(place: Place) -> None:
+    near, far = await ringing(place)
+    await soon("to be told that the far end rings", near.alerting())
+    await place.far.give_up(far)
+    # 24.008 gives a network some three minutes.
+    await soon("the end", near.ended(), within_s=100)
+    assert not near.is_answered
+
+
+@suite("missed")
+async def test_a_caller_who_gives_up_has_ended_his_call(place: Place) -> None:
+    far = await place.far.dial(place.near.number)
+    near = await soon("a call to come in", place.near.rings())
+    await far.hang_up()
+    await soon("the end", near.ended())
+    assert not near.is_answered
+
+
+@suite("remote end")
+async def test_a_call_is_over_when_the_far_end_hangs_up(place: Place) -> None:
+    near, far = await calling(place)
+    await far.hang_up()
+    assert await soon("the end", near.ended()) == 16
+
+
+@suite("local end")
+async def test_a_call_is_over_when_we_hang_up(place: Place) -> None:
+    near, far = await called(place)
+    await near.hang_up()
+    assert await soon("the end", near.ended()) == 16
+    await soon("the far end to be told", far.ended())
