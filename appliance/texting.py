@@ -308,7 +308,7 @@ class Postbox:
             return None
         await self.mailbox.move(part, PartState.SENDING, self._now(), attempts=part.attempts)
         try:
-            reference = await texts.send(part.pdu)
+            reference = await self._sent(part, texts)
         except CommandError as exc:
             if sms.is_final(exc.result):
                 await self._move(name, part, PartState.FAILED, error=exc.result)
@@ -318,9 +318,24 @@ class Postbox:
         except LineLost:
             await self.mailbox.move(part, PartState.QUEUED, self._now(), attempts=part.attempts)
             raise
-        # It is out: that must be known, whatever happens here.
-        with trio.CancelScope(shield=True):
-            await self._move(name, part, PartState.SENT, reference=reference)
+        if reference is None:
+            await self._move(name, part, PartState.EXPIRED, error="there was no network in time")
+            return None
+
+        async def note() -> None:
+            with trio.CancelScope(shield=True):
+                await self._move(name, part, PartState.SENT, reference=reference)
+
+        # It is out: that must be known, whatever happens here, or it is sent again.
+        await self._insistently(note)
+        return None
+
+    async def _sent(self, part: DuePart, texts: Texts) -> int | None:
+        """The message's reference; None: it expired while it waited. Raises: CommandError, LineLost."""
+        with trio.CancelScope() as in_time:
+            if part.expires_at is not None:
+                in_time.deadline = trio.current_time() + (part.expires_at - self._now()).total_seconds()
+            return await texts.send(part.pdu)
         return None
 
     async def _move(

@@ -43,6 +43,9 @@ class TestTexts:
         self.sent: list[tuple[float, Submit]] = []
         self.refusals: list[Exception] = []
         self.changed = trio.Event()
+        # What is sent waits for it.
+        self.network = trio.Event()
+        self.network.set()
         self._count = 0
         self._give, self._given = trio.open_memory_channel[Received](100)
 
@@ -74,7 +77,7 @@ class TestTexts:
         self._change()
 
     async def send(self, pdu: str) -> int:
-        await trio.lowlevel.checkpoint()
+        await self.network.wait()
         message = sms.decode(pdu)
         assert isinstance(message, Submit)
         self._change()
@@ -240,7 +243,7 @@ async def test_a_part_that_was_not_written_when_its_line_was_lost_is_none(
             await trio.testing.wait_all_tasks_blocked()
             async with trio.open_nursery() as nursery:
                 line = TestLine()
-                nursery.start_soon(box.postbox.attend, OURS, line)
+                nursery.start_soon(box.postbox.attend, OURS, line)  # type: ignore[arg-type]
                 line.texts.give(first)
                 while not any(entry["event"] == "message part" for entry in logs):  # noqa: ASYNC110
                     await trio.sleep(0.1)
@@ -302,6 +305,39 @@ async def test_what_waits_too_long_for_its_line_expires(autojump_clock: Clock, t
         await box.post("in time")
         await box.until(["expired", "sent"])
         assert len(texts.sent) == 1
+
+
+async def test_what_waits_too_long_for_the_network_is_not_sent_when_it_is_back(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.network = trio.Event()
+        await box.post(LONG, validity_s=300)
+        await box.until(["expired"])
+        texts.network.set()
+        await box.post("in time")
+        await box.until(["expired", "sent"])
+        assert len(texts.sent) == 1
+
+
+async def test_what_is_out_is_not_sent_again_for_want_of_room_on_the_disk(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.network = trio.Event()
+        await box.post()
+        await box.until(["sending"])
+        box.rows("ALTER TABLE message_parts RENAME TO away")
+        with capture_logs() as logs:
+            texts.network.set()
+            while not any(entry["log_level"] == "error" for entry in logs):  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        box.rows("ALTER TABLE away RENAME TO message_parts")
+        await box.post("next")
+        await box.until(["sent", "sent"])
+        assert len(texts.sent) == 2
 
 
 async def test_before_the_clock_is_set_nothing_expires(autojump_clock: Clock, tmp_path: Path) -> None:
