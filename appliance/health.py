@@ -133,5 +133,6 @@ def line_report(trunk: Trunk) -> dict[str, Any]:
         "losses": trunk.losses,
         "recoveries": asdict(trunk.recoveries) | trunk.climbed,
         "outages": asdict(trunk.outages),
+        "sound_alarms": {alarm.value: count for alarm, count in trunk.alarms.items()},
         **({"audio": audio_report(trunk.audio)} if trunk.audio else {}),
     }

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-from native import RATE_HZ, TICK_S, BufferStats, DeviceStats, Engine, Event, Lane, Lanes, PcmStats, Port, PortStats
+from appliance.soundcheck import received_s, sent_s
+from native import BufferStats, DeviceStats, Engine, Event, Lane, Lanes, PcmStats, Port
 
 # Events of one port that may wait for their listener: above a stream's marks, the most that can come at once.
 EVENTS_BOUND = 1024
@@ -91,16 +92,6 @@ async def open_media() -> AsyncIterator[Media]:
             nursery.cancel_scope.cancel()
 
 
-def received_s(stats: PortStats) -> float:
-    """How much sound a line's device has given in this call."""
-    match stats:
-        case PcmStats():
-            return stats.received_bytes / stats.sample_bytes / RATE_HZ
-        case DeviceStats():
-            return stats.callbacks * TICK_S
-    return 0.0
-
-
 def audio_report(port: Port) -> dict[str, float]:
     """How a line's sound has fared in this call, for logs and /healthz; a peak of 0 is digital silence."""
     stats = port.stats()
@@ -113,7 +104,7 @@ def audio_report(port: Port) -> dict[str, float]:
     match stats:
         case PcmStats():
             buffer, dropped_received, dropped_sent = stats, stats.dropped_downlink, stats.dropped_uplink
-            report["sent_s"] = round(stats.sent_bytes / stats.sample_bytes / RATE_HZ, 2)
+            report["sent_s"] = round(sent_s(stats), 2)
         case DeviceStats():
             buffer, dropped_received, dropped_sent = stats.downlink, stats.dropped_downlink, stats.dropped_uplink
             report["xruns"] = stats.input_xruns + stats.output_xruns

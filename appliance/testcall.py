@@ -13,8 +13,9 @@ import structlog
 import trio
 
 from appliance.diagnosis import End, Outcome, TestCall, Way
-from appliance.media import Media, received_s
+from appliance.media import Media
 from appliance.numbers import caller_id, country_of
+from appliance.soundcheck import received_s
 from appliance.trunk import Lost, Seizure, Trunk, TrunkBusy, TrunkDown
 from drivers.errors import CommandError, LineError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineState, Released

@@ -107,6 +107,7 @@ FACTS = {
     "signal_dbm": -65,
     "losses": 0,
     "outages": {"count": 0, "total_s": 0, "last_s": 0},
+    "sound_alarms": {"no downlink": 0, "uplink refused": 0, "digital silence": 0},
 }
 
 
