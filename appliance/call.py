@@ -35,7 +35,7 @@ class Reason(Enum):
     ANSWER_FAILED = "answer_failed"  # the customer's server gave no instructions
     NO_LINE = "no_line"  # our own line was busy or had no network
     LINE_LOST = "line_lost"
-    FAULT = "fault"  # what happened could not be written down, so it could not go on
+    FAULT = "fault"  # of this program, or what happened could not be written down
     SHUTDOWN = "shutdown"
     RESTART = "restart"  # found open after a crash or a power cut
 

@@ -27,7 +27,8 @@ from appliance.contracts.sfvopi_answer import ANSWER_BODY_LIMIT, BadInstructions
 from appliance.contracts.sfvopi_stream import new_stream_id
 from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
-from appliance.media import Media, audio_report, received_s
+from appliance.media import Media, audio_report
+from appliance.soundcheck import LOOK_EVERY_S, Soundcheck
 from appliance.store import Store
 from appliance.stream import Ending, run_stream
 from appliance.trunk import Lost, Seizure
@@ -45,8 +46,6 @@ SET_UP_LIMIT_S = 60
 HANG_UP_LIMIT_S = 5
 # What is left to do for a call when everything around it is being cancelled.
 LAST_DUTIES_LIMIT_S = 15
-# A modem gives sound all the time; without any for so long the call has none.
-SOUNDLESS_LIMIT_S = 2
 # Keys pressed before the customer's stream is up; a person presses a few.
 DIGITS_LIMIT = 64
 
@@ -143,6 +142,10 @@ class Conductor:
         except* StoreError:
             # One call's: others go on. The trunk hangs up.
             self._excuse = Reason.FAULT
+        except* Exception as bugs:
+            # Ours, and one call's, too: the end of the process would be the end of them all.
+            self._excuse = Reason.FAULT
+            self._log.error("call failed by a fault of this program", exc_info=bugs)
         finally:
             stopping = trio.current_effective_deadline() == -math.inf
             # Also when cancelled: a line left off-hook costs money, and a call left open is a lie. What a slow modem
@@ -271,7 +274,7 @@ class Conductor:
     async def _talk(self, port: Port) -> None:
         with trio.move_on_after(self._route.time_limit_s) as limit:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._miss_sound, port)
+                nursery.start_soon(self._check_sound, port)
                 decided = await self._follow(port)
                 nursery.cancel_scope.cancel()
             self._decided = decided
@@ -287,18 +290,22 @@ class Conductor:
                 if self._answered.is_set():
                     self._log.info("audio", **audio_report(port))
 
-    async def _miss_sound(self, port: Port) -> None:
+    async def _check_sound(self, port: Port) -> None:
         """A modem without sound is no reason to end a call, as it may come back; but somebody has to know."""
-        heard_s = -1.0
+        check = Soundcheck(trio.current_time(), port.stats())
         with self._means.media.events_of(port) as events:
-            while (now_s := received_s(port.stats())) != heard_s:
-                heard_s = now_s
-                with trio.move_on_after(SOUNDLESS_LIMIT_S):
+            while True:
+                with trio.move_on_after(LOOK_EVERY_S):
                     async for event in events:
                         if isinstance(event, PortFailed):
                             self._log.warning("the modem's audio failed", error=os.strerror(event.errno))
                             return
-        self._log.warning(f"no audio from the modem for {SOUNDLESS_LIMIT_S} s")
+                begun, over = check.look(port.stats(), trio.current_time())
+                for alarm in begun:
+                    self._seizure.trunk.alarms[alarm] += 1
+                    self._log.warning("sound alarm", alarm=alarm.value)
+                for alarm in over:
+                    self._log.info("sound alarm is over", alarm=alarm.value)
 
     @asynccontextmanager
     async def _recording(self, port: Port) -> AsyncIterator[list[Port]]:

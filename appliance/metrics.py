@@ -66,11 +66,13 @@ def _lines(trunks: Sequence[Trunk]) -> Iterator[Metric]:
     calls = Counter("branchline_line_calls", "Calls begun", labels=("line", "direction"))
     answered = Counter("branchline_line_calls_answered", "Calls in which both ends talked", labels=line)
     losses = Counter("branchline_line_losses", "How often an opened line was lost", labels=line)
+    faults = Counter("branchline_line_faults", "Losses by a fault of this program: the log has it", labels=line)
     recoveries = Counter(
         "branchline_line_recoveries",
         "What went wrong and was mended, or was done to mend it: each rung has its count",
         labels=("line", "what"),
     )
+    alarms = Counter("branchline_line_sound_alarms", "Calls' sound that failed, one way", labels=("line", "alarm"))
     silent = Counter("branchline_line_silent_seconds", "Of commands without an answer, in an open line", labels=line)
     outages = Summary("branchline_line_outage_seconds", "From silence to readiness, of outages over", labels=line)
     last = Gauge("branchline_line_last_outage_seconds", "The last one of these", labels=line)
@@ -86,11 +88,14 @@ def _lines(trunks: Sequence[Trunk]) -> Iterator[Metric]:
             calls.add_metric((name, direction), count)
         answered.add_metric((name,), trunk.answered)
         losses.add_metric((name,), trunk.losses)
+        faults.add_metric((name,), trunk.faults)
         for what, count in report["recoveries"].items():
             if what == "silent_s":
                 silent.add_metric((name,), count)
             else:
                 recoveries.add_metric((name, what), count)
+        for alarm, count in trunk.alarms.items():
+            alarms.add_metric((name, alarm.value), count)
         outages.add_metric((name,), count_value=trunk.outages.count, sum_value=trunk.outages.total_s)
         last.add_metric((name,), trunk.outages.last_s)
         for figure, value in (audio_report(trunk.audio) if trunk.audio else {}).items():
@@ -98,4 +103,17 @@ def _lines(trunks: Sequence[Trunk]) -> Iterator[Metric]:
                 figure, Gauge(f"branchline_call_audio_{figure}", "Of the line's call now, as in /healthz", labels=line)
             )
             gauge.add_metric((name,), value)
-    yield from (info, state, signal, calls, answered, losses, recoveries, silent, outages, last, *audio.values())
+    yield from (
+        info,
+        state,
+        signal,
+        calls,
+        answered,
+        losses,
+        recoveries,
+        alarms,
+        silent,
+        outages,
+        last,
+        *audio.values(),
+    )

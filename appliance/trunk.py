@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 import trio
@@ -11,7 +11,8 @@ import trio
 from appliance.ladder import Ladder, Rung, Step
 from appliance.limits import Limits
 from appliance.media import Media
-from drivers.errors import LineError, LineLost
+from appliance.soundcheck import Alarm
+from drivers.errors import LineBlocked, LineError, LineLost
 from drivers.line import Answered, Digit, Incoming, Line, LineEvent, LineState, Recoveries, Released, StateChanged
 from native import Event, Port
 
@@ -26,6 +27,8 @@ KEYS_LIMIT = 256
 TURNS_ROOM = 16
 
 NO_LIMITS = Limits()
+
+_E = TypeVar("_E", bound=BaseException)
 
 log = structlog.get_logger(__name__)
 
@@ -152,6 +155,8 @@ class Trunk:
         self.limits = limits
         self.line: Line | None = None
         self.losses = 0
+        # Of those, by faults of our own.
+        self.faults = 0
         # What else is done with the line, as long as it is up.
         self.attend: Callable[[str, Line], Awaitable[None]] = _nothing_else
         # Why there is no line, for people; None while there is one.
@@ -160,6 +165,7 @@ class Trunk:
         # Since the service was started.
         self.calls = {"incoming": 0, "outgoing": 0}
         self.answered = 0
+        self.alarms = dict.fromkeys(Alarm, 0)
         self._recoveries = Recoveries(0, 0, 0, 0, 0, 0)
         self._ladder = Ladder()
         self._jack = jack
@@ -250,7 +256,11 @@ class Trunk:
             self._free(seizure)
 
     async def keep(self) -> None:
-        """Never returns; a fault of the line is logged and mended or waited out, any other ends the process."""
+        """Never returns. A fault of the line is logged, and mended or waited out.
+
+        So is one of ours in its tasks: the line is closed, which leaves no call behind, and opened anew, and the calls
+        of others go on, which the end of the process would cut.
+        """
         while True:
             fault = await self._hold()
             # A modem that is gone for a week is no news every half minute.
@@ -272,6 +282,11 @@ class Trunk:
                     await self._use(line)
         except* LineError as group:
             fault = _first(group)
+        except* Exception as bugs:
+            self.faults += 1
+            log.error("line failed by a fault of this program", line=self.name, exc_info=bugs)
+            # No reset of the device mends that.
+            fault = LineBlocked(f"a fault of this program: {_first(bugs)!r}")
         return fault
 
     async def _recover(self, step: Step) -> None:
@@ -348,6 +363,6 @@ async def _nothing_else(number: str, line: Line) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def _first(group: BaseExceptionGroup[LineError]) -> LineError:
+def _first(group: BaseExceptionGroup[_E]) -> _E:
     exc = group.exceptions[0]
     return _first(exc) if isinstance(exc, BaseExceptionGroup) else exc

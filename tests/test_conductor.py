@@ -312,3 +312,18 @@ async def test_no_more_calls_are_placed_at_once_than_the_box_may(tmp_path):
         await box.idle()
         await box.place()
         assert box.line.orders == ["dial"]
+
+
+async def test_a_fault_of_ours_ends_one_call_and_the_next_is_served(tmp_path, mock_clock):
+    async with open_box(tmp_path) as box:
+
+        def fail() -> None:
+            raise AssertionError("a case that nobody thought of")
+
+        for answer, reason in ((fail, "fault"), (lambda: box.line.say(Answered()), "answer_failed")):
+            box.line.when["answer"] = answer
+            box.line.say(Incoming("+33783484044"), state=LineState.IN_USE)
+            await box.idle()
+            assert box.rows("SELECT reason FROM calls ORDER BY id DESC LIMIT 1") == [(reason,)]
+            assert box.line.orders == ["answer", "hang up"]
+            box.line.orders.clear()

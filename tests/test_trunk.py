@@ -22,18 +22,18 @@ class TestLine:
     def __init__(self, state: LineState = LineState.IDLE) -> None:
         self.state = state
         self.recoveries = Recoveries(1, 2, 3, 4, 5, 6, 7.5)
-        self._tell, self._told = trio.open_memory_channel[LineEvent | LineError](100)
+        self._tell, self._told = trio.open_memory_channel[LineEvent | Exception](100)
 
     def say(self, state: LineState) -> None:
         self.state = state
         self._tell.send_nowait(StateChanged(state))
 
-    def fail(self, fault: LineError) -> None:
+    def fail(self, fault: Exception) -> None:
         self._tell.send_nowait(fault)
 
     async def next_event(self) -> LineEvent:
         event = await self._told.receive()
-        if isinstance(event, LineError):
+        if isinstance(event, Exception):
             raise event
         return event
 
@@ -219,3 +219,38 @@ async def test_a_test_call_that_does_not_end_is_not_waited_for_for_ever(autojump
         await bay.trunk.make_way()
     with pytest.raises(TrunkBusy):
         bay.trunk.seize()
+
+
+async def test_a_fault_of_ours_ends_one_line_and_its_call_and_the_line_is_opened_anew(autojump_clock, nursery):
+    bay, other = Bay(line := TestLine()), Bay(TestLine())
+    for each in (bay, other):
+        nursery.start_soon(each.trunk.keep)
+    await trio.sleep(1)
+    seizure, others = bay.trunk.seize(), other.trunk.seize()
+    line.fail(AssertionError("a case that nobody thought of"))
+    bay.device = TestLine()
+    await trio.sleep(5)
+    assert seizure.told.receive_nowait() == Lost()
+    assert bay.trunk.state is LineState.IDLE
+    assert (bay.trunk.losses, bay.trunk.faults) == (1, 1)
+    assert bay.climbed == []
+    with pytest.raises(trio.WouldBlock):
+        others.told.receive_nowait()
+    assert len(other.opened_at) == 1
+
+
+async def test_a_fault_in_what_is_done_beside_a_line_s_calls_is_that_line_s_alone(autojump_clock, nursery):
+    bay = Bay(TestLine())
+    attempts = []
+
+    async def attend(number, line):
+        attempts.append(trio.current_time())
+        await trio.sleep(1)
+        raise KeyError(number)
+
+    bay.trunk.attend = attend
+    nursery.start_soon(bay.trunk.keep)
+    await trio.sleep(3600)
+    assert "a fault of this program: KeyError" in bay.trunk.problem
+    # As patient as with any other.
+    assert 100 < len(attempts) < 130
