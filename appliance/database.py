@@ -60,6 +60,8 @@ class Commit(StrEnum):
     SMS_MOVED = "sms.moved"
     SMS_EXPIRED = "sms.expired"
     SMS_REPORTED = "sms.reported"
+    LINES_EXAMINED = "lines.examined"
+    ROUND_DONE = "round.done"
     # What became of an attempt to deliver: what was sent before this commit is sent again after a crash.
     DELIVERY_ATTEMPTED = "delivery.attempted"
     OUTBOX_AGED = "outbox.aged"
@@ -165,6 +167,22 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         """CREATE TABLE app_options (
             app_id TEXT PRIMARY KEY REFERENCES apps ON DELETE CASCADE, options TEXT NOT NULL
         ) STRICT""",
+    ),
+    (
+        # The box's own, which are no customer's calls; and the figures of each direction, as JSON.
+        """CREATE TABLE test_calls (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, caller TEXT NOT NULL, callee TEXT NOT NULL,
+            outcome TEXT NOT NULL, detail TEXT NOT NULL, talked_s REAL NOT NULL
+        ) STRICT""",
+        "CREATE INDEX test_calls_of_line ON test_calls (caller, at)",
+        """CREATE TABLE test_ways (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, test_call INTEGER NOT NULL REFERENCES test_calls ON DELETE CASCADE,
+            speaker TEXT NOT NULL, listener TEXT NOT NULL, figures TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX ways_of_test_call ON test_ways (test_call)",
+        # Lines with a fault, as was told.
+        "CREATE TABLE degraded_lines (line TEXT PRIMARY KEY, since TEXT NOT NULL, codes TEXT NOT NULL) STRICT",
+        "CREATE TABLE test_rounds (day TEXT PRIMARY KEY) STRICT",
     ),
 )
 

@@ -119,10 +119,6 @@ AILMENTS: Mapping[str, Ailment] = {
     "no-uplink": Ailment(
         "the modem takes no sound in a call", "restart it; for a Quectel see that AT+QPCMV is not refused"
     ),
-    "loop-silent": Ailment(
-        "the module does not return its own sound (AT+QAUDLOOP)",
-        "it is the module or its USB and not the network: restart it, and see that its sound is on this tty or card",
-    ),
     "digital-silence": Ailment(
         "{listener} gets digital silence, whatever {speaker} says",
         "see codec and gains of both modems; what is wired to a sound card may be unplugged or muted",
@@ -196,13 +192,35 @@ def verdict(code: str, **facts: object) -> Verdict:
     return Verdict(code, ailment.wrong.format(**facts), ailment.cure.format(**facts))
 
 
+# Found by a test call alone: without one, nobody knows whether they are over.
+NEEDS_CALL = frozenset(list(AILMENTS)[list(AILMENTS).index("no-dial-tone") : list(AILMENTS).index("unstable")])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of the examination of a line. `tested`: of a test call, too."""
+
+    line: str
+    number: str
+    verdicts: Sequence[Verdict]
+    tested: bool
+
+    @property
+    def faults(self) -> list[Verdict]:
+        return [each for each in self.verdicts if each.severity is Severity.FAULT]
+
+    @property
+    def says(self) -> str:
+        return str(self.verdicts[0]) if self.verdicts else ""
+
+    def heals(self, codes: Collection[str]) -> bool:
+        """It had these faults; they are over, as far as was looked."""
+        return not self.faults and (self.tested or not NEEDS_CALL.intersection(codes))
+
+
 def by_weight(verdicts: Collection[Verdict]) -> list[Verdict]:
     """The one to be read first, first; each once."""
     return sorted(dict.fromkeys(verdicts), key=lambda each: _WEIGHT[each.code])
-
-
-def is_fault(verdicts: Collection[Verdict]) -> bool:
-    return any(each.severity is Severity.FAULT for each in verdicts)
 
 
 # --- a line and what is around it -----------------------------------------------------------------------------------
@@ -258,6 +276,8 @@ def of_line(report: Mapping[str, Any], around: Surroundings) -> Iterator[Verdict
         yield verdict("weak-signal", signal_dbm=dbm)
     if any(each["total"] and each["used"] >= each["total"] for each in (report["messages"] or {}).values()):
         yield verdict("sim-full")
+    if around.modem_manager:
+        yield verdict("modem-manager-runs")
 
 
 def _problem(problem: str, report: Mapping[str, Any], around: Surroundings) -> Verdict:

@@ -7,15 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import structlog
 import trio
 
-from appliance import diagnosis
-from appliance.diagnosis import NO_HISTORY, History, TestCall, Verdict, by_weight, is_fault, of_calls, of_line
+from appliance.database import StoreError
+from appliance.diagnosis import NO_HISTORY, Finding, History, Outcome, TestCall, by_weight, of_calls, of_line
 from appliance.health import line_report
 from appliance.surroundings import look_around
 from appliance.testcall import TestCalls
 from appliance.trunk import Trunk
 from drivers.line import LineState
+
+log = structlog.get_logger(__name__)
 
 # What a service that has just begun, or no service at all, gives a line to come up: a SIM takes 20 s, its network more.
 UP_LIMIT_S = 45
@@ -23,38 +26,24 @@ SEARCH_LIMIT_S = 20
 
 
 class Casebook(Protocol):
-    """What is remembered of test calls and of lines' health."""
+    """What is remembered of test calls and of lines' health. Errors: StoreError."""
 
     async def history(self) -> History: ...
 
-    async def examined(self, examination: "Examination", at: datetime) -> None: ...
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`tested`: its verdicts are of a test call, too."""
-
-    trunk: Trunk
-    verdicts: Sequence[Verdict]
-    tested: bool
-
-    @property
-    def ok(self) -> bool:
-        return not is_fault(self.verdicts)
-
-    @property
-    def says(self) -> str:
-        return str(self.verdicts[0]) if self.verdicts else ""
+    async def write(self, findings: Sequence[Finding], calls: Sequence[TestCall], at: datetime) -> None: ...
 
 
 @dataclass(frozen=True)
 class Examination:
+    """`reports` are `health.line_report`'s, by line."""
+
     findings: Sequence[Finding]
     calls: Sequence[TestCall]
+    reports: Mapping[str, Mapping[str, Any]]
 
     @property
     def ok(self) -> bool:
-        return all(each.ok for each in self.findings)
+        return not any(each.faults for each in self.findings)
 
 
 class UnknownLine(Exception):
@@ -96,10 +85,25 @@ class Doctor:
             if calls:
                 for caller, callee in self._pairs(wanted, pairs):
                     made.append(await self._tests.call(caller, callee))
-            examination = await self._conclude(wanted, made)
-            if self._casebook is not None:
-                await self._casebook.examined(examination, self._now())
+            history = await self._history()
+            examination = await self._conclude(wanted, made, history)
+            await self._write(examination)
         return examination
+
+    async def _history(self) -> History:
+        try:
+            return await self._casebook.history() if self._casebook is not None else NO_HISTORY
+        except StoreError as exc:
+            log.error("the history of lines can't be read", error=str(exc))
+            return NO_HISTORY
+
+    async def _write(self, examination: Examination) -> None:
+        if self._casebook is None:
+            return
+        try:
+            await self._casebook.write(examination.findings, examination.calls, self._now())
+        except StoreError as exc:
+            log.error("an examination is not written down, and nobody is told of it", error=str(exc))
 
     def _wanted(self, names: Collection[str]) -> list[Trunk]:
         there = {trunk.name: trunk for trunk in self._trunks}
@@ -119,18 +123,17 @@ class Doctor:
             return [(there[caller], there[callee]) for caller, callee in pairs]
         return partners(wanted, self._trunks)
 
-    async def _conclude(self, wanted: Sequence[Trunk], calls: Sequence[TestCall]) -> Examination:
-        history = await self._casebook.history() if self._casebook is not None else NO_HISTORY
+    async def _conclude(self, wanted: Sequence[Trunk], calls: Sequence[TestCall], history: History) -> Examination:
         heard = of_calls(calls, history)
-        tested = {name for call in calls if call.outcome is not diagnosis.Outcome.NOT_TESTED for name in _names(call)}
-        findings = []
+        tested = {name for call in calls if call.outcome is not Outcome.NOT_TESTED for name in _names(call)}
+        findings, reports = [], {}
         for trunk in wanted:
-            report = line_report(trunk)
+            reports[trunk.name] = report = line_report(trunk)
             ttys = [path for path in (report["at"], report["sound"]) if path.startswith("/")]
             around = await trio.to_thread.run_sync(partial(look_around, ttys, sysfs=self._sysfs))
             verdicts = by_weight([*of_line(report, around), *heard.get(trunk.name, ())])
-            findings.append(Finding(trunk, verdicts, trunk.name in tested))
-        return Examination(findings, calls)
+            findings.append(Finding(trunk.name, trunk.number, verdicts, trunk.name in tested))
+        return Examination(findings, calls, reports)
 
 
 def partners(wanted: Sequence[Trunk], trunks: Sequence[Trunk]) -> list[tuple[Trunk, Trunk]]:
@@ -158,9 +161,9 @@ def shown(examination: Examination, *, running: bool) -> dict[str, Any]:
         "running": running,
         "ok": examination.ok,
         "lines": [
-            line_report(finding.trunk)
-            | {
-                "ok": finding.ok,
+            {
+                **examination.reports[finding.line],
+                "ok": not finding.faults,
                 "tested": finding.tested,
                 "says": finding.says,
                 "verdicts": [asdict(each) | {"severity": each.severity.value} for each in finding.verdicts],

@@ -33,11 +33,16 @@ TYPES = frozenset(
         "phone_call.queued",
         "phone_call.transcript",
         "sms.received",
+        # The box's own, of no cloud's contract.
+        "line.degraded",
+        "line.recovered",
     }
 )
 # 7.1: sent only to webhooks that name them, never through a wildcard.
 NAMED_ONLY = frozenset({"phone_call.ringing", "phone_call.queued"})
-WILDCARDS = frozenset({"*", "phone_call.*", "sms.*"})
+WILDCARDS = frozenset({"*", "phone_call.*", "sms.*", "line.*"})
+# What a receiver that was made for the contract does not know of: `*` is all that the contract has.
+OWN = frozenset({"line.degraded", "line.recovered"})
 # Of the contract's, what nothing in this version fires.
 NOT_YET = frozenset({"phone_call.transcript"})
 
@@ -96,11 +101,27 @@ def of_message(message: Message, at: datetime) -> Event:
     return Event("sms.received", at, data)
 
 
+def of_health(line: str, number: str, problems: Sequence[Mapping[str, str]], since: datetime, at: datetime) -> Event:
+    """A line is not as it should be any more; or, without problems, is again, after it was not `since` then."""
+    data: dict[str, Json] = {
+        "line": line,
+        "number": number,
+        "since": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "problems": problems,
+    }
+    return Event("line.degraded" if problems else "line.recovered", at, data)
+
+
 def wanted(patterns: Iterable[str], event_type: str) -> bool:
     """Whether a subscription to `patterns` asks for this type."""
     return any(
         pattern == event_type
-        or (pattern in WILDCARDS and event_type.startswith(pattern.removesuffix("*")) and event_type not in NAMED_ONLY)
+        or (
+            pattern in WILDCARDS
+            and event_type.startswith(pattern.removesuffix("*"))
+            and event_type not in NAMED_ONLY
+            and not (pattern == "*" and event_type in OWN)
+        )
         for pattern in patterns
     )
 

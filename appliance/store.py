@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from appliance.archive import CALL_COLUMNS, Archive, call_of, text_of
 from appliance.call import Call, Direction, State
+from appliance.casebook import Casebook
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, Database, open_database
@@ -63,6 +64,7 @@ class Store:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self.outbox = outbox
         self.mailbox = Mailbox(database, outbox)
+        self.casebook = Casebook(database, outbox)
         self.archive = Archive(database)
         self._database = database
 
@@ -244,13 +246,21 @@ class Store:
         return [(call_of(row[:-1]), row[-1]) for row in rows]
 
     async def minutes_used(self, line: str, since: Sequence[datetime]) -> list[int]:
-        """Minutes begun of calls that the line placed and that were answered since each of these times."""
+        """Minutes begun of calls that the line placed and that were answered since each of these times; of test calls,
+        too, as the operator knows no difference.
+        """
         begun = """SELECT IFNULL(SUM(MAX(1, (unixepoch(ended_at) - unixepoch(answered_at) + 59) / 60)), 0) FROM calls
             WHERE line = ? AND direction = ? AND answered_at >= ? AND ended_at IS NOT NULL"""
+        tested = """SELECT IFNULL(SUM(CAST((talked_s + 59.9) / 60 AS INTEGER)), 0) FROM test_calls
+            WHERE caller = ? AND at >= ? AND talked_s > 0"""
 
         def count(connection: sqlite3.Connection) -> list[int]:
-            values = [(line, Direction.OUTBOUND.value, _text(at)) for at in since]
-            return [connection.execute(begun, each).fetchone()[0] for each in values]
+            minutes = []
+            for at in map(_text, since):
+                (calls,) = connection.execute(begun, (line, Direction.OUTBOUND.value, at)).fetchone()
+                (tests,) = connection.execute(tested, (line, at)).fetchone()
+                minutes.append(calls + tests)
+            return minutes
 
         return await self._database.read(count)
 

@@ -211,4 +211,4 @@ def number_of(place: int, model: str) -> str:
 
 def codes(examination: Examination) -> dict[str, list[str]]:
     """What is said of each line, by code."""
-    return {each.trunk.name: [said.code for said in each.verdicts] for each in examination.findings}
+    return {each.line: [said.code for said in each.verdicts] for each in examination.findings}
