@@ -72,6 +72,11 @@ class Station:
         return Sound.AT in self.wires.device.sound
 
     @property
+    def cadence_s(self) -> float:
+        """Of an analog line's answer nothing tells but the end of ringback, which it must have heard first."""
+        return self.wires.analog.country.ring_s if self.is_analog else 0.0
+
+    @property
     def can_be_busy(self) -> bool:
         """An analog line cannot refuse a call, and while it has one of its own it is nobody's partner."""
         return not self.is_analog

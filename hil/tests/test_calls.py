@@ -35,9 +35,7 @@ async def called(place: Place) -> tuple[Talk, Talk]:
 async def calling(place: Place) -> tuple[Talk, Talk]:
     """We have called, and the far end has answered."""
     near, far = await ringing(place)
-    # Of an analog line's answer nothing tells but the end of ringback.
-    await soon("to be told that the far end rings", near.alerting())
-    await far.answer()
+    await lifted(place, near, far)
     await soon("to be told that the far end has answered", near.answered())
     return near, far
 
@@ -46,6 +44,14 @@ async def ringing(place: Place) -> tuple[Talk, Talk]:
     near = await place.near.dial(place.far.number)
     far = await soon("the far end to ring", place.far.rings())
     return near, far
+
+
+async def lifted(place: Place, near: Talk, far: Talk) -> None:
+    """Somebody at the far end takes the call."""
+    await soon("to be told that the far end rings", near.alerting())
+    await trio.sleep(place.near.cadence_s)
+    assert not near.is_answered
+    await far.answer()
 
 
 async def comes(there: Callable[[], bool]) -> None:
@@ -89,9 +95,7 @@ async def test_a_call_in_tells_who_calls_and_both_hear_each_other(place: Place) 
 @suite("out")
 async def test_a_call_out_rings_is_answered_and_both_hear_each_other(place: Place) -> None:
     near, far = await ringing(place)
-    await soon("to be told that the far end rings", near.alerting())
-    assert not near.is_answered
-    await far.answer()
+    await lifted(place, near, far)
     await soon("to be told that the far end has answered", near.answered())
     await both_hear(place, near, far)
 
