@@ -327,10 +327,15 @@ def _tell_ussd(module: Module, outcome: int, text: str) -> None:
 
 def _written(module: Module, text: str) -> tuple[str, int]:
     """With its coding, of 23.038 5."""
-    if _charset(module) == "UCS2" or not gsm7.fits(text):
-        return text.encode("utf-16-be").hex().upper(), 72 if not gsm7.fits(text) else ussd.CODING
+    if not gsm7.fits(text):
+        return text.encode("utf-16-be").hex().upper(), 72
     if module.packs_ussd:
-        return gsm7.pack(b"".join(gsm7.encode(text))).hex().upper(), ussd.CODING
+        # Whatever AT+CSCS says: gammu, which knows Huawei's, takes anything else for no text at all.
+        septets = b"".join(gsm7.encode(text))
+        filled = septets + bytes([gsm7.FILL]) if len(septets) % 8 == 7 else septets
+        return gsm7.pack(filled).hex().upper(), ussd.CODING
+    if _charset(module) == "UCS2":
+        return text.encode("utf-16-be").hex().upper(), ussd.CODING
     return b"".join(gsm7.encode(text)).decode("latin-1"), ussd.CODING
 
 
