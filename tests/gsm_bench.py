@@ -66,6 +66,7 @@ class Rig:
     line: GsmLine
     # What the engine told of the call's port.
     heard: list[Event] = field(default_factory=list)
+    port: Port = field(init=False)
 
     def phone(self, behaviour: str = "answer", *, answers_after_s: float = 0.0, says: bytes = b"") -> Subscriber:
         return self.bench.subscriber(THEIRS, behaviour=behaviour, answers_after_s=answers_after_s, says=says)
