@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 USER_AGENT = f"Branchline/{version('branchline')}"
 DATABASE = "branchline.db"
+ANNOUNCEMENTS = "announcements"
 # What hypercorn waits for requests in progress when we stop.
 GRACE_S = 3
 
@@ -89,6 +90,7 @@ async def serve(config: Config) -> None:
                 now=now,
                 rules=rules,
                 concurrent_calls=dialing.concurrent_calls,
+                announcements=data_dir / ANNOUNCEMENTS,
             )
             bus = make_bus(config.lines, config.lab)
 
@@ -141,6 +143,7 @@ def make_directories(data_dir: Path) -> Path:
     recordings = data_dir / "recordings"
     try:
         recordings.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (data_dir / ANNOUNCEMENTS).mkdir(exist_ok=True)
     except OSError as exc:
         raise Unable(f"service.data_dir: {exc.filename}: {exc.strerror}") from exc
     return recordings

@@ -27,7 +27,7 @@ class Reason(Enum):
     """Why a call ended, as events tell it in `ended_reason`."""
 
     HANGUP = "hangup"  # by a party on the phone
-    CUSTOMER = "customer"  # by the customer's server
+    CUSTOMER = "customer"  # by the customer: his server closed the stream, or he said so over HTTP
     STREAM_LOST = "stream_lost"  # the customer's server went away and did not come back
     REFUSED = "refused"  # the network or the far phone did not take the call
     RING_TIMEOUT = "ring_timeout"
@@ -94,7 +94,7 @@ def outcome(direction: Direction, *, answered: bool, end: Ended) -> Outcome:
         return OUTCOME_OF_REASON[end.reason]
     if answered:
         return Outcome.COMPLETED
-    if direction is Direction.INBOUND:
+    if direction is Direction.INBOUND or end.reason is Reason.CUSTOMER:
         return Outcome.CANCELED
     return OUTCOME_OF_CAUSE.get(end.cause, Outcome.FAILED)
 

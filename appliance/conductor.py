@@ -4,10 +4,11 @@ A call is a scope. One task hears the line and writes each change down; the othe
 call's end cancels both. Whatever happens, the line is hung up, and each fact is committed before anybody is told.
 """
 
+import json
 import math
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from ulid import ULID
 
 from appliance import events
 from appliance.actions import StreamTo
+from appliance.announcement import take_message
 from appliance.call import Call, Change, Dialed, Ended, Reason, State
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
@@ -28,6 +30,8 @@ from appliance.contracts.sfvopi_stream import new_stream_id
 from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
 from appliance.media import Media, audio_report
+from appliance.options import Options
+from appliance.receipt import Meter
 from appliance.soundcheck import LOOK_EVERY_S, Soundcheck
 from appliance.store import Store
 from appliance.stream import Ending, run_stream
@@ -73,7 +77,7 @@ class Means:
 
     `tell` sends a webhook, `finish` writes an end down that could not be written at once, and `record` takes a recorder
     down to a file until the event is set, and makes that small: all in the background. Nothing is recorded when
-    `recordings` is None.
+    `recordings` is None. `announcements` is a directory, too.
     """
 
     store: Store
@@ -83,6 +87,7 @@ class Means:
     finish: Callable[[Call, Route], None]
     record: Callable[[Recorder, Path, trio.Event, FilteringBoundLogger], None]
     recordings: Path | None
+    announcements: Path
     user_agent: str
     tls: ssl.SSLContext
     now: Callable[[], datetime]
@@ -101,6 +106,9 @@ class Conductor:
         self._answered_s = 0.0
         self._ended = trio.Event()
         self._patience = trio.CancelScope()
+        # All that is done with the call, but for hanging it up.
+        self._course = trio.CancelScope()
+        self._meter = Meter()
         self._keys_lost = 0
         self._press, self._digits = trio.open_memory_channel[str](DIGITS_LIMIT)
         self._order_key, self._ordered_keys = trio.open_memory_channel[str](DIGITS_LIMIT)
@@ -115,6 +123,11 @@ class Conductor:
     async def outbound(self) -> None:
         await self._conduct(self._dial, self._ring)
 
+    def hang_up(self) -> None:
+        """The customer wants it, whatever the call is at."""
+        self._decided = self._decided or Reason.CUSTOMER
+        self._course.cancel()
+
     # --- the scope of the call --------------------------------------------------------------------------------------
 
     async def _conduct(self, order: Callable[[], Awaitable[None]], connect: Callable[[], Awaitable[None]]) -> None:
@@ -124,12 +137,13 @@ class Conductor:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, nursery.cancel_scope)
                 try:
-                    await order()
-                    if not self._ended.is_set():
-                        async with self._sound() as port:
-                            await connect()
-                            if self._answered.is_set():
-                                await self._talk(port)
+                    with self._course:
+                        await order()
+                        if not self._ended.is_set():
+                            async with self._sound() as port:
+                                await connect()
+                                if self._answered.is_set():
+                                    await self._talk(port)
                 except LineLost:
                     # As `_listen` is told, too.
                     self._excuse = Reason.LINE_LOST
@@ -159,6 +173,9 @@ class Conductor:
                     await self._change(Ended(reason, OUR_CAUSE[reason]))
             if self._route.hangup and self.call.end:
                 self._means.tell(sfvopi.hangup_request(self._route.hangup, self.call), self.call)
+            if self.call.answered_at is not None:
+                with trio.CancelScope(shield=True):
+                    await self._give_receipt()
 
     async def _listen(self, scope: trio.CancelScope) -> None:
         async for told in self._seizure.told:
@@ -182,6 +199,14 @@ class Conductor:
             if self._ended.is_set():
                 scope.cancel()
                 return
+
+    async def _give_receipt(self) -> None:
+        receipt = self._meter.receipt
+        self._log.info("receipt", **receipt)
+        try:
+            await self._means.store.measured(self.call.id, json.dumps(receipt))
+        except StoreError as exc:
+            self._log.error("receipt not written down", error=str(exc))
 
     def _released(self, cause: int) -> Ended:
         if self._decided is not None:
@@ -288,6 +313,7 @@ class Conductor:
                 yield port
             finally:
                 if self._answered.is_set():
+                    self._meter.look(port.stats())
                     self._log.info("audio", **audio_report(port))
 
     async def _check_sound(self, port: Port) -> None:
@@ -300,7 +326,8 @@ class Conductor:
                         if isinstance(event, PortFailed):
                             self._log.warning("the modem's audio failed", error=os.strerror(event.errno))
                             return
-                begun, over = check.look(port.stats(), trio.current_time())
+                self._meter.look(stats := port.stats())
+                begun, over = check.look(stats, trio.current_time())
                 for alarm in begun:
                     self._seizure.trunk.alarms[alarm] += 1
                     self._log.warning("sound alarm", alarm=alarm.value)
@@ -333,8 +360,10 @@ class Conductor:
     async def _follow(self, port: Port) -> Reason:
         """Does what the customer wants; returns why the call is to be hung up."""
         async with self._recording(port) as ears:
-            order = await self._ask()
+            options = await self._options()
+            order = await self._ask(options)
             if order is None:
+                await self._do_without(options, port, ears)
                 return Reason.ANSWER_FAILED
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send_keys)
@@ -344,6 +373,7 @@ class Conductor:
                     line=port,
                     ears=ears,
                     call_id=self.call.uuid,
+                    fared=self._meter.streamed,
                     stream_id=new_stream_id(order.direction, str(ULID())),
                     digits=self._digits,
                     press=self._order_keys,
@@ -370,12 +400,31 @@ class Conductor:
             except CommandError as exc:
                 self._log.warning("keys are not sent", error=str(exc))
 
-    async def _ask(self) -> StreamTo | None:
+    async def _options(self) -> Options:
+        try:
+            return await self._means.store.options(self._route.app_id) or Options()
+        except (StoreError, ValueError) as exc:
+            self._log.error("the app's options can't be read", error=str(exc))
+            return Options()
+
+    async def _do_without(self, options: Options, port: Port, ears: Sequence[Port]) -> None:
+        """Nobody told what to do with the call."""
+        if options.no_answer is None:
+            return
+        # However it ends, his server failed the customer, and that is what he is told.
+        self._decided = Reason.ANSWER_FAILED
+        self._log.info("the box serves the caller by itself")
+        await take_message(
+            options.no_answer, self._means.announcements, media=self._means.media, sinks=(port, *ears), log=self._log
+        )
+
+    async def _ask(self, options: Options) -> StreamTo | None:
         """The answer webhook's instructions, or its fallback's (sfvopi 6.5)."""
         for name, hook in (("answer", self._route.answer), ("fallback", self._route.fallback)):
             if hook is None:
                 continue
             request = sfvopi.answer_request(hook, self.call)
+            asked_at = trio.current_time()
             try:
                 body = await self._means.customer.ask(
                     request.method,
@@ -385,7 +434,9 @@ class Conductor:
                     limit_s=sfvopi.ANSWER_LIMIT_S,
                     limit_bytes=ANSWER_BODY_LIMIT,
                 )
-                return instructions(body)
+                return instructions(body, options.protocol)
             except (CustomerFailed, BadInstructions) as exc:
                 self._log.warning("no instructions", webhook=name, error=str(exc))
+            finally:
+                self._meter.asked(name, trio.current_time() - asked_at)
         return None

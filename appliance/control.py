@@ -1,8 +1,8 @@
 """All calls: those that come, those that are asked for, and those that a crash left open."""
 
 import ssl
-from collections.abc import Callable, Collection
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -40,7 +40,9 @@ class NotDialed(Exception):
 
 
 class Control:
-    """Trunks are added before `run`. `recordings` is a directory, or None to record nothing."""
+    """Trunks are added before `run`. `recordings` is a directory, or None to record nothing. `announcements` is where
+    apps' options find theirs.
+    """
 
     def __init__(
         self,
@@ -55,18 +57,31 @@ class Control:
         now: Callable[[], datetime],
         rules: DialingRules = ORDINARY_RULES,
         concurrent_calls: int | None = None,
+        announcements: Path = Path("announcements"),
     ) -> None:
         self.trunks: list[Trunk] = []
         self._rules = rules
         # Of calls that we placed: how many there may be, and are.
         self._most_placed = concurrent_calls
         self._placed = 0
+        # How each call that is under way is hung up, by its uuid.
+        self._under_way: dict[str, Callable[[], None]] = {}
         self._store = store
         self._customer = customer
         self._country = country
         self._now = now
         self._means = Means(
-            store, media, customer, self._tell, self._finish_later, self._record, recordings, user_agent, tls, now
+            store,
+            media,
+            customer,
+            self._tell,
+            self._finish_later,
+            self._record,
+            recordings,
+            announcements,
+            user_agent,
+            tls,
+            now,
         )
         # One encoder at a time: a box with one core free has calls to carry with it.
         self._encoder = trio.CapacityLimiter(1)
@@ -84,6 +99,30 @@ class Control:
         """Somebody calls on a trunk."""
         self._calls.start_soon(self._inbound, seizure, incoming)
 
+    @property
+    def records(self) -> bool:
+        return self._means.recordings is not None
+
+    @property
+    def announcements(self) -> Path:
+        return self._means.announcements
+
+    def hang_up(self, uuid: str) -> bool:
+        """Orders it. False: no such call is under way."""
+        if (hang_up := self._under_way.get(uuid)) is None:
+            return False
+        log.info("hang-up ordered", call=uuid)
+        hang_up()
+        return True
+
+    @contextmanager
+    def _carried(self, call: Call, hang_up: Callable[[], None]) -> Iterator[None]:
+        self._under_way[call.uuid] = hang_up
+        try:
+            yield
+        finally:
+            del self._under_way[call.uuid]
+
     async def _inbound(self, seizure: Seizure, incoming: Incoming) -> None:
         with closing(seizure):
             try:
@@ -95,7 +134,9 @@ class Control:
                 # sfvopi 6.1: it rings until the caller has enough, and nobody is told.
                 await seizure.over()
             else:
-                await Conductor(*taken, seizure, self._means).inbound()
+                conductor = Conductor(*taken, seizure, self._means)
+                with self._carried(taken[0], conductor.hang_up):
+                    await conductor.inbound()
 
     async def _take(self, trunk: Trunk, incoming: Incoming) -> tuple[Call, Route] | None:
         app = await self._store.app_of_number(trunk.number)
@@ -166,14 +207,19 @@ class Control:
         try:
             if trunk is None:
                 raise TrunkDown(call.from_)
-            await trunk.make_way()
+            with trio.CancelScope() as waiting, self._carried(call, waiting.cancel):
+                await trunk.make_way()
+            if waiting.cancel_called:
+                await self._close(call, route, Ended(Reason.CUSTOMER, OUR_CAUSE[Reason.CUSTOMER]))
+                return
             seizure = trunk.seize()
         except (TrunkBusy, TrunkDown) as exc:
             log.info("call not placed", call=call.uuid, reason=type(exc).__name__)
             await self._close(call, route, LINE_BUSY if isinstance(exc, TrunkBusy) else LINE_DOWN)
             return
-        with closing(seizure):
-            await Conductor(call, route, seizure, self._means).outbound()
+        conductor = Conductor(call, route, seizure, self._means)
+        with closing(seizure), self._carried(call, conductor.hang_up):
+            await conductor.outbound()
 
     async def _close(self, call: Call, route: Route, end: Ended) -> None:
         """Ends a call that no line carries."""

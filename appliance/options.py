@@ -4,6 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from appliance.actions import Protocol
+
 # A name, and no path: without a directory, and not hidden.
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\.wav$"
 
@@ -33,6 +35,10 @@ class Options(BaseModel):
         TakeMessage | None,
         Field(description="For calls whose answer webhook and fallback both fail. Null: such a call is hung up."),
     ] = None
+
+    protocol: Annotated[
+        Protocol, Field(description="Whose words its streams have, unless a Stream JSON says so itself.")
+    ] = Protocol.SFVOPI
 
     @classmethod
     def of(cls, text: str | None) -> Self:

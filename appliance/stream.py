@@ -54,6 +54,7 @@ class Ending(Enum):
     REFUSED = "refused"
     TIMEOUT = "timeout"
     LOST = "lost"
+    CALL_OVER = "call over"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ async def run_stream(
     media: Media,
     line: Port,
     call_id: str,
+    fared: Callable[[StreamEnd], None] = lambda _: None,
     stream_id: str,
     digits: trio.MemoryReceiveChannel[str],
     press: Callable[[str], None],
@@ -81,7 +83,8 @@ async def run_stream(
     tls: ssl.SSLContext | None = None,
     waits_s: Sequence[float] = RECONNECT_WAITS_S,
 ) -> StreamEnd:
-    """Runs until the stream is over; cancelled, it first closes the socket with 1000, within two seconds.
+    """Runs until the stream is over; cancelled, it first closes the socket with 1000, within two seconds. Either way
+    `fared` is told how it went.
 
     `digits` are keys that were heard, `press` is given those that are to be heard, and does not wait. `ears` hear
     beside the line what the server plays. `tls` None: the system's certificates decide.
@@ -98,7 +101,10 @@ async def run_stream(
                 engine.connect(port, sink)
         session = _Session(order, dialect, port, media, press, user_agent, log.bind(stream=stream_id))
         with media.events_of(port) as events:
-            return await session.run(events, digits, tls, waits_s)
+            try:
+                return await session.run(events, digits, tls, waits_s)
+            finally:
+                fared(session.end)
 
 
 class _Session:
@@ -130,6 +136,7 @@ class _Session:
         self._silent = trio.Event()
         self._messages = self._starts = self._lessons = 0
         self._faults: Counter[str] = Counter()
+        self.end = self._end(Ending.CALL_OVER)
 
     async def run(
         self,
@@ -151,10 +158,10 @@ class _Session:
                     await self._let_finish()
                 nursery.cancel_scope.cancel()
         finally:
-            end = self._end(ending or Ending.TIMEOUT)
+            end = self.end = self._end(ending or Ending.CALL_OVER)
             self._log.info(
                 "stream ended",
-                ending=ending.value if ending else "call over",
+                ending=end.ending.value,
                 frames=end.frames_sent,
                 dropped=end.frames_dropped,
                 messages=end.messages,

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import ssl
+import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -14,13 +15,15 @@ import pytest
 import trio
 import trio.testing
 
-from appliance.call import Direction, Ended, Reason, State
+from appliance.call import Direction, Ended, Outcome, Reason, State
+from appliance.conductor import HANG_UP_LIMIT_S
 from appliance.contracts.sfvopi import App, Link, order
 from appliance.control import WRITE_AGAIN_S, Control, NotDialed
 from appliance.customer import open_customer
 from appliance.limits import Limits
-from appliance.media import open_media
+from appliance.media import Media, open_media
 from appliance.numbers import ORDINARY_RULES, DialingRules
+from appliance.options import Options, TakeMessage
 from appliance.store import Store, open_store
 from appliance.trunk import NO_LIMITS, Trunk
 from drivers.line import (
@@ -34,8 +37,9 @@ from drivers.line import (
     Released,
     StateChanged,
 )
-from native import Engine, Event, Port
+from native import Engine, Event, FramesPort, Port
 from tests.jacks import TestJack
+from tests.rig import speech
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 NUMBER = "+33700000002"
@@ -56,6 +60,7 @@ class TestLine:
     def __init__(self) -> None:
         self.state = LineState.STARTING
         self.orders: list[str] = []
+        self.port: FramesPort | None = None
         self.when: dict[str, Callable[[], None]] = {"hang up": self.release}
         self._tell, self._events = trio.open_memory_channel[LineEvent](100)
 
@@ -91,8 +96,8 @@ class TestLine:
 
     @asynccontextmanager
     async def attach(self, engine: Engine) -> AsyncIterator[Port]:
-        with closing(engine.frames()) as port:
-            yield port
+        with closing(engine.frames()) as self.port:
+            yield self.port
 
     def heard(self, event: Event) -> None:
         raise AssertionError("nothing to be heard")
@@ -106,6 +111,7 @@ class Box:
         self.store = store
         self.line = line
         self.control = control
+        self.media: Media
         self._directory = directory
 
     def break_store(self, broken: bool) -> None:
@@ -141,7 +147,12 @@ async def still() -> None:
 
 @asynccontextmanager
 async def open_box(
-    directory: Path, *, limits: Limits = NO_LIMITS, rules: DialingRules = ORDINARY_RULES, concurrent: int | None = None
+    directory: Path,
+    *,
+    limits: Limits = NO_LIMITS,
+    rules: DialingRules = ORDINARY_RULES,
+    concurrent: int | None = None,
+    recordings: Path | None = None,
 ) -> AsyncIterator[Box]:
     line = TestLine()
 
@@ -160,15 +171,17 @@ async def open_box(
             store=store,
             media=media,
             customer=customer,
-            recordings=None,
+            recordings=recordings,
             country="FR",
             user_agent="test",
             tls=tls,
             now=lambda: box.now,
             rules=rules,
             concurrent_calls=concurrent,
+            announcements=directory,
         )
         box = Box(directory, store, line, control)
+        box.media = media
         await store.save_app(APP)
         await store.link(Link(APP.app_id, NUMBER, APP.created_at))
         control.trunks.append(Trunk("test", NUMBER, jack=TestJack(open_line), ring=control.ring, limits=limits))
@@ -327,3 +340,119 @@ async def test_a_fault_of_ours_ends_one_call_and_the_next_is_served(tmp_path, mo
             assert box.rows("SELECT reason FROM calls ORDER BY id DESC LIMIT 1") == [(reason,)]
             assert box.line.orders == ["answer", "hang up"]
             box.line.orders.clear()
+
+
+# --- hung up by the customer's word ---
+
+
+async def hang_up(box: Box) -> bool:
+    [(uuid,)] = box.rows("SELECT uuid FROM calls")
+    return box.control.hang_up(str(uuid))
+
+
+@pytest.mark.parametrize("state", ["dialing", "alerting"])
+async def test_a_call_that_is_not_answered_yet_is_hung_up_by_order_and_told_as_canceled(tmp_path, state):
+    async with open_box(tmp_path) as box:
+        await box.place()
+        await box.state("dialing")
+        if state == "alerting":
+            box.line.say(Alerting())
+            await box.state("alerting")
+        assert await hang_up(box)
+        await box.state("ended")
+        assert box.line.orders == ["dial", "hang up"]
+        call = await box.store.call(1)
+        assert call
+        assert (call.end, call.outcome) == (Ended(Reason.CUSTOMER, 16), Outcome.CANCELED)
+        assert not await hang_up(box)
+
+
+async def test_a_call_that_comes_is_hung_up_by_order_while_it_is_being_answered(tmp_path):
+    async with open_box(tmp_path) as box:
+        box.line.say(Incoming("+33783484044"), state=LineState.IN_USE)
+        await box.state("incoming")
+        assert await hang_up(box)
+        await box.state("ended")
+        assert box.line.orders == ["answer", "hang up"]
+        assert box.rows("SELECT reason FROM calls") == [("customer",)]
+
+
+async def test_a_line_that_does_not_say_that_it_hung_up_is_believed_after_a_while(tmp_path, mock_clock):
+    async with open_box(tmp_path) as box:
+        box.line.when = {}
+        await box.place()
+        await box.state("dialing")
+        assert await hang_up(box)
+        await still()
+        mock_clock.jump(HANG_UP_LIMIT_S)
+        await box.state("ended")
+        assert box.rows("SELECT reason, cause FROM calls") == [("customer", 16)]
+
+
+# --- nobody says what to do with a call ---
+
+
+def write_announcement(path: Path, *, rate_hz: int = 16000, channels: int = 1) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(speech(0.2, seed=1))  # of 8000 Hz
+
+
+async def answered(box: Box) -> None:
+    box.line.when["answer"] = lambda: box.line.say(Answered())
+    box.line.say(Incoming("+33783484044"), state=LineState.IN_USE)
+
+
+async def bursts(box: Box, count: int) -> None:
+    """Returns when the line was given so many sounds, and silence after each, in the engine's own time."""
+    heard, sounding = 0, False
+    while heard < count or sounding:
+        frame = box.line.port.pull() if box.line.port else None
+        if frame is None:
+            await still()
+            continue
+        heard += not sounding and any(frame)
+        sounding = any(frame)
+    await still()
+
+
+async def told(box: Box, ms: int) -> None:
+    """Returns when the line was given so much sound, and then silence, in the engine's own time."""
+    heard_ms, sounding = 0, True
+    while heard_ms < ms or sounding:
+        frame = box.line.port.pull() if box.line.port else None
+        if frame is None:
+            await still()
+            continue
+        sounding = any(frame)
+        heard_ms += 20 * sounding
+    await still()
+
+
+async def test_a_call_without_instructions_is_hung_up(tmp_path):
+    async with open_box(tmp_path) as box:
+        await answered(box)
+        await box.state("ended")
+        assert box.line.orders == ["answer", "hang up"]
+        assert box.rows("SELECT reason FROM calls") == [("answer_failed",)]
+
+
+async def test_an_app_may_have_the_box_take_a_message_instead(tmp_path, mock_clock):
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    write_announcement(tmp_path / "closed.wav")
+    async with open_box(tmp_path, recordings=recordings) as box:
+        rule = TakeMessage(announcement="closed.wav", limit_s=30)
+        await box.store.set_options(APP.app_id, Options(no_answer=rule))
+        await answered(box)
+        await box.state("active")
+        # An announcement of a tenth of a second, and the beep.
+        await told(box, 100 + 400)
+        mock_clock.jump(29)
+        await box.state("active")
+        mock_clock.jump(1)
+        await box.state("ended")
+        # Its server failed the customer, and that is told.
+        assert box.rows("SELECT reason FROM calls") == [("answer_failed",)]
