@@ -17,6 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance import box_api
 from appliance.box_api import box_routes
+from appliance.box_apps import app_routes
+from appliance.box_calls import call_routes
+from appliance.box_recordings import recording_routes
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
 from appliance.control import Control, NotDialed
@@ -220,7 +223,13 @@ def make_api(
 ) -> ASGIApp:
     api = FastAPI(title="Branchline", openapi_url="/openapi.json", docs_url="/docs", redoc_url=None)
     api.add_middleware(KeyRequired, store=store)
-    api.include_router(box_routes(control.trunks, postbox))
+    for box in (
+        box_routes(control.trunks, postbox),
+        call_routes(control, store),
+        recording_routes(store),
+        app_routes(control, store, now),
+    ):
+        api.include_router(box)
     # Its bodies are the contract's own, which these pages know nothing of.
     routes = sfvopi_routes(control, store, org_id=org_id, country=country, now=now)
     api.include_router(routes, include_in_schema=False)
@@ -253,7 +262,9 @@ def make_api(
     @api.exception_handler(HTTPException)
     async def unknown(_request: Request, exc: HTTPException) -> Response:
         # Unknown path, or a known one with another method.
-        return refuse(Refusal(exc.status_code, exc.detail))
+        answer = refuse(Refusal(exc.status_code, exc.detail))
+        answer.headers.update(exc.headers or {})
+        return answer
 
     @api.exception_handler(Exception)
     async def failed(request: Request, exc: Exception) -> Response:

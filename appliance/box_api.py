@@ -33,22 +33,22 @@ class Problem(BaseModel):
     message: str
 
 
-def _errors(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+def errors(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {status.value: {"model": Problem, "description": status.phrase} for status in statuses}
 
 
 # What any of them may answer.
-COMMON = _errors(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY)
+COMMON = errors(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-SENDING = _errors(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
+SENDING = errors(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-class OnLine(_Body):
+class OnLine(Body):
     """Which line: by its name, or by its number. With one line that has a SIM, neither is needed."""
 
     line: Annotated[str | None, Field(description="The line's name.", examples=["office"])] = None
@@ -182,7 +182,7 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
         page = found[:limit]
         return SmsPage(messages=[shown(each) for each in page], next=page[-1].seq if len(found) > limit else None)
 
-    @routes.get("/sms/{id}", tags=["sms"], responses=_errors(HTTPStatus.NOT_FOUND))
+    @routes.get("/sms/{id}", tags=["sms"], responses=errors(HTTPStatus.NOT_FOUND))
     async def get_sms(id_: Annotated[str, Path(alias="id")]) -> Sms:
         message = await postbox.mailbox.message(id_)
         if message is None:
@@ -200,7 +200,7 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
     @routes.post(
         "/ussd",
         tags=["ussd"],
-        responses=_errors(HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE),
+        responses=errors(HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE),
     )
     async def send_ussd(ussd: UssdCode) -> UssdAnswer:
         """A code like *123#, or an answer in the menu that the last one opened. Waits a minute for the network."""
@@ -218,7 +218,7 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
         "/ussd",
         tags=["ussd"],
         status_code=HTTPStatus.NO_CONTENT,
-        responses=_errors(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+        responses=errors(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     )
     async def leave_ussd(line: str | None = None, from_: Annotated[str | None, Query(alias="from")] = None) -> Response:
         """Leaves the menu that a code opened, if there is one."""

@@ -150,10 +150,11 @@ class Store:
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
-    async def add_key(self, sha256: str, *, name: str, at: datetime) -> None:
+    async def add_key(self, sha256: str, *, name: str, at: datetime) -> Key:
         """Only the digest is kept: who reads the file can't use the API."""
         statement = "INSERT INTO keys (sha256, name, created_at) VALUES (?, ?, ?)"
-        await self._execute(Commit.KEY_ADDED, statement, sha256, name, _text(at))
+        await self._execute(Commit.KEY_ADDED, statement, sha256, name, text_of(at))
+        return Key(sha256[:KEY_ID_LENGTH], name, text_of(at), None)
 
     async def key_known(self, sha256: str) -> bool:
         query = "SELECT 1 FROM keys WHERE sha256 = ? AND revoked_at IS NULL"
