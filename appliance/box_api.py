@@ -23,6 +23,8 @@ from drivers.ussd import Outcome
 
 PREFIX = "/box/v1"
 PAGE = 50
+# SQLite's integers.
+GREATEST_SEQ = 2**63 - 1
 # The longest text, each character as two of JSON's \\u escapes, is half of it.
 BODY_LIMIT_BYTES = 256 * 1024
 
@@ -174,7 +176,7 @@ def box_routes(trunks: Sequence[Trunk], postbox: Postbox) -> APIRouter:
     async def list_sms(
         line: str | None = None,
         direction: Direction | None = None,
-        before: Annotated[int | None, Query(description="The `next` of the page before.")] = None,
+        before: Annotated[int | None, Query(le=GREATEST_SEQ, description="The `next` of the page before.")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
     ) -> SmsPage:
         """Messages both ways, newest first."""

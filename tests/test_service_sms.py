@@ -165,6 +165,8 @@ async def test_what_is_wrong_is_said(tmp_path):
             assert await client.request("GET", f"{SMS}/sms_none") == (404, {"message": "no such message"})
             bad_code = await client.request("POST", USSD, {"code": '*1"', "line": "line1"})
             assert bad_code == (422, {"message": "code: not a USSD code"})
+            status, endless = await client.request("GET", f"{SMS}?before={2**63}")
+            assert (status, endless["message"][:8]) == (422, "before: ")
             _, openapi = await client.request("GET", "/openapi.json")
             assert {SMS, SMS + "/{id}", USSD} <= set(openapi["paths"])
             assert openapi["paths"][SMS]["post"]["responses"]["404"]["content"]
