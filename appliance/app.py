@@ -139,10 +139,12 @@ async def serve(config: Config) -> None:
 
 
 def make_directories(data_dir: Path) -> Path:
-    """Returns the one for recordings. Raises Unable."""
+    """Returns the one for recordings. Ours alone, as there are numbers and voices in them. Raises Unable."""
     recordings = data_dir / "recordings"
     try:
-        recordings.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # `mode` is not that of parents.
+        for directory in (data_dir, recordings):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         (data_dir / ANNOUNCEMENTS).mkdir(exist_ok=True)
     except OSError as exc:
         raise Unable(f"service.data_dir: {exc.filename}: {exc.strerror}") from exc
