@@ -31,6 +31,7 @@ from appliance.local import local_socket, make_local_api
 from appliance.media import open_media
 from appliance.metrics import Metrics
 from appliance.numbers import DialingRules
+from appliance.rounds import Rounds
 from appliance.store import open_store
 from appliance.testcall import TestCalls
 from appliance.texting import Postbox
@@ -111,7 +112,8 @@ async def serve(config: Config) -> None:
             postbox = Postbox(store.mailbox, names=names, country=country, now=now, rules=rules)
             for trunk in control.trunks:
                 trunk.attend = postbox.attend
-            doctor = Doctor(control.trunks, tests, sysfs=config.lab.sysfs, now=now)
+            doctor = Doctor(control.trunks, tests, sysfs=config.lab.sysfs, now=now, casebook=store.casebook)
+            rounds = Rounds(doctor, config.doctor, store.casebook, now=now)
             health = Health(media, control.trunks, store.outbox, Notifier())
             metrics = Metrics(health, control.trunks, store.outbox)
             org_id = config.sfvopi.org_id
@@ -122,6 +124,7 @@ async def serve(config: Config) -> None:
             async with trio.open_nursery() as nursery:
                 await nursery.start(control.run)
                 await nursery.start(postbox.run)
+                nursery.start_soon(rounds.run)
                 for trunk in control.trunks:
                     base.start_soon(trunk.keep)
                 if local is not None:

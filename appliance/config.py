@@ -5,7 +5,8 @@ data_dir = "/var/lib/branchline" name = "office"                   url = "https:
 listen = "127.0.0.1:8080"        model = "ec25"                    secret = "whsec_..."
                                  number = "+33700000002"           events = ["phone_call.*"]
 [sfvopi]                         usb = "1-1.2"
-default_country = "FR"                                             [lab]
+default_country = "FR"                                             [doctor]
+[lab]                                                              at = "03:30"
 
 Where a line's modem is, is one of
 
@@ -45,6 +46,7 @@ from appliance.fields import (
     ModelName,
     Number,
     Patterns,
+    TimeOfDay,
     UsbPort,
     WebhookUrl,
     is_address,
@@ -131,6 +133,17 @@ class Webhook(_Section):
         return self.name or self.url
 
 
+Pair = Annotated[tuple[LineName, LineName], Field(strict=False)]
+
+
+class Doctor(_Section):
+    """When lines are examined by themselves, and which; `pairs` are who calls whom (docs/doctor.md)."""
+
+    at: TimeOfDay | None = None
+    lines: Annotated[tuple[LineName, ...], Field(strict=False)] = ()
+    pairs: Annotated[tuple[Pair, ...], Field(strict=False)] = ()
+
+
 class Sfvopi(_Section):
     org_id: Annotated[int, Field(ge=1, lt=2**53)] = 1
     default_country: CountryCode = "FR"
@@ -150,6 +163,7 @@ class Config(_Section):
     webhooks: Annotated[tuple[Webhook, ...], Field(strict=False)] = ()
     sfvopi: Sfvopi = Sfvopi()
     dialing: Dialing = Dialing()
+    doctor: Doctor = Doctor()
     lab: Lab = Lab()
 
 
@@ -160,6 +174,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "webhooks": Webhook,
     "sfvopi": Sfvopi,
     "dialing": Dialing,
+    "doctor": Doctor,
     "lab": Lab,
 }
 
@@ -198,10 +213,23 @@ def parse(text: str, models: Mapping[str, Device]) -> Config:
     else:
         for place, line in enumerate(config.lines, 1):
             problems += [f"lines.{place}.{text}" for text in _misfits(line, models[line.model])]
+        problems += [f"doctor.{text}" for text in _strangers(config)]
     problems += _repeats(raw)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _strangers(config: Config) -> Iterator[str]:
+    """Lines that the doctor is to see, and that there are not; each message begins with the key."""
+    there = {line.name for line in config.lines}
+    if unknown := sorted(set(config.doctor.lines) - there):
+        yield f"lines: no line is called {', '.join(unknown)}"
+    for place, pair in enumerate(config.doctor.pairs, 1):
+        if unknown := sorted(set(pair) - there):
+            yield f"pairs.{place}: no line is called {', '.join(unknown)}"
+        elif pair[0] == pair[1]:
+            yield f"pairs.{place}: a line can't call itself"
 
 
 def _misfits(line: LineConfig, device: Device) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Collection
+from datetime import time
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -123,6 +124,12 @@ def is_address(host: str) -> bool:
     return True
 
 
+def _time_of_day(text: object) -> time:
+    if not isinstance(text, str) or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError('must be a time of day in quotes, like "03:30"')
+    return time.fromisoformat(text)
+
+
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Address = Annotated[str, AfterValidator(_listen)]
 LineName = Annotated[str, AfterValidator(_line_name)]
@@ -133,5 +140,6 @@ Patterns = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_patte
 UsbPort = Annotated[str, AfterValidator(_usb_port)]
 # The field's name says how many.
 Digits = Annotated[str, AfterValidator(_digits)]
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 CountryCode = Annotated[str, AfterValidator(_country)]
 WebhookUrl = Annotated[str, AfterValidator(_webhook_url)]

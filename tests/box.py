@@ -6,7 +6,7 @@ async with open_box(tmp_path, "ec25", "e173") as box:
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -102,6 +102,7 @@ class Box:
     bench: Bench
     media: Media
     nursery: trio.Nursery
+    sysfs: Path
     trunks: list[Trunk] = field(default_factory=list)
     # What was a customer's call, and not a test.
     rang: list[tuple[Seizure, Incoming]] = field(default_factory=list)
@@ -116,6 +117,9 @@ class Box:
     async def idle(self) -> None:
         for trunk in self.trunks:
             await trunk.until(lambda it: it.state is LineState.IDLE)
+
+    def doctor_with(self, casebook: Casebook, now: Callable[[], datetime]) -> Doctor:
+        return Doctor(self.trunks, self.tests, sysfs=self.sysfs, now=now, casebook=casebook)
 
     async def examine(self, *names: str, calls: bool = True) -> Examination:
         with trio.fail_after(600):
@@ -183,7 +187,6 @@ async def open_box(
     *models: str,
     profiles: dict[int, Profile] | None = None,
     plans: dict[int, Plan] | None = None,
-    casebook: Casebook | None = None,
 ) -> AsyncIterator[Box]:
     """Lines are called line1 and so on; their trunks are kept."""
     lines = [
@@ -192,11 +195,11 @@ async def open_box(
     ]
     with Engine() as engine:
         async with Bench(lines, directory=directory, realtime=False) as bench, trio.open_nursery() as nursery:
-            box = Box(bench, Media(engine), nursery)
+            box = Box(bench, Media(engine), nursery, directory)
             box.tests = TestCalls(box.media, otherwise=box._ring, permit=box.permit, country="FR")
             for far in bench.lines:
                 box.trunks.append(Trunk(far.name, far.number, jack=box.jack(far), ring=box.tests.ring))
-            box.doctor = Doctor(box.trunks, box.tests, sysfs=directory, now=lambda: NOON, casebook=casebook)
+            box.doctor = Doctor(box.trunks, box.tests, sysfs=directory, now=lambda: NOON)
             nursery.start_soon(box.tick)
             nursery.start_soon(box.media.run)
             for trunk in box.trunks:

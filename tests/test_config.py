@@ -263,6 +263,11 @@ ONE_FAULT = {
         'dialing.deny: "0899*" is neither a number, like "+33899123456", nor a beginning, like "+33899*"'
     ),
     SERVICE + "[dialing]\nconcurrent_calls = 0\n": "dialing.concurrent_calls: must be at least 1",
+    SERVICE + '[doctor]\nat = "3:30"\n': 'doctor.at: must be a time of day in quotes, like "03:30"',
+    SERVICE + "[doctor]\nat = 03:30:00\n": 'doctor.at: must be a time of day in quotes, like "03:30"',
+    SERVICE + '[doctor]\nlines = ["shop"]\n': "doctor.lines: no line is called shop",
+    SERVICE + '[doctor]\npairs = [["shop", "home"]]\n': "doctor.pairs.1: no line is called home, shop",
+    SERVICE + LINE + '[doctor]\npairs = [["office", "office"]]\n': "doctor.pairs.1: a line can't call itself",
 }
 
 
@@ -273,7 +278,7 @@ def test_a_fault_is_named_with_its_key(text):
 
 def test_an_unknown_event_is_named_with_the_known_ones():
     (problem,) = problems(SERVICE + with_webhook(events='["phone_call.rang"]'))
-    assert problem.startswith('webhooks.1.events: unknown event "phone_call.rang" (known: *, phone_call.*, ')
+    assert problem.startswith('webhooks.1.events: unknown event "phone_call.rang" (known: *, line.*, ')
 
 
 def test_all_problems_come_at_once():
