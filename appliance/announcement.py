@@ -65,6 +65,7 @@ async def take_message(
             log.error("announcement not played", error=str(exc))
     if rule.record:
         await _beep(media, sinks)
+        log.info("the box takes a message")
         await trio.sleep(rule.limit_s)
 
 

@@ -44,6 +44,7 @@ class Line(BaseModel):
     losses: Annotated[int, Field(description="How often it was lost since the start of the service.")]
     recoveries: Annotated[Mapping[str, float], Field(description="What was mended since then, each by its count.")]
     outages: Annotated[Mapping[str, float], Field(description="Times without the line since then that are over.")]
+    sound_alarms: Annotated[Mapping[str, int], Field(description="Calls without sound since then, each way by itself.")]
     audio: Annotated[Mapping[str, float] | None, Field(description="How the sound of its call fares.")] = None
 
 
