@@ -173,7 +173,12 @@ class GsmTexts:
             while self._places and self._free():
                 memory, index = next(iter(self._places))
                 del self._places[memory, index]
-                await self._read(memory, index)
+                if self._memories and memory in self._memories:
+                    await self._read(memory, index)
+                else:
+                    # Another name of a place that a sweep finds too: deleted under both, it would cost the message
+                    # that came there in between.
+                    self._sweep_due = 0
             if self._is_due and self._free():
                 await self._sweep()
 

@@ -180,13 +180,24 @@ async def test_what_nobody_was_told_of_is_found_by_a_sweep(autojump_clock: Clock
         assert text_of(await receive(line, SWEEP_S + 5)) == "quiet"
 
 
-@pytest.mark.parametrize("news", [b"\r\n+CMTI: ,2\r\n", b'\r\n+CMTI: "SM",-1\r\n', b'\r\n^SMMEMFULL: "SM"\r\n'])
+@pytest.mark.parametrize(
+    "news",
+    [
+        b"\r\n+CMTI: ,2\r\n",
+        b'\r\n+CMTI: "SM",-1\r\n',
+        b'\r\n+CMTI: "MT",0\r\n',
+        b'\r\n+CMTI: "MT",1\r\n',
+        b'\r\n^SMMEMFULL: "SM"\r\n',
+    ],
+)
 async def test_news_without_a_place_is_a_reason_to_sweep(autojump_clock: Clock, news: bytes) -> None:
     async with line_of() as (rig, line):
         rig.modem.faults.lost_news.add("+CMTI")
         rig.phone.text(OURS, "somewhere")
         rig.modem.inject(news)
-        assert text_of(await receive(line)) == "somewhere"
+        received = await receive(line)
+        assert text_of(received) == "somewhere"
+        assert received.memory in ("SM", "ME")
 
 
 async def test_a_storage_that_was_full_takes_what_waited_for_room(autojump_clock: Clock) -> None:
