@@ -48,7 +48,7 @@ ENTRY_HEAR_OUT_S = 10
 GONE = "the device is gone"
 
 # Not for any log, whatever its level.
-_PIN = re.compile(rb"^(AT\+CPIN=)[^\r]*")
+_PIN = re.compile(rb"(AT\+CPIN=)[^\r]*")
 
 
 @dataclass
@@ -114,7 +114,8 @@ class Port:
         """Returns when the device is gone: whoever waits for it is told by LineLost."""
         try:
             while data := await self._stream.receive_some(READ_BYTES):
-                log.debug("< %r", data)
+                # An echo, too.
+                log.debug("< %r", _PIN.sub(rb"\1...", data))
                 self._take(bytes(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass

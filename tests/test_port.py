@@ -93,6 +93,21 @@ async def test_numbers_and_keys_stay_out_of_error_messages(autojump_clock: trio.
             await port.command('AT+VTS="4"')
 
 
+async def test_a_pin_stands_in_no_log_though_the_module_echoes_it(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that restarted by itself does."""
+
+    def echo(command: str) -> bytes | None:
+        return command.encode() + b"\r" + (polite(command) or b"")
+
+    caplog.set_level("DEBUG")
+    async with port_to(echo) as (port, _):
+        await port.command('AT+CPIN="4711"')
+    assert "AT+CPIN=..." in caplog.text
+    assert "4711" not in caplog.text
+
+
 async def test_a_silent_command_is_over_at_its_limit_and_its_late_answer_is_nobodys(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
