@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ class Box:
                 await self._process.wait()
             await self._http.aclose()
 
-    async def idle(self, *, within_s: float) -> None:
-        """Returns when every line is ready for a call.
+    async def idle(self, *, within_s: float, besides: Collection[str] = ()) -> None:
+        """Returns when every line is ready for a call, `besides` the ones of these names.
 
         Raises:
             Missing: in time they were not, or the service is gone.
@@ -133,7 +133,7 @@ class Box:
                     raise Missing(f"the service ended with status {self.status}; {self.last_words()}")
                 try:
                     lines = (await self.health())["lines"]
-                    states = [line["state"] for line in lines]
+                    states = [line["state"] for line in lines if line["name"] not in besides]
                     if states and all(state == "idle" for state in states):
                         return
                 except (httpx.HTTPError, ValueError):

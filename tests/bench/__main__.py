@@ -18,7 +18,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from tests.bench import capacity, drift, dtmf, facts, relay, samples, service, sound, streams
+from tests.bench import capacity, drift, dtmf, facts, relay, samples, service, sound, start, streams
 from tests.bench.figures import TERMS, Figure, table, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,15 @@ SUITES: dict[Measure, tuple[str, ...]] = {
     streams.measure: ("stream.call_tick_us", "path."),
     capacity.measure: ("stream.calls_per_core",),
     relay.measure: ("latency.relay_",),
-    service.measure: ("start.", "service.", "latency.line_", "latency.socket_", "latency.clear_", "event."),
+    start.measure: (start.NAME,),
+    service.measure: (
+        "start.lines_ready_s.8",
+        "service.",
+        "latency.line_",
+        "latency.socket_",
+        "latency.clear_",
+        "event.",
+    ),
 }
 
 

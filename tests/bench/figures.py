@@ -66,6 +66,7 @@ TERMS = {
     "outbox.catch_up_per_s": Terms("1/s", least=200),
     "sqlite.commit_ms": Terms("ms", "sqlite3, synchronous=FULL, in the calling thread"),
     "start.lines_ready_s.8": Terms("s", most=5),
+    "start.lines_ready_s.mixed": Terms("s", most=5),
     "service.rss_mib.8": Terms("MiB", most=120),
     "latency.line_to_socket_ms.p50": Terms("ms", most=20),
     "latency.line_to_socket_ms.p999": Terms("ms", most=40),
