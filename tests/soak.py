@@ -37,6 +37,7 @@ RINGS_S = 15
 PROMPT_S = 15
 # Times of day are kept in milliseconds.
 ROUNDED_S = 0.01
+LOOK_S = 2
 # Messages that were refused rest for half an hour at most (appliance/message.py), and are sent again.
 QUIET_S = 2400
 # Each line's: the mean of what passes between two things that happen on it.
@@ -368,7 +369,7 @@ class Soak:
         """Lines that are not idle though nothing is wrong, and nobody calls."""
         since: dict[str, float] = {}
         while True:
-            await trio.sleep(1)
+            await trio.sleep(LOOK_S)
             now = trio.current_time()
             for name, trunk in self.town.trunks.items():
                 busy = bool(self.town.sockets[name].place.modem.calls) or self._well_at[name] == float("inf")
@@ -377,7 +378,7 @@ class Soak:
                     continue
                 lasted_s = now - since.setdefault(name, now)
                 self.longest[name] = max(self.longest[name], lasted_s)
-                if BOUND_S <= lasted_s < BOUND_S + 1:
+                if BOUND_S <= lasted_s < BOUND_S + LOOK_S:
                     self._stuck.append(f"{name}: {trunk.state.value} for {BOUND_S} s at {now:.0f} ({trunk.problem})")
 
     # --- the reckoning ----------------------------------------------------------------------------------------------

@@ -389,7 +389,14 @@ class Town:
 
 
 @asynccontextmanager
-async def open_town(lines: list[BenchLine], directory: Path, clock: trio.testing.MockClock) -> AsyncIterator[Town]:
+async def open_town(
+    lines: list[BenchLine],
+    directory: Path,
+    clock: trio.testing.MockClock,
+    *,
+    before: Callable[[Town], None] = lambda town: None,
+) -> AsyncIterator[Town]:
+    """`before` is called when all is plugged in and nobody has spoken to it."""
     async with (
         Bench(lines, directory=directory, realtime=False) as bench,
         open_database(directory / "town.db") as database,
@@ -400,6 +407,7 @@ async def open_town(lines: list[BenchLine], directory: Path, clock: trio.testing
         await town.store.save_app(APP)
         for line in bench.lines:
             await town.store.link(Link(APP.app_id, line.number, APP.created_at))
+        before(town)
         with closing(town.engine):
             await town.run()
             yield town
