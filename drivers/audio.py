@@ -170,6 +170,9 @@ class Audio:
     async def ordered(self) -> None:
         """ATD or ATA was taken. Raises: CommandError, LineLost."""
 
+    async def alone_again(self) -> None:
+        """A second call is gone. Raises: LineLost."""
+
     def moved(self) -> None:
         """The call is in another state, maybe."""
 
@@ -224,6 +227,10 @@ class SwitchedAfter(Audio):
             if not over and not isinstance(exc.__cause__, CommandTimeout):
                 raise
             log.warning("%s: perhaps a call without audio: %s", self._module.name, exc)
+
+    async def alone_again(self) -> None:
+        # E1550 mutes the one with the other; said once more, it does no harm.
+        await self._module.attempt(self._switch.on, tries=1)
 
 
 class SwitchedInCall(Audio):

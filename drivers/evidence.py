@@ -113,14 +113,19 @@ class OneCall:
 
     Of a device that `tells_states` the list should have nothing to tell that was no news before.
 
+    With `call_waiting` a second caller is let wait, and rings when the line is free.
+
     `over` says that the call has gone and waits for `released`. `strays` are calls that nobody wants, as the last list
     and one before it had them: a second one, or one that is up and not ours.
     """
 
     tells_states: bool = True
+    call_waiting: bool = False
     repairs: int = 0
     over: bool = False
     strays: tuple[CallReport, ...] = ()
+    # Somebody waits for the end of our call, by the last list.
+    somebody_waits: bool = False
     _call: _Call | None = None
     # Calls of the last list that are not ours, and since when they are listed.
     _suspects: dict[tuple[int, bool], float] = field(default_factory=dict, repr=False)
@@ -309,10 +314,14 @@ class OneCall:
 
     def _strays_in(self, reports: list[CallReport], ours: CallReport | None, now: float) -> tuple[CallReport, ...]:
         """None by a list that has not our call, or has it still ringing: it may be older than what we know."""
-        call, before, self._suspects = self._call, self._suspects, {}
+        call, before, self._suspects, self.somebody_waits = self._call, self._suspects, {}, False
         if call is not None and (ours is None or call.stat is CallStat.INCOMING):
             return ()
         others = [r for r in reports if r.voice and r is not ours and not (call is not None and call.is_like(r))]
+        if self.call_waiting and call is not None:
+            waiting = [r for r in others if not r.outgoing and r.stat in (CallStat.WAITING, CallStat.INCOMING)]
+            self.somebody_waits = bool(waiting)
+            others = [r for r in others if r not in waiting]
         self._suspects = {key: before.get(key, now) for key in ((r.index, r.outgoing) for r in others)}
         return tuple(r for r in others if now - self._suspects[r.index, r.outgoing] >= STRAY_S)
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
 import trio
@@ -17,7 +18,7 @@ from drivers.audio import KINDS, Audio, Card, PcmTty, Place
 from drivers.errors import CommandError, CommandTimeout, LineLost
 from drivers.evidence import OneCall
 from drivers.line import Identity, LineEvent, LineState, Recoveries
-from drivers.models import Model, Sound
+from drivers.models import WAITING, Model, Sound
 from drivers.module import Module
 from drivers.parsers import parse
 from drivers.port import HEAR_OUT_S, Port, close_tty, open_tty, public
@@ -35,14 +36,31 @@ LEAVE_S = 8
 # For ATD or ATA, while neither a result nor a report tells that the module is at it.
 ORDER_LIMIT_S = 30
 
+# 27.007 6.2: for this call alone, whatever AT+CLIR says.
+HIDDEN = "I"
 NUMBER = re.compile(r"\+?[0-9*#]{1,40}")
 KEYS = re.compile(r"[0-9*#A-D]*")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a line's owner may have otherwise: a second caller is let wait, and rings when the call is over, as there is
+    one voice path; who is called does not see our number.
+    """
+
+    call_waiting: bool = False
+    hide_number: bool = False
+
+
+ORDINARY = Options()
 
 
 class GsmLine:
     """drivers.line.Line. Made by `open_gsm`."""
 
-    def __init__(self, module: Module, audio: Audio, watch: Watch, *, home: str | None = None) -> None:
+    def __init__(
+        self, module: Module, audio: Audio, watch: Watch, *, home: str | None = None, hides_number: bool = False
+    ) -> None:
         self.name = module.name
         self._module = module
         self._audio = audio
@@ -50,6 +68,7 @@ class GsmLine:
         self._call = watch.call
         self._turn = trio.Lock()
         self._home = home
+        self._hides_number = hides_number
         self.texts = GsmTexts(module, free=self._is_free, registered=lambda: any(watch.radio.bearers))
 
     def _is_free(self) -> bool:
@@ -110,7 +129,7 @@ class GsmLine:
                 self._need(None, "ATD", "the line is in use")
                 self._call.dialing(ringback_of(number, self._home))
                 self._watch.emit([])
-                await self._place(f"ATD{number};")
+                await self._place(f"ATD{number}{HIDDEN if self._hides_number else ''};")
                 await self._audio.ordered()
                 await trio.lowlevel.checkpoint_if_cancelled()
             except BaseException:
@@ -145,7 +164,9 @@ class GsmLine:
             self._call.hanging_up(trio.current_time())
             if self._audio.prepared:
                 await self._audio.hanging_up()
-            await self._module.drop_calls(ringing=True, unseen=self._call.stat is not None)
+            await self._watch.spare_waiting()
+            rings = not self._call.somebody_waits
+            await self._module.drop_calls(ringing=rings, unseen=rings and self._call.stat is not None)
             await self._watch.look()
 
     async def send_dtmf(self, digits: str) -> None:
@@ -221,6 +242,7 @@ async def open_gsm(
     card: str | None = None,
     pin: Pin | None = None,
     country: str | None = None,
+    options: Options = ORDINARY,
 ) -> AsyncIterator[GsmLine]:
     """A line that is up; registered or not, as a SIM may have to wait for its network. Its calls' audio is on a tty,
     or on a sound card, by the name that PortAudio gives it. `country` (ISO 3166) is that of numbers which say none.
@@ -242,7 +264,9 @@ async def open_gsm(
         stream = trio.lowlevel.FdStream(os.dup(fd))
         async with (
             stream,
-            open_gsm_on(stream, name, model, sound=sound, place=place, pin=pin, country=country) as line,
+            open_gsm_on(
+                stream, name, model, sound=sound, place=place, pin=pin, country=country, options=options
+            ) as line,
         ):
             yield line
     finally:
@@ -259,14 +283,17 @@ async def open_gsm_on(
     place: Place,
     pin: Pin | None = None,
     country: str | None = None,
+    options: Options = ORDINARY,
 ) -> AsyncIterator[GsmLine]:
     """On any stream."""
     port = Port(stream, urcs=(*model.urcs, *model.noise, *URCS))
+    if options.call_waiting:
+        model = replace(model, after_registration=WAITING)
     module, switch = Module(name, model, port), model.audio[sound]
-    call = OneCall(tells_states=model.tells_states)
+    call = OneCall(tells_states=model.tells_states, call_waiting=options.call_waiting)
     audio = KINDS[switch.when](module, switch, place, call)
     watch = Watch(module, Sim(module, pin), audio, call)
-    line = GsmLine(module, audio, watch, home=country)
+    line = GsmLine(module, audio, watch, home=country, hides_number=options.hide_number)
     watch.on_other = line.texts.hear
     # Also when all around is cancelled: the last commands' answers want to be heard.
     hearing, watching = trio.CancelScope(shield=True), trio.CancelScope()

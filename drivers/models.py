@@ -167,6 +167,8 @@ COMMON_SET_UP = (
 )
 # One voice channel: a second caller hears busy instead of muting the first.
 NO_WAITING = ("AT+CCWA=0,0,1",)
+# Or he hears that he waits, which the network tells him and the module us.
+WAITING = ("AT+CCWA=1,1,1",)
 SURVEY = ("AT+CREG?", "AT+CSQ", "AT+COPS?")
 LTE_SURVEY = ("AT+CREG?", "AT+CEREG?", "AT+CIREG?", "AT+CSQ", "AT+COPS?")
 # 27.007 8.65.

@@ -16,7 +16,7 @@ from drivers.audio import Audio
 from drivers.errors import LineLost
 from drivers.evidence import OneCall
 from drivers.line import Digit, Identity, LineEvent, LineState, StateChanged
-from drivers.module import UNLISTED_LIMIT_S, Module
+from drivers.module import UNLISTED_LIMIT_S, Module, is_there, is_up
 from drivers.parsers import parse
 from drivers.radio import Radio
 from drivers.replies import CallEnded, CallerId, CallMoved, CallReport, CallStat, CallWaiting, Reply, Ring
@@ -46,6 +46,8 @@ ORDER_LIMITS_S: Mapping[CallStat, float] = {
     CallStat.ALERTING: float("inf"),
     CallStat.ACTIVE: 0,
 }
+# For our call to end alone; after that AT+CHUP ends all of them.
+SPARE_S = 4
 # A key is pressed for 40 ms at least, and as long not (Q.24): sooner it is the same again, told twice.
 KEY_S = 0.08
 # A module that restarts is off the bus by then, or will not go.
@@ -73,6 +75,8 @@ class Watch:
         self._survey_due = 0.0
         self._settle_due = float("inf")
         self._sim_doubted = False
+        # There was more than one call in the last list.
+        self._several = False
         # The uplink buffer is full, and asked about no later than that.
         self._full_until = float("inf")
         self._hold: Callable[[bool], None] | None = None
@@ -305,6 +309,9 @@ class Watch:
                     raise self._port.lose("the module does not list its calls")
                 return
             self.emit(self.call.listed(reports, trio.current_time()))
+            several, self._several = self._several, sum(map(is_there, reports)) > 1
+            if several and not self._several and self.call.stat is CallStat.ACTIVE and not self.call.is_ending:
+                await self._audio.alone_again()
             if self.call.over:
                 await self._release()
             elif self.call.strays:
@@ -325,6 +332,18 @@ class Watch:
         self._settle_due = max(self._settle_due, trio.current_time() + SETTLE_S)
         # Who calls the moment that the line is free rang while it was not; the next ring is seconds away.
         self._hint.set()
+
+    async def spare_waiting(self) -> None:
+        """Ends our call alone where somebody waits for its end: AT+CHUP would end his, too."""
+        if self.call.call_waiting and self.call.stat is CallStat.ACTIVE:
+            await self.look()
+            if self.call.somebody_waits and self.call.index is not None:
+                # 22.030 6.5.5.1. Not before ^CONF, at which E1550 dies of it.
+                await self._module.attempt(f"AT+CHLD=1{self.call.index}", tries=1)
+                until = trio.current_time() + SPARE_S
+                # The end may be told to nobody.
+                while trio.current_time() < until and any(map(is_up, await self._module.calls() or ())):  # noqa: ASYNC110
+                    await trio.sleep(LOOK_AGAIN_S)
 
     async def _drop_strays(self) -> None:
         log.warning("%s: dropping a call that is not ours", self._name)

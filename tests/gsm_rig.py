@@ -11,7 +11,7 @@ import trio.testing
 
 from drivers.audio import PcmTty, Place
 from drivers.errors import LineError, LineLost
-from drivers.gsm import GsmLine, open_gsm_on
+from drivers.gsm import ORDINARY, GsmLine, Options, open_gsm_on
 from drivers.line import Answered, Incoming, LineEvent, LineState, StateChanged
 from drivers.models import MODELS, Model, Sound
 from drivers.sim import Pin
@@ -104,6 +104,7 @@ class Rig:
     # The PCM's ends, each time that it was opened: the host's, and the module's.
     pcm: list[int] = field(default_factory=list)
     sounds: list[socket.socket] = field(default_factory=list)
+    options: Options = ORDINARY
     _phone: Subscriber | None = None
 
     @property
@@ -139,7 +140,9 @@ class Rig:
         if self.sound is Sound.PCM:
             place = PcmTty(self.open_pcm, self.model.audio[self.sound].chunk_bytes)
         try:
-            async with open_gsm_on(self.wire, "office", self.model, sound=self.sound, place=place, pin=pin) as line:
+            async with open_gsm_on(
+                self.wire, "office", self.model, sound=self.sound, place=place, pin=pin, options=self.options
+            ) as line:
                 yield line
         finally:
             for sound in self.sounds:
