@@ -80,7 +80,8 @@ class LineConfig(_Section):
 
     `imei` and `iccid` beside another place are to be what is found there: nobody calls by another's SIM. `polarity`
     and `silence_s` are of analog lines: whether the exchange reverses it when the callee answers, and how long nothing
-    is heard before a call is taken for over.
+    is heard before a call is taken for over. `call_waiting` and `hide_number` are of lines with a SIM: a second caller
+    waits for the end of the call, in place of hearing busy; our number is not shown.
     """
 
     name: LineName
@@ -96,6 +97,8 @@ class LineConfig(_Section):
     country: CountryCode | None = None
     polarity: bool | None = None
     silence_s: Annotated[int, Field(ge=5)] | None = None
+    call_waiting: bool | None = None
+    hide_number: bool | None = None
     limits: Limits = Limits()
 
     @property
@@ -247,7 +250,7 @@ def _misfits(line: LineConfig, device: Device) -> Iterator[str]:
             yield f"pcm: goes with at; {finder} finds the ports by itself"
     yield from _missounds(line, device, finder)
     if Sound.AT in device.sound:
-        for key in ("imei", "iccid", "pin"):
+        for key in ("imei", "iccid", "pin", "call_waiting", "hide_number"):
             if getattr(line, key) is not None:
                 yield f"{key}: {device.title} is for analog lines, and has no SIM"
         if line.region not in PROFILES:

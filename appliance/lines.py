@@ -12,7 +12,7 @@ from appliance.trunk import Seizure, Trunk
 from drivers.bus import Bus
 from drivers.countries import PROFILES, AnalogLine
 from drivers.fxo import open_fxo
-from drivers.gsm import open_gsm
+from drivers.gsm import Options, open_gsm
 from drivers.line import Incoming, Line
 from drivers.models import MODELS, Model
 from drivers.sim import Pin
@@ -59,7 +59,14 @@ def analog_line(line: LineConfig) -> AnalogLine:
 def _open_gsm(line: LineConfig, model: Model, pin: Pin | None, ports: Ports) -> AbstractAsyncContextManager[Line]:
     pcm = str(ports.pcm) if ports.pcm is not None else None
     return open_gsm(
-        line.name, model, at_path=str(ports.at), pcm_path=pcm, card=ports.card, pin=pin, country=line.region
+        line.name,
+        model,
+        at_path=str(ports.at),
+        pcm_path=pcm,
+        card=ports.card,
+        pin=pin,
+        country=line.region,
+        options=Options(call_waiting=bool(line.call_waiting), hide_number=bool(line.hide_number)),
     )
 
 

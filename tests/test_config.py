@@ -176,7 +176,7 @@ ONE_FAULT = {
     SERVICE + with_line(at='"ttyUSB2"'): ('lines.1.at: must be a path from the root, like "/var/lib/branchline"'),
     SERVICE + with_line(prt='"x"'): (
         "lines.1.prt: unknown key (known: name, model, number, usb, imei, iccid, at, pcm, card, pin, country, polarity,"
-        " silence_s, limits)"
+        " silence_s, call_waiting, hide_number, limits)"
     ),
     SERVICE + with_line(at="", pcm=""): "lines.1.usb: is missing (or imei, or at): where is the modem?",
     SERVICE + with_line(pcm=""): "lines.1.pcm: is missing (or card)",
@@ -210,6 +210,10 @@ ONE_FAULT = {
         "lines.1.pin: a voice modem is for analog lines, and has no SIM"
     ),
     SERVICE + with_place(usb='"1-1"', polarity="true"): "lines.1.polarity: is for analog lines only",
+    SERVICE + with_place(usb='"1-1"', call_waiting="1"): "lines.1.call_waiting: must be true or false, without quotes",
+    SERVICE + with_place(usb='"1-1"', hide_number="true", model='"v253"'): (
+        "lines.1.hide_number: a voice modem is for analog lines, and has no SIM"
+    ),
     SERVICE + with_place(usb='"1-1"', silence_s="60"): "lines.1.silence_s: is for analog lines only",
     SERVICE + with_place(usb='"1-1"', silence_s="1", model='"v253"'): "lines.1.silence_s: must be at least 5",
     SERVICE + with_place(usb='"1-1"', silence_s='"x"', model='"v253"'): "lines.1.silence_s: must be a whole number",
