@@ -124,6 +124,17 @@ async def test_a_call_that_fails_tells_its_cause_once(
         await quiet(line)
 
 
+# 24.008 10.5.4.11 has Q.850's numbers, and each family its own way to tell them: in ^CEND, +CEER, a result code.
+@pytest.mark.parametrize("cause", [20, 27])
+async def test_why_the_network_ended_a_call_is_told_by_its_number(cause: int, rig: Rig, autojump_clock: Clock) -> None:
+    rig.phone("no-answer")
+    async with rig.idle_line() as line:
+        await line.dial(THEIRS)
+        assert await events(line, 2) == [IN_USE, Alerting()]
+        rig.network.release(rig.modem.calls[0], cause)
+        assert await events(line, 2) == [Released(cause), IDLE]
+
+
 async def test_a_no_carrier_as_lte_falls_back_for_the_call_ends_nothing(rig: Rig, autojump_clock: Clock) -> None:
     rig.phone(answers_after_s=5)
     rig.modem.faults.false_no_carrier = True
