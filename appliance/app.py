@@ -1,5 +1,6 @@
 """The service, put together: what is opened first is closed last."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -150,7 +151,9 @@ def make_directories(data_dir: Path) -> Path:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         (data_dir / ANNOUNCEMENTS).mkdir(exist_ok=True)
     except OSError as exc:
-        raise Unable(f"service.data_dir: {exc.filename}: {exc.strerror}") from exc
+        # Of a file that has the name of a directory mkdir(2) says only that it is there.
+        reason = os.strerror(errno.ENOTDIR) if isinstance(exc, FileExistsError) else exc.strerror
+        raise Unable(f"service.data_dir: {exc.filename}: {reason}") from exc
     return recordings
 
 

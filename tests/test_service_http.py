@@ -217,7 +217,7 @@ def test_a_configuration_with_a_byte_order_mark_is_read(config):
 
 def test_a_data_directory_that_cannot_be_one_is_said_in_one_line(config, tmp_path):
     (tmp_path / "data").write_text("not a directory")
-    assert start(config) == (1, "branchline: service.data_dir: /data/recordings: Not a directory\n")
+    assert start(config) == (1, "branchline: service.data_dir: /data: Not a directory\n")
 
 
 def test_a_database_of_a_newer_program_is_left_alone(config, tmp_path):
@@ -242,7 +242,7 @@ def test_a_token_cannot_be_made_where_a_service_could_not_run(config, tmp_path):
     (tmp_path / "data").write_text("not a directory")
     done = subprocess.run([COMMAND, "token", "create", "--config", config], capture_output=True, text=True)
     assert done.stdout == ""
-    assert done.stderr == f"branchline: service.data_dir: {tmp_path}/data/recordings: Not a directory\n"
+    assert done.stderr == f"branchline: service.data_dir: {tmp_path}/data: Not a directory\n"
 
 
 @together
