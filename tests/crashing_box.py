@@ -121,6 +121,8 @@ async def live(path: Path, url: str, calls: int) -> None:
         while number < calls:
             number = (await converse(store, number)).id
         await correspond(store)
+        await store.casebook.write((), (), now())
+        await store.casebook.round_done(now().date())
         await store.revoke_keys("crm", at=now())
         await store.unlink(APP.app_id, NUMBER)
         await store.delete_app(APP.app_id)
