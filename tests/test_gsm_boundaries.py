@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from drivers.line import Incoming, LineState
+from drivers.errors import LineLost
+from drivers.gsm import GsmLine
+from drivers.line import Incoming, LineState, StateChanged
 from hil.bench import OTHERS, QUECTEL
 from tests.gsm_rig import IDLE, IN_USE, OURS, THEIRS, Clock, Rig, Wire, events, make_rig, quiet
 
@@ -26,14 +28,15 @@ class Interrupted(Wire):
         super().__init__(wire)
         self.read_bytes = 0
         self.between_lines = False
-        self._place, self._news, self._last = place, news, b"\n"
+        self.news = news
+        self.place, self._last = place, b"\n"
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         data = await super().receive_some(max_bytes)
-        cut = self._place - self.read_bytes
+        cut = self.place - self.read_bytes
         if 0 <= cut < len(data):
             self.between_lines = (self._last + data[:cut]).endswith(b"\n")
-            data = data[:cut] + self._news + data[cut:]
+            data = data[:cut] + self.news + data[cut:]
         self.read_bytes += len(data)
         self._last = data[-1:]
         return data
@@ -70,20 +73,32 @@ async def test_news_at_any_byte_of_a_bring_up_leaves_the_line_at_work(
     news = news_of(rig)
     for place in boundaries(name, whole.read_bytes):
         rig.wire = interrupted = Interrupted(wire, place, news[place % len(news)])
-        async with rig.line() as line:
-            if interrupted.between_lines:
-                assert await events(line, 1) == [IDLE], (place, news[place % len(news)])
-                await quiet(line, 5)
-                assert line.identity == known, (place, news[place % len(news)])
-            else:
-                # An answer torn in two is none: what it would have said is asked again.
-                while line.state is not LineState.IDLE:
-                    await events(line, 1)
-                await trio.sleep(5)
-                with trio.move_on_after(0.1):
-                    while True:
-                        await line.next_event()
-            call = rig.phone().dial(OURS)
-            assert await events(line, 2) == [Incoming(THEIRS), IN_USE], place
-            call.hang_up()
-            await events(line, 2)
+        try:
+            async with rig.line() as line:
+                if interrupted.between_lines:
+                    assert await events(line, 1) == [IDLE], (place, interrupted.news)
+                    await quiet(line, 5)
+                    assert line.identity == known, (place, interrupted.news)
+                await at_work(rig, line)
+        except* LineLost:
+            # AT+CPIN's result, torn in two, is none: that costs an opening, and is told.
+            assert not interrupted.between_lines
+            rig.wire = Interrupted(wire, -1, b"")
+            async with rig.line() as line:
+                await at_work(rig, line)
+
+
+async def at_work(rig: Rig, line: GsmLine) -> None:
+    """An answer torn in two is none: what it would have said is asked again."""
+    while line.state is not LineState.IDLE:
+        await events(line, 1)
+    with trio.move_on_after(5):
+        while True:
+            assert isinstance(await line.next_event(), StateChanged)
+    assert isinstance(rig.wire, Interrupted)
+    # A bring-up without echo may be shorter than the first.
+    rig.wire.place = -1
+    call = rig.phone().dial(OURS)
+    assert await events(line, 2) == [Incoming(THEIRS), IN_USE]
+    call.hang_up()
+    await events(line, 2)
