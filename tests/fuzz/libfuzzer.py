@@ -8,6 +8,8 @@ with atheris.instrument_imports(include=["drivers", "hil"], enable_loader_overri
     from tests.fuzz.targets import TARGETS
 
 if __name__ == "__main__":
-    program, name, *options = sys.argv
-    atheris.Setup([program, *options], TARGETS[name])
+    _, name, *options = sys.argv
+    # To merge, libFuzzer runs itself again, by way of a shell.
+    itself = f"{sys.executable} -m tests.fuzz.libfuzzer {name}"
+    atheris.Setup([itself, *options], TARGETS[name])
     atheris.Fuzz()
