@@ -1,5 +1,8 @@
 """The doctor's probe through lines that delay, weaken, lose, add noise, return it, or are codecs."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,6 +130,26 @@ def test_a_codec_is_no_loss(name, codec):
     assert result.delay_ms == pytest.approx(80, abs=5)
     assert result.loss_percent < 2
     assert (result.clipped_percent > 10) == ("too loud" in name)
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="Debian package sox, for its GSM full rate codec")
+@pytest.mark.parametrize("times", [1, 2])
+def test_two_mobile_phones_in_a_row_are_no_loss_and_what_is_lost_between_them_is(times):
+    sound = line(delay=800)
+    for _ in range(times):
+        coded = sox("raw", "gsm", sound.tobytes())
+        sound = np.resize(np.frombuffer(sox("gsm", "raw", coded), np.int16), len(SAID))
+    result = found(sound)
+    assert result.delay_ms == pytest.approx(100, abs=2)
+    assert result.loss_percent < 1
+    assert -12 < result.level_db < 0
+    assert found(without(sound, *range(600, 4600, 200))).loss_percent > 4
+
+
+def sox(given: str, wanted: str, sound: bytes) -> bytes:
+    forms = {"raw": "-t raw -r 8000 -e signed -b 16 -c 1 -", "gsm": "-t gsm -r 8000 -c 1 -"}
+    command = ["sox", "-D", *forms[given].split(), *forms[wanted].split()]
+    return subprocess.run(command, input=sound, capture_output=True, check=True).stdout
 
 
 def test_what_is_not_the_probe_is_not_heard():
