@@ -60,6 +60,8 @@ class Station:
         self._references = 0
         self._moved = trio.Event()
         self._wanted = True
+        # From before its ports are opened until behind their closing.
+        self._is_open = False
         self._opening = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
@@ -70,11 +72,6 @@ class Station:
     @property
     def is_analog(self) -> bool:
         return Sound.AT in self.wires.device.sound
-
-    @property
-    def cadence_s(self) -> float:
-        """Of an analog line's answer nothing tells but the end of ringback, which it must have heard first."""
-        return self.wires.analog.country.ring_s if self.is_analog else 0.0
 
     @property
     def can_be_busy(self) -> bool:
@@ -91,6 +88,7 @@ class Station:
         """Never returns."""
         while True:
             await self._until(lambda: self._wanted)
+            self._is_open = True
             try:
                 with trio.CancelScope() as self._opening:
                     async with self.wires.open(self.bus) as line, trio.open_nursery() as self._nursery:
@@ -104,7 +102,7 @@ class Station:
                 self.loss = str(_first(group))
                 log.info("%s: %s", self.wires.name, self.loss)
             finally:
-                self.line = None
+                self._is_open, self.line = False, None
                 if self._talk is not None:
                     self._end(self._talk, Cause.OUT_OF_ORDER)
                 self._stir()
@@ -125,7 +123,7 @@ class Station:
         self._wanted = False
         self._opening.cancel()
         try:
-            await self._until(lambda: self.line is None)
+            await self._until(lambda: not self._is_open)
             yield
         finally:
             self._wanted = True

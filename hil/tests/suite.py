@@ -29,8 +29,7 @@ WIRES = pytest.StashKey[list[Wires] | None]()
 # A machine that is slow, or a network; nothing is measured with it.
 SOON_S = 30.0
 LIMIT_S = 150.0
-# Sound in real time, with the bench in the same process: more lines at once, and it comes late.
-AT_ONCE = 12
+TRIES = 3
 
 T = TypeVar("T")
 
@@ -93,24 +92,32 @@ class Suite:
             directory = directories.mktemp("bench")
             site = open_simulated(names, directory) if wires is None else open_real(wires)
             async with site as places, trio.open_nursery() as nursery:
-                limit = trio.CapacityLimiter(AT_ONCE)
-                for name, place in places.items():
-                    if name in wanted:
-                        nursery.start_soon(self._run_line, place, wanted[name], limit)
+                for name, alike in places.items():
+                    for at, place in enumerate(alike):
+                        nursery.start_soon(self._run_place, place, wanted.get(name, [])[at :: len(alike)])
         except Exception as exc:
             for key in keys:
                 self._outcomes.setdefault(key, outcome.Error(exc))
         for key in keys:
-            reason = why_not(key[1]) or "this line has no partner"
+            reason = (wires is None and why_not(key[1])) or "this line has no partner"
             self._outcomes.setdefault(key, outcome.Error(Skipped(reason)))
 
-    async def _run_line(self, place: Place, keys: Sequence[Key], limit: trio.CapacityLimiter) -> None:
-        async with limit:
-            for key in keys:
+    async def _run_place(self, place: Place, keys: Sequence[Key]) -> None:
+        for key in keys:
+            begun = trio.current_time()
+            for _ in range(TRIES):
+                tried_at = trio.current_time()
                 place.figures = self._figures[key] = []
-                begun = trio.current_time()
                 self._outcomes[key] = await outcome.acapture(_try, place, self._cases[key[0]])
-                self._seconds[key] = trio.current_time() - begun
+                # A simulated device that was woken late has torn its sound, and nothing is proved by that.
+                was_late = place.late is not None and place.late.last_at >= tried_at
+                if not (was_late and self._failed(key)):
+                    break
+            self._seconds[key] = trio.current_time() - begun
+
+    def _failed(self, key: Key) -> bool:
+        result = self._outcomes[key]
+        return isinstance(result, outcome.Error) and not isinstance(result.error, Skipped)
 
     # --- the table ---
 
@@ -158,8 +165,7 @@ async def _try(place: Place, case: _Case) -> None:
 
 def why_not(name: str) -> str:
     """A simulated model cannot be had on this machine; empty: it can."""
-    maker = MODELS.get(name)
-    return missing() if maker is not None and name in CARDS else ""
+    return missing() if name in CARDS else ""
 
 
 # Those whose sound is a card.
