@@ -39,8 +39,8 @@ STANDS_OUT = 4.0
 INAUDIBLE_DB = -62.0
 # From a burst's end until nothing of it is heard any more, of what the pauses are long.
 FADES_SAMPLES = RATE_HZ * 60 // 1000
-# Codecs are some dB louder here and softer there: of GSM full rate twice, one window in 200 lacks more than this. Of what
-# is lost, one window of two that overlap lacks three quarters at least.
+# Codecs are some dB louder here and softer there: of GSM full rate twice, one window in 200 lacks more than this. Of
+# what is lost, one window of two that overlap lacks three quarters at least.
 SLACK = 0.7
 CLIPPED = 32000
 # An echo canceller learns by the first bursts.
