@@ -7,7 +7,7 @@ lives until it or its engine is closed, whether anybody holds the Python object 
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -473,7 +473,7 @@ def _buffer(c: Any) -> BufferStats:
 
 
 def _inlet(c: Any) -> dict[str, Any]:
-    buffer = asdict(_buffer(c))
+    buffer = dict(vars(_buffer(c)))
     return {"dropped_downlink": buffer.pop("dropped"), **buffer}
 
 
