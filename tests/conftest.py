@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak-hours", type=float, default=1, help="simulated hours of tests/test_soak.py")
+    parser.addoption("--soak-hours", type=float, default=0.5, help="simulated hours of tests/test_soak.py")
     parser.addoption("--soak-seed", type=int, default=1, help="what happens in them")
 
 

@@ -200,6 +200,7 @@ class Soak:
                 self._mend(name)
             for phone in self._phones:
                 phone.behaviour = Behaviour.ANSWER
+            self.town.bench.network.centre.release(trio.current_time())
             await self._settle()
             nursery.cancel_scope.cancel()
 
@@ -262,7 +263,7 @@ class Soak:
         if not request.url.path.startswith("/answer"):
             return {}
         if self._chance.random() < 0.25:
-            return {"stream": {"url": "ws://127.0.0.1:1/", "keepCallAlive": True}}
+            return {"stream": {"url": "ws://127.0.0.1:1/", "keep_call_alive": True}}
         return self._chance.choice((0.5, 4, 9, 60))
 
     # --- messages ---

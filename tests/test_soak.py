@@ -45,7 +45,7 @@ class Use:
 
 def use() -> Use:
     gc.collect()
-    objects = sum(type(each).__module__.startswith(OURS) for each in gc.get_objects())
+    objects = sum(str(type(each).__module__).startswith(OURS) for each in gc.get_objects())
     return Use(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"), objects)
 
 
