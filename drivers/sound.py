@@ -129,17 +129,25 @@ def _why_not() -> str:
 def _find(sounddevice: Any, name: str) -> int:
     found = _matches(sounddevice, name)
     if not found and _open_streams == 0:
-        # It may have been plugged in since.
+        # It may have been plugged in since, or come to both its ways.
         sounddevice._terminate()
         sounddevice._initialize()
         found = _matches(sounddevice, name)
     if len(found) == 1:
         return found[0]
-    there = ", ".join(f'"{device["name"]}"' for device in sounddevice.query_devices()) or "none"
+    devices = sounddevice.query_devices()
+    if not found and any(name in device["name"] for device in devices):
+        raise LineAbsent(f'audio device "{name}" does not play and capture, or another program has it')
+    there = ", ".join(f'"{device["name"]}"' for device in devices) or "none"
     raise LineAbsent(f'{"several are" if found else "no such"} audio device "{name}"; there are: {there}')
 
 
 def _matches(sounddevice: Any, name: str) -> list[int]:
-    names = [device["name"] for device in sounddevice.query_devices()]
-    exact = [index for index, each in enumerate(names) if each == name]
-    return exact or [index for index, each in enumerate(names) if name in each]
+    """Those that play and capture: one that was found while it came or went may do neither."""
+    names = {
+        index: device["name"]
+        for index, device in enumerate(sounddevice.query_devices())
+        if device["max_input_channels"] and device["max_output_channels"]
+    }
+    exact = [index for index, each in names.items() if each == name]
+    return exact or [index for index, each in names.items() if name in each]

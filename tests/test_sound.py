@@ -115,6 +115,13 @@ def test_a_part_of_a_name_that_two_have_is_not_guessed_at(cards: Cards) -> None:
     assert str(facts["lost"]).startswith('several are audio device "card"; there are: ')
 
 
+def test_a_device_that_only_captures_is_none_for_a_call(cards: Cards, tmp_path: Path) -> None:
+    ear = 'pcm.card8000 { type asym capture.pcm { type pulse device "card8000.monitor" } }'
+    (tmp_path / ".asoundrc").write_text(ear)
+    _, facts = cards.loop("card8000", 8000, HOME=str(tmp_path))
+    assert facts["lost"] == 'audio device "card8000" does not play and capture, or another program has it'
+
+
 def test_without_its_sound_server_a_device_is_not_there(cards: Cards, tmp_path: Path) -> None:
     _, facts = cards.loop("card8000", 8000, XDG_RUNTIME_DIR=str(tmp_path))
     assert facts["lost"] == 'no such audio device "card8000"; there are: none'
