@@ -26,6 +26,7 @@ from drivers.line import (
     Texting,
 )
 from drivers.models import Sound
+from drivers.sim import Pin
 from drivers.userdata import join, split
 from hil.network import Cause
 from hil.sound import Circuit, Handset, Studio
@@ -53,6 +54,8 @@ class Station:
         self.bus = bus
         self._studio = studio
         self._reads = reads
+        # One for all openings: what the SIM has refused is not sent again.
+        self._pin = Pin(wires.pin) if wires.pin is not None else None
         self._talk: LineTalk | None = None
         self._rang: LineTalk | None = None
         self._texts: list[tuple[str, str]] = []
@@ -91,7 +94,7 @@ class Station:
             self._is_open = True
             try:
                 with trio.CancelScope() as self._opening:
-                    async with self.wires.open(self.bus) as line, trio.open_nursery() as self._nursery:
+                    async with self.wires.open(self.bus, self._pin) as line, trio.open_nursery() as self._nursery:
                         self.line = line
                         self._stir()
                         if isinstance(line, Texting):

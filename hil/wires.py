@@ -82,7 +82,7 @@ class Wires:
         return ports, device
 
     @asynccontextmanager
-    async def open(self, bus: Bus) -> AsyncIterator[Line]:
+    async def open(self, bus: Bus, pin: Pin | None) -> AsyncIterator[Line]:
         """As the box opens it. Raises: LineError; in an exception group, like the body's errors."""
         ports, _ = await self.find(bus)
         device = self.device
@@ -91,7 +91,6 @@ class Wires:
                 yield fxo
         else:
             pcm = str(ports.pcm) if ports.pcm is not None else None
-            pin = Pin(self.pin) if self.pin is not None else None
             async with open_gsm(
                 self.name, device, at_path=str(ports.at), pcm_path=pcm, card=ports.card, pin=pin
             ) as gsm:
