@@ -185,4 +185,7 @@ class SoundServer:
                 f'{way}.pcm {{ type pulse server "unix:{self._socket}" device "{device}" }}' for way, device in ends
             )
             text += f"pcm.{name} {{ type asym {' '.join(pulse)} hint {{ show on }} }}\n"
-        self._configuration.write_text(text)
+        # Whole or not at all: somebody may be reading it.
+        fresh = self._configuration.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self._configuration)
