@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import trio
@@ -16,6 +16,9 @@ from native import TICK_S, DevicePort, DeviceStream, Engine
 # PortAudio is one for the process, knows no threads, and looks for devices only while no stream is open.
 _turn = threading.Lock()
 _open_streams = 0
+# A sick sound card may keep PortAudio for ever: it costs its own line, and no other's call its end.
+TURN_LIMIT_S = 10
+CLOSE_LIMIT_S = 5
 
 
 @contextlib.asynccontextmanager
@@ -39,8 +42,8 @@ async def open_sound(
     finally:
         # First, as the end of its stream is no news then.
         port.close()
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(stream.close)
+        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            await trio.to_thread.run_sync(stream.close, abandon_on_cancel=True)
 
 
 async def need_sound(name: str) -> None:
@@ -82,7 +85,7 @@ class _Stream:
 def _open(name: str, engines: DeviceStream, rate_hz: int, latency_s: float) -> _Stream:
     global _open_streams
     try:
-        with _turn:
+        with _in_turn(name):
             sounddevice = _library()
             device = _find(sounddevice, name)
             try:
@@ -101,8 +104,18 @@ def _open(name: str, engines: DeviceStream, rate_hz: int, latency_s: float) -> _
     return stream
 
 
+@contextlib.contextmanager
+def _in_turn(name: str) -> Iterator[None]:
+    if not _turn.acquire(timeout=TURN_LIMIT_S):
+        raise LineLost(f"{name}: another sound card keeps the sound system busy")
+    try:
+        yield
+    finally:
+        _turn.release()
+
+
 def _need(name: str) -> None:
-    with _turn:
+    with _in_turn(name):
         _find(_library(), name)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy
 import pytest
 
+from drivers import sound
+from drivers.errors import LineLost
 from native import FRAME_SAMPLES, RATE_HZ
 from tests.sound_loop import AMPLITUDE, KEPT_SAMPLES, TONE_HZ
 
@@ -132,3 +134,11 @@ def test_a_configuration_that_alsa_cannot_read_is_named_with_its_place(cards: Ca
     _, facts = cards.loop("card8000", 8000, HOME=str(tmp_path))
     assert str(facts["lost"]).startswith("ALSA cannot read its configuration: ")
     assert str(tmp_path / ".asoundrc") in str(facts["lost"])
+
+
+async def test_a_card_that_keeps_the_sound_system_busy_holds_up_no_other_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sound, "TURN_LIMIT_S", 0.01)
+    with sound._turn, pytest.raises(LineLost, match="card: another sound card keeps the sound system busy"):
+        await sound.need_sound("card")
