@@ -169,6 +169,8 @@ class Soak:
         self._carried: list[Carried] = []
         self._texted: dict[str, tuple[str, str]] = {}
         self._posted: dict[str, tuple[str, Subscriber]] = {}
+        # On a wire nothing tells of a caller who gives up between two rings: it is answered, until there is dial tone.
+        self._wired = {name for name, socket in town.sockets.items() if not isinstance(socket.place.modem, Modem)}
         # Nothing is wrong with a line from then on.
         self._well_at: dict[str, float] = dict.fromkeys(town.sockets, 0.0)
         self._stuck: list[str] = []
@@ -414,7 +416,8 @@ class Soak:
             found = [each for each in by_line[row.line] if each.incoming is row.incoming and _is_of(row, each)]
             if not found and (row.incoming or row.answered_at):
                 yield f"{row}: a call that nobody made"
-            if row.answered_at and not any(State.ACTIVE in each.at for each in found):
+            unseen = row.incoming and row.line in self._wired and row.ended_at - (row.answered_at or 0) < PROMPT_S
+            if row.answered_at and not unseen and not any(State.ACTIVE in each.at for each in found):
                 yield f"{row}: answered, says the box alone"
             if found and row.reason != "no_line":
                 best = max(found, key=lambda each: -abs(each.at[State.DIALING] - row.started_at))
