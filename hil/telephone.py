@@ -67,6 +67,9 @@ class Telephone(Protocol):
     @property
     def has_texts(self) -> bool: ...
 
+    async def ready(self) -> None:
+        """For a call, whichever way."""
+
     async def dial(self, number: str) -> Talk:
         """Returns when it is dialed."""
 
@@ -110,6 +113,9 @@ class Phone:
     @property
     def number(self) -> str:
         return self._subscriber.number
+
+    async def ready(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def dial(self, number: str) -> "PhoneTalk":
         call = self._subscriber.dial(number)

@@ -28,7 +28,7 @@ Key = tuple[object, str]
 WIRES = pytest.StashKey[list[Wires] | None]()
 # A machine that is slow, or a network; nothing is measured with it.
 SOON_S = 30.0
-LIMIT_S = 150.0
+READY_S, LIMIT_S = 90.0, 300.0
 TRIES = 3
 
 T = TypeVar("T")
@@ -151,7 +151,8 @@ async def _try(place: Place, case: _Case) -> None:
             await stack.enter_async_context(turn)
         try:
             with trio.fail_after(LIMIT_S):
-                await soon("the line to be ready", place.near.ready(), within_s=LIMIT_S)
+                for each in (place.near, place.far):
+                    await soon(f"{each.number} to be ready", each.ready(), within_s=READY_S)
                 await case.test(place)
         except AssertionError as exc:
             if place.near.loss:

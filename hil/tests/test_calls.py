@@ -29,16 +29,14 @@ async def called(place: Place) -> tuple[Talk, Talk]:
     """The far end has called, and we have answered."""
     far = await place.far.dial(place.near.number)
     near = await soon("a call to come in", place.near.rings())
-    await near.answer()
-    await soon("to be told that we have answered", near.answered())
-    await soon("the far end to be told that we have answered", far.answered())
+    await taken(near, far)
     return near, far
 
 
 async def calling(place: Place) -> tuple[Talk, Talk]:
     """We have called, and the far end has answered."""
     near, far = await ringing(place)
-    await taken(near, far)
+    await taken(far, near)
     return near, far
 
 
@@ -48,12 +46,13 @@ async def ringing(place: Place) -> tuple[Talk, Talk]:
     return near, far
 
 
-async def taken(near: Talk, far: Talk) -> None:
-    """The far end answers, and says so: of an analog line's answer nothing else may tell."""
-    assert not near.is_answered
-    await far.answer()
-    await soon("hello to be said", far.say(HELLO))
-    await soon("to be told that the far end has answered", near.answered())
+async def taken(callee: Talk, caller: Talk) -> None:
+    """Answered, with a word: of an analog line's answer nothing else may tell."""
+    assert not caller.is_answered
+    await callee.answer()
+    await soon("to be told that it is answered, who answered", callee.answered())
+    await soon("hello to be said", callee.say(HELLO))
+    await soon("to be told that it is answered, who called", caller.answered())
 
 
 async def comes(there: Callable[[], bool]) -> None:
@@ -99,7 +98,7 @@ async def test_a_call_in_tells_who_calls_and_both_hear_each_other(place: Place) 
 async def test_a_call_out_rings_is_answered_and_both_hear_each_other(place: Place) -> None:
     near, far = await ringing(place)
     await soon("to be told that the far end rings", near.alerting())
-    await taken(near, far)
+    await taken(far, near)
     await both_hear(place, near, far)
 
 
