@@ -8,12 +8,8 @@ from hil.models import MODELS
 from hil.tests.suite import WIRES, suite
 from hil.wires import WiresError, read
 
-# A sound card of its own is one more way of the same module: the two that tell of calls by different words.
-CARDS = ("ec25-uac", "ep06-uac")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every", action="store_true", help="every Quectel with a sound card, too, and not two of them")
     parser.addoption("--bench", type=Path, metavar="FILE", help="real lines, as a TOML file tells them (docs/bench.md)")
 
 
@@ -27,9 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "line" in metafunc.fixturenames:
-        wires, every = metafunc.config.stash[WIRES], metafunc.config.getoption("--every")
-        simulated = [name for name in MODELS if every or not name.endswith("-uac") or name in CARDS]
-        metafunc.parametrize("line", simulated if wires is None else [each.name for each in wires])
+        wires = metafunc.config.stash[WIRES]
+        metafunc.parametrize("line", list(MODELS) if wires is None else [each.name for each in wires])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
