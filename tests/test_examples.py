@@ -85,8 +85,9 @@ async def a_moment() -> None:
 
 
 async def hears(call: PhoneCall, words: bytes) -> None:
+    """Other words are less alike than this, and the same ones more, even where a busy machine has torn them."""
     with trio.fail_after(PATIENCE_S):
-        while likeness(words, call.heard()) < 0.8:
+        while likeness(words, call.heard()) < 0.5:
             await a_moment()
 
 
