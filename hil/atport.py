@@ -37,6 +37,8 @@ from hil.settings import BASIC, BASIC_DEFAULTS, apply, set_basic
 LINE_BYTES = 512
 # A search over all bands.
 SCAN_S = 20.0
+# News is no part of a line's echo: it waits while somebody types, who has not gone away since.
+TYPING_S = 1.0
 # Modems that do not shield a key tell it again so soon.
 REPEAT_S = 0.07
 # What a byte ends while it runs (V.250 5.6.1, 6.3.1, 6.3.5), and the result of that.
@@ -78,8 +80,9 @@ class AtPort:
         self.module = module
         self.faults = module.faults
         self._typed = bytearray()
-        # How much of it was echoed.
+        # How much of it was echoed, and until when more is expected.
         self._echoed = 0
+        self._typing_until = 0.0
         self._effects: list[Effect] = []
         self._pending: _Pending | None = None
         # Whose prompt is open, and what it does with the text.
@@ -106,6 +109,9 @@ class AtPort:
             self._abort(self._pending)
         self._typed += data
         self._work()
+        if self._echoed:
+            self._typing_until = now + TYPING_S
+            self.module.agenda.at(self._typing_until, lambda: None)
         return self._settled()
 
     # --- from the world ---
@@ -347,7 +353,8 @@ class AtPort:
 
     def _flush(self) -> None:
         module = self.module
-        if not self.faults.news_behind_list:
+        typing = self._echoed and self._basic("E") == "1" and module.now < self._typing_until
+        if not self.faults.news_behind_list and not typing:
             self._say(self._news())
         for order in module.orders:
             if isinstance(order, Release) and self.faults.release_s:

@@ -14,9 +14,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hil import mishaps
 from hil.bench import MODELS, OTHERS, QUECTEL, Bench, BenchLine, Host
+from hil.board import Profile
+from hil.generic import Generic
 from hil.network import Cause, NetworkError
 from hil.subscriber import PhoneCall
 from native import TICK_S
+from tests.at_program import Program
 from tests.test_bench import ANNA, LIMIT_S, OTHER, OWN, Command, Driver, Tape, run, speech
 
 
@@ -430,3 +433,17 @@ def test_the_command_has_every_model_and_switches_faults(tmp_path: Path) -> None
     finally:
         up.send_signal(signal.SIGINT)
         up.communicate(timeout=LIMIT_S)
+
+
+def test_news_waits_while_a_command_is_typed_and_for_nobody_who_has_gone() -> None:
+    program = Program(Generic(Profile(OWN)), echo=True)
+    program.take(program.port.power_on(0.0))
+    program.wait(5)
+    assert program.take(program.port.receive(b"AT+C", program.now)) == "AT+C"
+    call, told = program.offered()
+    assert told == []
+    assert program.take(program.port.receive(b"SQ\r", program.now)).startswith("SQ\r\r\n+CSQ: ")
+    program.released(call, Cause.NORMAL)
+    program.port.receive(b"AT", program.now)
+    assert program.offered()[1] == []
+    assert program.wait(1) == ["RING"]
