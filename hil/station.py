@@ -233,6 +233,7 @@ class Station:
                 task_status.started()
                 await talk.ended()
             self._studio.forget(port)
+            log.debug("%s: %s", self.wires.name, port.stats())
 
     @property
     def engine(self) -> Engine:
