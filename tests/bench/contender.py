@@ -65,6 +65,7 @@ async def ours(calls: int, url: str, tls: ssl.SSLContext | None, ttys: Sequence[
                 call_id=f"call-{number}",
                 stream_id=f"SFV_STRM_BI_{number:026}",
                 digits=digits[number][1],
+                press=lambda keys: None,
                 user_agent="Branchline/bench",
                 log=structlog.get_logger(),
                 tls=tls,
