@@ -59,23 +59,10 @@ class FxoLine:
 
     @property
     def recoveries(self) -> Recoveries:
-        port = self._port.counters
-        return Recoveries(
-            timeouts=port.timeouts,
-            retries=self._modem.retries,
-            # The one at the start mended nothing.
-            resyncs=max(0, port.resyncs - 1),
-            repairs=self._modem.tty.escapes,
-            noise=port.noise,
-            urcs_lost=port.urcs_lost,
-            silent_s=port.silent_s,
-        )
+        return self._modem.recoveries(repairs=self._modem.tty.escapes)
 
     async def next_event(self) -> LineEvent:
-        try:
-            return await self._watch.events.receive()
-        except trio.EndOfChannel:
-            raise self._port.loss() from None
+        return await self._watch.news.next()
 
     # --- orders ---
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import trio
 
 from drivers.analog import ACTIVE, AUDIBLE_PEAK, INTERWORKING, TEMPORARY_FAILURE, AnalogCall, report
+from drivers.asking import News
 from drivers.errors import CommandError, LineAbsent, LineLost
-from drivers.line import Digit, Identity, LineEvent, LineState, StateChanged
+from drivers.line import Digit, Identity, LineEvent, LineState
 from drivers.parsers import parse
 from drivers.port import GONE
 from drivers.replies import CallEnded, CallStat
@@ -21,8 +22,6 @@ from native import Dtmf, Event, PortFailed, StreamEnded, Tone, ToneEnded, Voice,
 
 log = logging.getLogger(__name__)
 
-# A consumer that is so far behind is not there.
-EVENT_QUEUE = 1000
 # For leaving nothing behind when the line is closed: every way out of the stream, and the drop of DTR.
 LEAVE_S = 12
 # The engine keeps the peaks of a second.
@@ -32,7 +31,7 @@ IDLE_CHECK_S = 60.0
 
 
 class FxoWatch:
-    """`events` ends when the line is lost. `call` is the call there is, if any; `turn` is held by who gives the modem
+    """`news` ends when the line is lost. `call` is the call there is, if any; `turn` is held by who gives the modem
     orders.
     """
 
@@ -49,9 +48,8 @@ class FxoWatch:
         self._port = modem.port
         self._hint = trio.Event()
         self._started = False
-        self._told_state = LineState.STARTING
         self._check_due = 0.0
-        self._tell, self.events = trio.open_memory_channel[LineEvent](EVENT_QUEUE)
+        self.news = News(modem.name, modem.port, lambda: self.state)
 
     @property
     def state(self) -> LineState:
@@ -75,7 +73,7 @@ class FxoWatch:
                 nursery.start_soon(self._watch)
         except* LineLost:
             # Told by whoever takes the events.
-            self._tell.close()
+            self.news.close()
 
     def look_soon(self) -> None:
         """Something may have to be done."""
@@ -133,22 +131,7 @@ class FxoWatch:
         self._hint.set()
 
     def emit(self, events: Iterable[LineEvent]) -> None:
-        """Also a change of state, if there is one. Of a lost line nothing is told but that."""
-        if self._port.lost is not None:
-            return
-        for event in events:
-            log.debug("%s: %s", self._name, event)
-            self._send(event)
-        if self.state is not self._told_state:
-            self._told_state = self.state
-            log.info("%s: %s", self._name, self.state.value)
-            self._send(StateChanged(self.state))
-
-    def _send(self, event: LineEvent) -> None:
-        try:
-            self._tell.send_nowait(event)
-        except trio.WouldBlock:
-            self._port.lose("nobody takes the line's events")
+        self.news.tell(events)
 
     # --- what is to be done ---
 

@@ -98,23 +98,10 @@ class GsmLine:
 
     @property
     def recoveries(self) -> Recoveries:
-        port = self._module.port.counters
-        return Recoveries(
-            timeouts=port.timeouts,
-            retries=self._module.retries,
-            # The one at the start mended nothing.
-            resyncs=max(0, port.resyncs - 1),
-            repairs=self.repairs,
-            noise=port.noise,
-            urcs_lost=port.urcs_lost,
-            silent_s=port.silent_s,
-        )
+        return self._module.recoveries(repairs=self.repairs)
 
     async def next_event(self) -> LineEvent:
-        try:
-            return await self._watch.events.receive()
-        except trio.EndOfChannel:
-            raise self._module.port.loss() from None
+        return await self._watch.news.next()
 
     async def dial(self, number: str) -> None:
         """Raises: ValueError for what is not a number; CommandError also while there is a call."""

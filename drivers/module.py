@@ -4,11 +4,11 @@ import logging
 
 import trio
 
-from drivers.errors import CommandError, CommandTimeout
+from drivers.asking import Asking
 from drivers.line import Identity
 from drivers.models import Model
 from drivers.parsers import parse
-from drivers.port import Port, public
+from drivers.port import Port
 from drivers.replies import CallReport, CallStat, Unreadable, bare, iccid
 
 log = logging.getLogger(__name__)
@@ -23,14 +23,12 @@ UNLISTED_LIMIT_S = 15
 SET_UP_TRIES = 5
 
 
-class Module:
-    """A port and a model. A command that stays silent is asked again, where asking twice does no harm."""
+class Module(Asking):
+    """Some models want a rest behind a command."""
 
     def __init__(self, name: str, model: Model, port: Port) -> None:
-        self.name = name
+        super().__init__(name, port, model.limit_s)
         self.model = model
-        self.port = port
-        self.retries = 0
         # Commands of the model's set-up that are not taken yet, and how often they are still tried.
         self.unset = {command: SET_UP_TRIES for command in (*model.set_up, model.hears_keys) if command}
         # The module tells the far side's keys, for as long as it is up.
@@ -39,30 +37,13 @@ class Module:
         self.unlisted_since: float | None = None
         self._rests_until = 0.0
 
-    async def ask(self, text: str, *, tries: int = 2) -> list[str]:
-        """Raises: CommandError, also for silence; LineLost."""
-        while True:
-            tries -= 1
-            await trio.sleep_until(self._rests_until)
-            try:
-                return await self.port.command(text, limit_s=self.model.limit_s(text))
-            except CommandTimeout as exc:
-                log.debug("%s: %s", self.name, exc)
-                if not tries:
-                    raise CommandError(public(text), "no answer") from exc
-                self.retries += 1
-            finally:
-                if pause_s := self.model.pause_s(text):
-                    self._rests_until = trio.current_time() + pause_s
-
-    async def attempt(self, *texts: str, tries: int = 2) -> list[str] | None:
-        """The answer to the first that is not refused; None when all are: one can live without it. Raises: LineLost."""
-        for text in texts:
-            try:
-                return await self.ask(text, tries=tries)
-            except CommandError as exc:
-                log.debug("%s: %s", self.name, exc)
-        return None
+    async def _command(self, text: str) -> list[str]:
+        await trio.sleep_until(self._rests_until)
+        try:
+            return await super()._command(text)
+        finally:
+            if pause_s := self.model.pause_s(text):
+                self._rests_until = trio.current_time() + pause_s
 
     async def calls(self) -> list[CallReport] | None:
         """All that AT+CLCC lists; None when that cannot be known now. Raises: LineLost."""

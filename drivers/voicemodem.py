@@ -10,10 +10,11 @@ import re
 
 import trio
 
+from drivers.asking import Asking
 from drivers.countries import AnalogLine
-from drivers.errors import CommandError, CommandTimeout, LineBlocked, LineLost
+from drivers.errors import CommandError, LineBlocked, LineLost
 from drivers.line import Identity
-from drivers.port import Port, public
+from drivers.port import Port
 from drivers.replies import bare
 from drivers.voicemodels import DUPLEX_END, RATE_HZ, RECEIVE_END, TRANSMIT_END, VoiceModel, offers
 from drivers.voicetty import ENGINE_LEAVES_S, VoiceTty
@@ -35,17 +36,15 @@ ECHO_MS = 128
 ON_HOOK_S = 1.5
 
 
-class VoiceModem:
-    """A port, a tty and a model. A command that stays silent is asked again, where asking twice does no harm."""
+class VoiceModem(Asking):
+    """Its tty is the dialogue's and, in a call, the engine's by turns."""
 
     def __init__(self, name: str, model: VoiceModel, line: AnalogLine, port: Port, tty: VoiceTty) -> None:
-        self.name = name
+        super().__init__(name, port, model.limit_s)
         self.model = model
         self.line = line
-        self.port = port
         self.tty = tty
         self.format = model.formats[-1]
-        self.retries = 0
         # On-hook and in class 0, as far as was verified.
         self.at_rest = True
         # Told by whoever takes the news.
@@ -54,26 +53,6 @@ class VoiceModem:
         self.lent: VoicePort | None = None
         self._stranded: VoicePort | None = None
         self._on_hook_since = -ON_HOOK_S
-
-    async def ask(self, text: str, *, tries: int = 2) -> list[str]:
-        """Raises: CommandError, also for silence; LineLost."""
-        while True:
-            tries -= 1
-            try:
-                return await self.port.command(text, limit_s=self.model.limit_s(text))
-            except CommandTimeout as exc:
-                log.debug("%s: %s", self.name, exc)
-                if not tries:
-                    raise CommandError(public(text), "no answer") from exc
-                self.retries += 1
-
-    async def attempt(self, text: str, *, tries: int = 2) -> list[str] | None:
-        """None when it was refused: one can live without it. Raises: LineLost."""
-        try:
-            return await self.ask(text, tries=tries)
-        except CommandError as exc:
-            log.debug("%s: %s", self.name, exc)
-            return None
 
     # --- to come up ---
 

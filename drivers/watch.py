@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import trio
 
 from drivers import replies
+from drivers.asking import News
 from drivers.audio import Audio
 from drivers.errors import LineLost
 from drivers.evidence import OneCall
-from drivers.line import Digit, Identity, LineEvent, LineState, StateChanged
+from drivers.line import Digit, Identity, LineEvent, LineState
 from drivers.module import UNLISTED_LIMIT_S, Module, is_there, is_up
 from drivers.parsers import parse
 from drivers.radio import Radio
@@ -25,8 +26,6 @@ from native import Dtmf, Event, Port, Tone, ToneEnded, Voice
 
 log = logging.getLogger(__name__)
 
-# A consumer that is so far behind is not there.
-EVENT_QUEUE = 1000
 # Without a call: finds a ring that nobody told of, and a module that is dead.
 IDLE_LOOK_S = 10
 # When the list did not come, or came in pieces.
@@ -55,7 +54,7 @@ LEAVES_BUS_S = 15
 
 
 class Watch:
-    """`events` ends when the line is lost. `call` is the call there is, if any."""
+    """`news` ends when the line is lost. `call` is the call there is, if any."""
 
     def __init__(self, module: Module, sim: Sim, audio: Audio, call: OneCall) -> None:
         self.call = call
@@ -84,10 +83,9 @@ class Watch:
         self._ear: Port | None = None
         self._country: str | None = None
         self._key, self._key_at = "", float("-inf")
-        self._told_state = LineState.STARTING
         self._looking = trio.Lock()
         self._hint = trio.Event()
-        self._tell, self.events = trio.open_memory_channel[LineEvent](EVENT_QUEUE)
+        self.news = News(module.name, module.port, lambda: self.state)
 
     @property
     def state(self) -> LineState:
@@ -124,7 +122,7 @@ class Watch:
                 nursery.start_soon(self._audio.run)
         except* LineLost:
             # Told by whoever takes the events.
-            self._tell.close()
+            self.news.close()
 
     def look_soon(self) -> None:
         self._hint.set()
@@ -132,24 +130,10 @@ class Watch:
     # --- news ---
 
     def emit(self, events: Iterable[LineEvent]) -> None:
-        """Also a change of state, if there is one. Of a lost line nothing is told but that."""
-        if self._port.lost is not None:
-            return
-        self._audio.moved()
-        self._listen_for(self.call.doubt.country if self.call.doubt else None)
-        for event in events:
-            log.debug("%s: %s", self._name, event)
-            self._send(event)
-        if self.state is not self._told_state:
-            self._told_state = self.state
-            log.info("%s: %s", self._name, self.state.value)
-            self._send(StateChanged(self.state))
-
-    def _send(self, event: LineEvent) -> None:
-        try:
-            self._tell.send_nowait(event)
-        except trio.WouldBlock:
-            raise self._port.lose("nobody takes the line's events") from None
+        if self._port.lost is None:
+            self._audio.moved()
+            self._listen_for(self.call.doubt.country if self.call.doubt else None)
+        self.news.tell(events)
 
     async def _hear(self) -> None:
         while True:
