@@ -160,7 +160,7 @@ def sfvopi_routes(
     async def available_numbers() -> Response:
         linked = await store.linked_numbers()
         free = [
-            sfvopi.available_json(place, trunk.number)
+            sfvopi.available_json(place, trunk.number, analog=trunk.analog)
             for place, trunk in enumerate(control.trunks, 1)
             if trunk.number not in linked
         ]

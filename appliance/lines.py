@@ -33,7 +33,8 @@ def make_trunk(
 ) -> Trunk:
     """`in_use` says whether any line has a call."""
     jack = make_jack(line, bus, data_dir=data_dir, in_use=in_use)
-    return Trunk(line.name, line.number, jack=jack, ring=ring, limits=line.limits)
+    analog = isinstance(DEVICES[line.model], VoiceModel)
+    return Trunk(line.name, line.number, jack=jack, ring=ring, limits=line.limits, analog=analog)
 
 
 def make_jack(line: LineConfig, bus: Bus, *, data_dir: Path, in_use: Callable[[], bool]) -> ModemJack:

@@ -139,7 +139,7 @@ class Outages:
 
 
 class Trunk:
-    """`ring` is told of each incoming call, with its seizure, and must not wait."""
+    """`ring` is told of each incoming call, with its seizure, and must not wait. `analog`: on a wire, without a SIM."""
 
     def __init__(
         self,
@@ -149,10 +149,12 @@ class Trunk:
         jack: Jack,
         ring: Callable[[Seizure, Incoming], None],
         limits: Limits = NO_LIMITS,
+        analog: bool = False,
     ) -> None:
         self.name = name
         self.number = number
         self.limits = limits
+        self.analog = analog
         self.line: Line | None = None
         self.losses = 0
         # Of those, by faults of our own.

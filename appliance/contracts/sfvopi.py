@@ -263,9 +263,9 @@ def link_json(link: Link, org_id: int) -> Json:
     }
 
 
-def available_json(place: int, number: str) -> Json:
+def available_json(place: int, number: str, *, analog: bool) -> Json:
     """3.1; `place` is the line's among all, from 1."""
-    return {"id": place, "voip_number": number, "provider": "gsm", "status": "ACTIVE"}
+    return {"id": place, "voip_number": number, "provider": "analog" if analog else "gsm", "status": "ACTIVE"}
 
 
 def queued_json(request_uuid: str) -> Json:
