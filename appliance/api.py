@@ -20,6 +20,7 @@ from appliance.box_api import box_routes
 from appliance.box_apps import app_routes
 from appliance.box_calls import call_routes
 from appliance.box_recordings import recording_routes
+from appliance.claims import NumberTaken
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
 from appliance.control import Control, NotDialed
@@ -158,11 +159,11 @@ def sfvopi_routes(
 
     @routes.get("/available-numbers")
     async def available_numbers() -> Response:
-        linked = await store.linked_numbers()
+        claimed = await store.claimed_numbers()
         free = [
             sfvopi.available_json(place, trunk.number, analog=trunk.analog)
             for place, trunk in enumerate(control.trunks, 1)
-            if trunk.number not in linked
+            if trunk.number not in claimed
         ]
         return answer(200, sfvopi.success(free))
 
@@ -187,7 +188,10 @@ def sfvopi_routes(
             raise Refused(sfvopi.APP_NOT_FOUND)
         if number not in {trunk.number for trunk in control.trunks}:
             raise Refused(sfvopi.NOT_OUR_NUMBER)
-        link = await store.link(sfvopi.Link(app_id, number, sfvopi.timestamp(now())))
+        try:
+            link = await store.link(sfvopi.Link(app_id, number, sfvopi.timestamp(now())))
+        except NumberTaken:
+            raise Refused(sfvopi.CLAIMED_ELSEWHERE) from None
         if link is None:
             raise Refused(sfvopi.APP_NOT_FOUND)
         if link.app_id != app_id:

@@ -66,6 +66,17 @@ class Commit(StrEnum):
     DELIVERY_ATTEMPTED = "delivery.attempted"
     OUTBOX_AGED = "outbox.aged"
     WEBHOOK_RESUMED = "webhook.resumed"
+    PROJECT_ADDED = "project.added"
+    USER_SIGNED_UP = "user.signed_up"
+    USER_CONFIRMED = "user.confirmed"
+    TOKEN_ADDED = "token.added"
+    TOKEN_REVOKED = "token.revoked"
+    NUMBER_BOUGHT = "number.bought"
+    NUMBER_CHANGED = "number.changed"
+    NUMBER_RELEASED = "number.released"
+    AGENT_SAVED = "agent.saved"
+    AGENT_DELETED = "agent.deleted"
+    ANSWER_KEPT = "answer.kept"
 
 
 _passed: Counter[str] = Counter()
@@ -183,6 +194,58 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         # Lines with a fault, as was told.
         "CREATE TABLE degraded_lines (line TEXT PRIMARY KEY, since TEXT NOT NULL, codes TEXT NOT NULL) STRICT",
         "CREATE TABLE test_rounds (day TEXT PRIMARY KEY) STRICT",
+    ),
+    (
+        # Tenants. What belongs to a project is seen by nobody else; of tokens there are digests alone.
+        """CREATE TABLE users (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL UNIQUE COLLATE NOCASE, name TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE projects (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+            owner INTEGER NOT NULL REFERENCES users, legacy_secret TEXT NOT NULL, created_at TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE members (
+            user INTEGER NOT NULL REFERENCES users, project INTEGER NOT NULL REFERENCES projects,
+            PRIMARY KEY (user, project)
+        ) STRICT""",
+        """CREATE TABLE tokens (
+            sha256 TEXT PRIMARY KEY, project INTEGER REFERENCES projects, user INTEGER REFERENCES users,
+            name TEXT NOT NULL, created_at TEXT NOT NULL, revoked_at TEXT,
+            CHECK ((project IS NULL) <> (user IS NULL))
+        ) STRICT""",
+        "CREATE INDEX tokens_of_project ON tokens (project)",
+        """CREATE TABLE signups (
+            email TEXT PRIMARY KEY COLLATE NOCASE, name TEXT, code TEXT NOT NULL, tries INTEGER NOT NULL,
+            expires_at TEXT NOT NULL
+        ) STRICT""",
+        # The box's own, for who needs no tenants.
+        """INSERT INTO users (name, email, created_at)
+            VALUES ('box', 'box@localhost', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))""",
+        """INSERT INTO projects (name, owner, legacy_secret, created_at)
+            SELECT 'box', id, 'whsec_' || lower(hex(randomblob(32))), created_at FROM users""",
+        "INSERT INTO members (user, project) SELECT owner, id FROM projects",
+        # One route per number, whichever contract it goes by.
+        "CREATE TABLE claims (number TEXT PRIMARY KEY, contract TEXT NOT NULL) STRICT",
+        "INSERT INTO claims (number, contract) SELECT number, 'sfvopi' FROM links",
+        # `rule` is JSON: what a caller hears whom nobody answers.
+        """CREATE TABLE relay_numbers (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT NOT NULL UNIQUE,
+            project INTEGER NOT NULL REFERENCES projects, forward_to TEXT, enabled INTEGER NOT NULL,
+            country TEXT NOT NULL, type TEXT NOT NULL, created_at TEXT NOT NULL, rule TEXT,
+            CHECK (NOT enabled OR forward_to IS NOT NULL)
+        ) STRICT""",
+        "CREATE INDEX relay_numbers_of_project ON relay_numbers (project, id)",
+        # `settings` is JSON: where its stream goes, and what its owner says of it.
+        """CREATE TABLE agents (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL REFERENCES projects, name TEXT NOT NULL,
+            slug TEXT NOT NULL, settings TEXT NOT NULL, created_at TEXT NOT NULL, UNIQUE (project, slug)
+        ) STRICT""",
+        # What was answered to a request that may be repeated, by the token's digest; born_h as of deliveries.
+        """CREATE TABLE repeats (
+            token TEXT NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL, body_sha256 TEXT NOT NULL,
+            status INTEGER NOT NULL, answer BLOB NOT NULL, born_h INTEGER NOT NULL, PRIMARY KEY (token, path, key)
+        ) STRICT""",
     ),
 )
 

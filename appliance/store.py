@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from appliance.archive import CALL_COLUMNS, Archive, call_of, text_of
 from appliance.call import Call, Direction, State
 from appliance.casebook import Casebook
+from appliance.claims import SFVOPI, NumberTaken, claim, claimed, release
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, Database, open_database
@@ -100,17 +101,29 @@ class Store:
 
     async def delete_app(self, app_id: str) -> bool:
         """Its numbers become unlinked. False when there is none."""
-        return await self._execute(Commit.APP_DELETED, "DELETE FROM apps WHERE app_id = ?", app_id) > 0
+
+        def work(connection: sqlite3.Connection) -> bool:
+            for (number,) in connection.execute("SELECT number FROM links WHERE app_id = ?", (app_id,)).fetchall():
+                release(connection, number)
+            return connection.execute("DELETE FROM apps WHERE app_id = ?", (app_id,)).rowcount > 0
+
+        return await self._database.write(Commit.APP_DELETED, work)
 
     async def link(self, link: Link) -> Link | None:
-        """The number's link as it now is: an older one stays, to whichever app. None: neither link nor app is there."""
+        """The number's link as it now is: an older one stays, to whichever app. None: neither link nor app is there.
+
+        Raises:
+            NumberTaken: by another contract.
+        """
 
         def work(connection: sqlite3.Connection) -> Link | None:
-            connection.execute(
+            inserted = connection.execute(
                 """INSERT INTO links (number, app_id, created_at) SELECT ?, app_id, ? FROM apps WHERE app_id = ?
                 ON CONFLICT (number) DO NOTHING""",
                 (link.number, link.created_at, link.app_id),
             )
+            if inserted.rowcount and (holder := claim(connection, link.number, SFVOPI)):
+                raise NumberTaken(holder)
             found = "SELECT app_id, number, created_at FROM links WHERE number = ?"
             row = connection.execute(found, (link.number,)).fetchone()
             return Link(*row) if row else None
@@ -122,14 +135,21 @@ class Store:
         query = "SELECT app_id, number, created_at FROM links WHERE app_id = ? ORDER BY rowid DESC"
         return [Link(*row) for row in await self._rows(query, app_id)]
 
-    async def linked_numbers(self) -> set[str]:
-        """To whichever app."""
-        return {number for (number,) in await self._rows("SELECT number FROM links")}
+    async def claimed_numbers(self) -> set[str]:
+        """By whichever contract."""
+        return await self._database.read(claimed)
 
     async def unlink(self, app_id: str, number: str) -> bool:
         """False when it was not linked to this app."""
-        statement = "DELETE FROM links WHERE app_id = ? AND number = ?"
-        return await self._execute(Commit.NUMBER_UNLINKED, statement, app_id, number) > 0
+
+        def work(connection: sqlite3.Connection) -> bool:
+            statement = "DELETE FROM links WHERE app_id = ? AND number = ?"
+            if not connection.execute(statement, (app_id, number)).rowcount:
+                return False
+            release(connection, number)
+            return True
+
+        return await self._database.write(Commit.NUMBER_UNLINKED, work)
 
     async def app_of_number(self, number: str) -> App | None:
         query = f"SELECT {APP_COLUMNS} FROM apps WHERE app_id = (SELECT app_id FROM links WHERE number = ?)"

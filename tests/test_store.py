@@ -6,9 +6,10 @@ import pytest
 import trio
 
 from appliance.call import Direction, Ended, Reason, State
+from appliance.claims import PHONEVOICE, NumberTaken, claim, release
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
-from appliance.database import Commit
+from appliance.database import Commit, open_database
 from appliance.events import of_call
 from appliance.options import Options, TakeMessage
 from appliance.outbox import Delivery
@@ -256,3 +257,18 @@ async def test_a_recording_is_open_until_it_is_encoded(path):
 
 def test_every_state_of_a_call_has_a_commit():
     assert {Commit(f"call.{state.value}") for state in State} <= set(Commit)
+
+
+async def test_a_number_that_another_contract_holds_is_not_linked_and_is_free_again_with_its_link(path):
+    async with open_store(path) as store, open_database(path) as database:
+        await store.save_app(APP)
+        assert await database.write(Commit.NUMBER_BOUGHT, lambda c: claim(c, NUMBER, PHONEVOICE)) is None
+        with pytest.raises(NumberTaken, match=PHONEVOICE):
+            await store.link(LINK)
+        assert await store.links(APP.app_id) == []
+        await database.write(Commit.NUMBER_RELEASED, lambda c: release(c, NUMBER))
+        for undo in (lambda: store.unlink(APP.app_id, NUMBER), lambda: store.delete_app(APP.app_id)):
+            assert await store.link(LINK) == LINK
+            assert await store.claimed_numbers() == {NUMBER}
+            assert await undo()
+            assert await store.claimed_numbers() == set()

@@ -48,6 +48,8 @@ NOT_OUR_NUMBER = Refusal(400, "VoIP number not found or does not belong to this 
 NO_APP_OF_NUMBERS = Refusal(404, "App not found")
 NOT_LINKED_TO_APP = Refusal(404, "Number not linked to this app")
 NUMBER_TAKEN = Refusal(409, "VoIP number is already linked to another SFVoPI app")
+# Ours: one route per number, and the contract knows none but its own.
+CLAIMED_ELSEWHERE = Refusal(409, "VoIP number is already linked to another service of this box")
 
 
 def not_linked(number: str) -> Refusal:
