@@ -246,6 +246,17 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
             token TEXT NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL, body_sha256 TEXT NOT NULL,
             status INTEGER NOT NULL, answer BLOB NOT NULL, born_h INTEGER NOT NULL, PRIMARY KEY (token, path, key)
         ) STRICT""",
+        # Of an ended call: how often its end was told, each time with more.
+        "ALTER TABLE calls ADD COLUMN revision INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE deliveries ADD COLUMN call_id INTEGER",
+        "CREATE INDEX pending_of_call ON deliveries (call_id) WHERE state = 'pending'",
+        # A recording's row outlives its file, and says who deleted that, and why.
+        "ALTER TABLE recordings ADD COLUMN born_h INTEGER NOT NULL DEFAULT 0",
+        "UPDATE recordings SET born_h = (SELECT hours FROM uptime)",
+        "ALTER TABLE recordings ADD COLUMN deleted_at TEXT",
+        "ALTER TABLE recordings ADD COLUMN deleted_why TEXT",
+        "ALTER TABLE recordings ADD COLUMN deleted_by TEXT",
+        "CREATE INDEX kept_recordings ON recordings (born_h, size_bytes) WHERE deleted_at IS NULL",
     ),
 )
 

@@ -57,19 +57,23 @@ STATUS = {
 
 @dataclass(frozen=True)
 class Event:
-    """A fact that customers are told of. `data` is final: a later change is another Event."""
+    """A fact that customers are told of. `data` is final: a later change is another Event. `call` is the id of whose."""
 
     type: str
     at: datetime
     data: Mapping[str, Json]
+    call: int | None = None
 
 
 def status(call: Call) -> str:
     return STATUS[call.state] if call.outcome is None else call.outcome.value
 
 
-def of_call(call: Call, at: datetime) -> Event:
-    """What became of the call, by its state. Keys are never left out: null says unknown (7.3)."""
+def of_call(call: Call, at: datetime, *, revision: int = 1, recording_url: str | None = None) -> Event:
+    """What became of the call, by its state. Keys are never left out: null says unknown (7.3).
+
+    The end of a call is told again when more is known of it, under the next revision (7.4).
+    """
     is_now = status(call)
     data: dict[str, Json] = {
         "id": call.id,
@@ -80,13 +84,13 @@ def of_call(call: Call, at: datetime) -> Event:
         "from": call.from_,
         "to": call.to,
         "relay_number": None,
-        "recording_url": None,
+        "recording_url": recording_url,
         "transcription": None,
         "analysis": None,
-        "revision": 1,  # 7.4: of the firings of one ended call; nothing is added later yet
+        "revision": revision,
         "ended_reason": call.end.reason.value if call.end else None,
     }
-    return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data)
+    return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data, call.id)
 
 
 def of_message(message: Message, at: datetime) -> Event:

@@ -90,9 +90,9 @@ class Outbox:
                 continue
             id_ = event_id(event.at, self._chance(10))
             connection.execute(
-                """INSERT INTO deliveries (id, webhook, type, body, due_at, born_h)
-                VALUES (?, ?, ?, ?, ?, (SELECT hours FROM uptime))""",
-                (id_, webhook.key, event.type, body(event, id_), event.at.timestamp()),
+                """INSERT INTO deliveries (id, webhook, type, body, call_id, due_at, born_h)
+                VALUES (?, ?, ?, ?, ?, ?, (SELECT hours FROM uptime))""",
+                (id_, webhook.key, event.type, body(event, id_), event.call, event.at.timestamp()),
             )
 
     def ring(self) -> None:
