@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import datetime
 from hashlib import sha256
 from secrets import choice
@@ -65,10 +66,11 @@ def new_id(prefix: str) -> str:
 
 async def read_body(request: Request) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT_BYTES:
-            raise Refused(sfvopi.BAD_BODY)
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > BODY_LIMIT_BYTES:
+                raise Refused(sfvopi.BAD_BODY)
     return bytes(body)
 
 

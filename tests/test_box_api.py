@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
 from appliance.api import make_api
 from appliance.box_recordings import part_of
@@ -46,7 +47,8 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(directory: Path, *, recordings: Path | None = None) -> AsyncIterator[Client]:
+async def open_api(directory: Path, *, recordings: Path | None = None) -> AsyncIterator[tuple[ASGIApp, Box, str]]:
+    """All that the box serves over HTTP, in this process, and a key to it."""
     async with open_box(directory, recordings=recordings) as box:
         key, digest = new_key()
         await box.store.add_key(digest, name="test", at=NOON)
@@ -55,11 +57,18 @@ async def open_client(directory: Path, *, recordings: Path | None = None) -> Asy
         metrics = Metrics(health, control.trunks, store.outbox)
         postbox = Postbox(store.mailbox, names={NUMBER: "test"}, country="FR", now=lambda: box.now)
         api = make_api(control, store, health, metrics, postbox, org_id=1, country="FR", now=lambda: box.now)
-        transport = httpx.ASGITransport(api)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://box/box/v1", headers={"X-API-Key": key}
-        ) as http:
-            yield Client(http, box, directory)
+        yield api, box, key
+
+
+@asynccontextmanager
+async def open_client(directory: Path, *, recordings: Path | None = None) -> AsyncIterator[Client]:
+    async with (
+        open_api(directory, recordings=recordings) as (api, box, key),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(api), base_url="http://box/box/v1", headers={"X-API-Key": key}
+        ) as http,
+    ):
+        yield Client(http, box, directory)
 
 
 async def make_call(client: Client, uuid: str = "call-1", **changes: object) -> None:
