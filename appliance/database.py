@@ -66,6 +66,8 @@ class Commit(StrEnum):
     DELIVERY_ATTEMPTED = "delivery.attempted"
     OUTBOX_AGED = "outbox.aged"
     WEBHOOK_RESUMED = "webhook.resumed"
+    WEBHOOK_SAVED = "webhook.saved"
+    WEBHOOK_DELETED = "webhook.deleted"
     PROJECT_ADDED = "project.added"
     USER_SIGNED_UP = "user.signed_up"
     USER_CONFIRMED = "user.confirmed"
@@ -248,6 +250,25 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         ) STRICT""",
         # Of an ended call: how often its end was told, each time with more.
         "ALTER TABLE calls ADD COLUMN revision INTEGER NOT NULL DEFAULT 1",
+        # Webhooks that a project's customers made; `events` is JSON.
+        """CREATE TABLE subscriptions (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL REFERENCES projects, url TEXT NOT NULL,
+            name TEXT, events TEXT NOT NULL, secret TEXT NOT NULL, active INTEGER NOT NULL, off_reason TEXT,
+            created_at TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX subscriptions_of_project ON subscriptions (project, id)",
+        # Webhooks of which no attempt went well since then, in hours of being up, and as people have it.
+        "CREATE TABLE failing (webhook TEXT PRIMARY KEY, since_h INTEGER NOT NULL, since TEXT NOT NULL) STRICT",
+        # Why a webhook of the configuration is off.
+        "ALTER TABLE gone ADD COLUMN reason TEXT NOT NULL DEFAULT 'status 410'",
+        # A delivery's body is made of its event, which is there once for all of them; the older generation's have a
+        # body and an address of their own.
+        "ALTER TABLE deliveries ADD COLUMN event INTEGER",
+        "ALTER TABLE deliveries ADD COLUMN url TEXT",
+        # Apart: a hundred thousand that were tried are not looked through for one that was not.
+        "DROP INDEX pending",
+        "CREATE INDEX untried ON deliveries (webhook, seq) WHERE state = 'pending' AND attempts = 0",
+        "CREATE INDEX tried ON deliveries (webhook, due_at) WHERE state = 'pending' AND attempts > 0",
         "ALTER TABLE deliveries ADD COLUMN call_id INTEGER",
         "CREATE INDEX pending_of_call ON deliveries (call_id) WHERE state = 'pending'",
         # A recording's row outlives its file, and says who deleted that, and why.

@@ -24,6 +24,7 @@ from appliance.events import Event, of_call
 from appliance.mailbox import Mailbox
 from appliance.options import Options
 from appliance.outbox import Outbox
+from appliance.subscriptions import Subscriptions
 
 APP_COLUMNS = ", ".join(field.name for field in fields(App))
 
@@ -64,6 +65,7 @@ class Store:
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self.outbox = outbox
+        self.subscriptions = Subscriptions(database, outbox.ring)
         self.mailbox = Mailbox(database, outbox)
         self.casebook = Casebook(database, outbox)
         self.archive = Archive(database)

@@ -171,7 +171,7 @@ async def test_one_bad_write_leaves_nothing_and_takes_no_other_with_it(tmp_path)
         raise LookupError("no such row")
 
     def doubled(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO gone VALUES ('a', ''), ('a', '')")
+        connection.execute("INSERT INTO gone (url, at) VALUES ('a', ''), ('a', '')")
 
     caught = []
     async with open_database(tmp_path / "box.db") as database:
@@ -198,7 +198,7 @@ async def test_a_full_disk_fails_the_write_and_leaves_what_was_there(tmp_path):
 
         def too_big(connection: sqlite3.Connection) -> None:
             add(1000, connection)
-            connection.execute("INSERT INTO gone VALUES (hex(zeroblob(500000)), '')")
+            connection.execute("INSERT INTO gone (url, at) VALUES (hex(zeroblob(500000)), '')")
 
         with pytest.raises(StoreError, match="full"):
             await database.write(Commit.OUTBOX_AGED, too_big)

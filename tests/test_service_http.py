@@ -282,7 +282,7 @@ async def test_a_webhook_that_is_gone_is_named_at_each_start_and_can_be_resumed(
     async with open_rig(tmp_path) as rig:
         url = rig.customer.url + "/events"
         with closing(sqlite3.connect(rig.data / "branchline.db")) as database, database:
-            database.execute("INSERT INTO gone VALUES (?, '2026-02-02T00:00:00Z')", (url,))
+            database.execute("INSERT INTO gone (url, at) VALUES (?, '2026-02-02T00:00:00Z')", (url,))
         run = await rig.start()
         said = await run.logged("webhook", state="gone", webhook=url)
         assert "branchline webhook resume" in said["reason"]
