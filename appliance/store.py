@@ -20,11 +20,13 @@ from appliance.claims import SFVOPI, NumberTaken, claim, claimed, release
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, Database, open_database
+from appliance.directory import Directory
 from appliance.events import Event, of_call
 from appliance.mailbox import Mailbox
 from appliance.options import Options
 from appliance.outbox import Outbox
 from appliance.subscriptions import Subscriptions
+from appliance.tenants import Tenants
 
 APP_COLUMNS = ", ".join(field.name for field in fields(App))
 
@@ -69,6 +71,8 @@ class Store:
         self.mailbox = Mailbox(database, outbox)
         self.casebook = Casebook(database, outbox)
         self.archive = Archive(database)
+        self.tenants = Tenants(database)
+        self.directory = Directory(database)
         self._database = database
 
     # --- apps and their numbers -------------------------------------------------------------------------------------
