@@ -180,7 +180,10 @@ class Texts(Protocol):
         """It is safe elsewhere: the device may delete it."""
 
     async def send(self, pdu: str) -> int:
-        """A SUBMIT. Waits for the network's word, and before that for the network; gives the message's reference."""
+        """A SUBMIT. Waits for the network's word, and before that for the network; gives the message's reference.
+
+        That the line was lost while the device had the message is a CommandError: it may be the message's doing.
+        """
 
     async def ussd(self, text: str) -> News:
         """A code, or an answer to a menu. Waits for the network's answer.

@@ -263,14 +263,26 @@ class GsmTexts:
 
     async def send(self, pdu: str) -> int:
         length = sms.tpdu_length(pdu)
+        entered = False
+
+        def wanted() -> bool:
+            nonlocal entered
+            entered = self._free()
+            return entered
+
         while True:
             await self._until(lambda: self._memories is not None and self._free() and self._registered())
             try:
-                lines = await self._ask(f"AT+CMGS={length}", SEND_LIMIT_S, Entry(pdu, self._free))
+                lines = await self._ask(f"AT+CMGS={length}", SEND_LIMIT_S, Entry(pdu, wanted))
                 break
             except CommandError as exc:
                 if exc.result != "withdrawn":
                     raise
+            except LineLost as exc:
+                if not entered:
+                    raise
+                # Perhaps because of it: a module that starts anew over a message must not be given it for ever.
+                raise CommandError("AT+CMGS", "the line was lost") from exc
         return next((int(taken[1]) for line in lines if (taken := _TAKEN.match(line))), 0)
 
     # --- USSD: the other thing that a SIM says in words ---

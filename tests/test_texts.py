@@ -47,7 +47,7 @@ class Deaf:
         pass
 
     def attach(self, engine: Engine) -> AbstractAsyncContextManager[Port]:
-        raise NotImplementedError
+        raise AssertionError("nobody asks for its sound")
 
 
 class Wire(trio.abc.Stream):
@@ -440,6 +440,24 @@ async def test_a_message_sent_at_once_is_reported_on_too(autojump_clock: Clock) 
     async with rig_of("ec25") as rig, rig.line() as line:
         assert await line.texts.send(submit("hello", report=True)) == 1
         assert isinstance(decode((await receive(line)).pdu), Report)
+
+
+async def test_a_module_that_goes_with_a_message_has_refused_it(autojump_clock: Clock) -> None:
+    """As a firmware does that starts anew over it: whoever sent it must not take it for the line's misfortune."""
+    async with line_of() as (rig, line):
+        rig.modem.faults.slow["+CMGS"] = 60
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                with pytest.raises(CommandError, match="lost"):
+                    await line.texts.send(submit("poison"))
+
+            nursery.start_soon(send)
+            await trio.sleep(5)
+            assert rig.wire.take().endswith(submit("poison").encode() + b"\x1a")
+            rig.modem.unplug()
+        with pytest.raises(LineLost):
+            await line.texts.send(submit("next"))
 
 
 # --- news in the midst ---
