@@ -77,6 +77,8 @@ class Postbox:
         self._now = now
         # By a line's number; none where it has to be read from the database.
         self._loose: dict[str, Reassembly] = {}
+        # By a line's number: messages that rest after a failure, and until when; also while the line is lost.
+        self._resting: dict[str, dict[str, float]] = {}
         # What comes is put together by one task at a time.
         self._turn = trio.Lock()
         self._references = int.from_bytes(os.urandom(1), "big")
@@ -101,16 +103,25 @@ class Postbox:
         """As long as the line is up. Raises: LineLost."""
         if isinstance(line, Texting):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._take_all, number, line.texts)
+                nursery.start_soon(self._take_all, number, line.texts, nursery)
                 nursery.start_soon(self._send_all, number, line.texts)
 
     # --- what comes -------------------------------------------------------------------------------------------------
 
-    async def _take_all(self, number: str, texts: Texts) -> None:
+    async def _take_all(self, number: str, texts: Texts, nursery: trio.Nursery) -> None:
         while True:
             received = await texts.receive()
-            await self._insistently(partial(self._take, number, received))
-            await texts.forget(received)
+            message, fingerprint = self._read(number, received.pdu)
+            write = partial(self._take, number, message, fingerprint, received.pdu)
+            if isinstance(message, Report):
+                # It may have to wait for its message, and what comes after it must not.
+                nursery.start_soon(self._take_safely, texts, received, write)
+            else:
+                await self._take_safely(texts, received, write)
+
+    async def _take_safely(self, texts: Texts, received: Received, write: Callable[[], Awaitable[None]]) -> None:
+        await self._insistently(write)
+        await texts.forget(received)
 
     async def _insistently(self, write: Callable[[], Awaitable[None]]) -> None:
         """Until it is written: as long as it is not, the SIM keeps it."""
@@ -121,20 +132,23 @@ class Postbox:
                 log.error("message not written down", error=str(exc))
             await trio.sleep(WRITE_AGAIN_S)
 
-    async def _take(self, number: str, received: Received) -> None:
+    def _read(self, number: str, pdu: str) -> tuple[sms.Message, str]:
+        """With its fingerprint."""
         try:
-            message, fingerprint = sms.decode(received.pdu), sms.fingerprint(received.pdu)
+            return sms.decode(pdu), sms.fingerprint(pdu)
         except sms.Unreadable as exc:
             # Nobody will ever read it, and on the SIM it would be in the way; but it came.
             log.warning("message is unreadable", line=self._names[number], error=str(exc))
-            message, fingerprint = UNREADABLE, sha256(received.pdu.encode()).hexdigest()
+            return UNREADABLE, sha256(pdu.encode()).hexdigest()
+
+    async def _take(self, number: str, message: sms.Message, fingerprint: str, pdu: str) -> None:
         if isinstance(message, Report):
             await self._take_report(number, message)
         elif isinstance(message, Deliver):
             async with self._turn:
                 if not await self.mailbox.knows(number, fingerprint):
                     try:
-                        await self._take_part(number, message, fingerprint, received.pdu)
+                        await self._take_part(number, message, fingerprint, pdu)
                     except BaseException:
                         # Also when its line was lost meanwhile: what is in memory may be ahead of what is on the disk.
                         self._loose.pop(number, None)
@@ -281,8 +295,7 @@ class Postbox:
         return to
 
     async def _send_all(self, number: str, texts: Texts) -> None:
-        # Messages that rest after a failure, and until when.
-        resting: dict[str, float] = {}
+        resting = self._resting.setdefault(number, {})
         while True:
             news = self.mailbox.news
             for message in [each for each, until in resting.items() if until <= trio.current_time()]:
@@ -310,11 +323,11 @@ class Postbox:
         try:
             reference = await self._sent(part, texts)
         except CommandError as exc:
-            if sms.is_final(exc.result):
-                await self._move(name, part, PartState.FAILED, error=exc.result)
-                return None
-            await self._move(name, part, PartState.QUEUED, error=exc.result)
-            return retry_after_s(part.attempts + 1)
+            final = sms.is_final(exc.result)
+            # Also when the line is lost by now: a try that nobody counted would be the first one again.
+            with trio.CancelScope(shield=True):
+                await self._move(name, part, PartState.FAILED if final else PartState.QUEUED, error=exc.result)
+            return None if final else retry_after_s(part.attempts + 1)
         except LineLost:
             await self.mailbox.move(part, PartState.QUEUED, self._now(), attempts=part.attempts)
             raise

@@ -46,6 +46,10 @@ class TestTexts:
         # What is sent waits for it.
         self.network = trio.Event()
         self.network.set()
+        # A text that the device does not survive.
+        self.deadly = ""
+        # The line was lost, and nobody attends to it any more.
+        self.over = trio.Event()
         self._count = 0
         self._give, self._given = trio.open_memory_channel[Received](100)
 
@@ -69,7 +73,10 @@ class TestTexts:
         await self.until(lambda: not self.sim)
 
     async def receive(self) -> Received:
-        return await self._given.receive()
+        try:
+            return await self._given.receive()
+        except trio.EndOfChannel:
+            raise LineLost("gone") from None
 
     async def forget(self, received: Received) -> None:
         await trio.lowlevel.checkpoint()
@@ -83,14 +90,17 @@ class TestTexts:
         self._change()
         if self.refusals:
             raise self.refusals.pop(0)
+        if self.deadly and message.data.text == self.deadly:
+            self._give.close()
+            raise CommandError("AT+CMGS", "the line was lost")
         self.sent.append((trio.current_time(), message))
         return len(self.sent) % 256
 
     async def ussd(self, text: str) -> News:
-        raise NotImplementedError
+        raise AssertionError("nobody asks for a code")
 
     async def cancel_ussd(self) -> None:
-        raise NotImplementedError
+        raise AssertionError("nobody leaves a menu")
 
 
 class TestLine:
@@ -117,7 +127,7 @@ class Box:
             try:
                 await self.postbox.attend(OURS, line)  # type: ignore[arg-type]
             except* LineLost:
-                pass
+                line.texts.over.set()
 
         self.nursery.start_soon(attend)
         return line.texts
@@ -296,6 +306,25 @@ async def test_a_line_that_is_lost_takes_nothing_along(autojump_clock: Clock, tm
         assert len(texts.sent) == 3
 
 
+async def test_a_message_that_takes_its_line_along_rests_like_any_that_fails(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    lost_at: list[float] = []
+    async with open_box(tmp_path) as box:
+        await box.post("deadly")
+        await box.post("harmless")
+        while len(lost_at) < 4:
+            texts = box.attend()
+            texts.deadly = "deadly"
+            await texts.over.wait()
+            lost_at.append(trio.current_time())
+        texts = box.attend()
+        deadly, harmless = await box.until(["sent", "sent"])
+        assert [later - earlier for earlier, later in pairwise(lost_at)] >= list(RETRY_AFTER_S[:3])
+        assert (deadly.parts[0].attempts, harmless.parts[0].attempts) == (5, 1)
+        assert [sent.data.text for _, sent in texts.sent] == ["deadly"]
+
+
 async def test_what_waits_too_long_for_its_line_expires(autojump_clock: Clock, tmp_path: Path) -> None:
     async with open_box(tmp_path) as box:
         await box.post(LONG, validity_s=300)
@@ -373,6 +402,17 @@ async def test_reports_find_their_message(
         (message,) = await box.messages()
         assert message.state.value == state
         assert (message.parts[0].error is not None) is (state == "undelivered")
+
+
+async def test_a_report_on_nothing_of_ours_holds_up_no_message(mock_clock: Clock, tmp_path: Path) -> None:
+    # A minute here is less than a second of the box's: the report waits on while the message comes.
+    mock_clock.rate = 0.01
+    async with open_box(tmp_path) as box:
+        texts = box.attend()
+        texts.give(sms.encode(Report(1, THEIRS, NOON, NOON, 0x00)), *parts("hello"))
+        with trio.fail_after(60 * mock_clock.rate):
+            await texts.until(lambda: [received.index for received in texts.sim] == [1])
+        assert [message.text for message in await box.messages()] == ["hello"]
 
 
 # --- to whom ---
