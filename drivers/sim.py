@@ -1,7 +1,8 @@
 """The SIM in a module: that it is there, and its PIN.
 
-Three wrong PINs and the SIM asks for its PUK, which only its owner has. So a PIN is sent once, never when it may be
-the last that the SIM takes, and never again when it was not accepted: not in the next second, nor after a restart.
+Three wrong PINs and the SIM asks for its PUK, which only its owner has. So a PIN is sent once, never when the module
+tells that the SIM takes only one more (some tell nothing), and never again when it was not accepted: not in the next
+second, nor after a restart.
 """
 
 import logging
