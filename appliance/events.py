@@ -36,13 +36,14 @@ TYPES = frozenset(
         # The box's own, of no cloud's contract.
         "line.degraded",
         "line.recovered",
+        "webhook.disabled",
     }
 )
 # 7.1: sent only to webhooks that name them, never through a wildcard.
 NAMED_ONLY = frozenset({"phone_call.ringing", "phone_call.queued"})
-WILDCARDS = frozenset({"*", "phone_call.*", "sms.*", "line.*"})
+WILDCARDS = frozenset({"*", "phone_call.*", "sms.*", "line.*", "webhook.*"})
 # What a receiver that was made for the contract does not know of: `*` is all that the contract has.
-OWN = frozenset({"line.degraded", "line.recovered"})
+OWN = frozenset({"line.degraded", "line.recovered", "webhook.disabled"})
 # Of the contract's, what nothing in this version fires.
 NOT_YET = frozenset({"phone_call.transcript"})
 
@@ -57,11 +58,31 @@ STATUS = {
 
 @dataclass(frozen=True)
 class Event:
-    """A fact that customers are told of. `data` is final: a later change is another Event. `call` is the id of whose."""
+    """A fact that customers are told of. `data` is final: a later change is another Event.
+
+    `call` is the id of the call that it is of. `project` is whose customers are told by the webhooks that they made;
+    those of the configuration are the box's own, and are told of everything.
+    """
 
     type: str
     at: datetime
     data: Mapping[str, Json]
+    call: int | None = None
+    project: int | None = None
+
+
+@dataclass(frozen=True)
+class LegacyEvent:
+    """A fact as the older generation tells it, to an address that came with the call (10). `call_id` is the older id,
+    `call` the call's own; `event` is `call.started` and the like.
+    """
+
+    event: str
+    call_id: str
+    at: datetime
+    data: Mapping[str, Json]
+    url: str
+    project: int
     call: int | None = None
 
 
@@ -116,6 +137,12 @@ def of_health(line: str, number: str, problems: Sequence[Mapping[str, str]], sin
     return Event("line.degraded" if problems else "line.recovered", at, data)
 
 
+def of_webhook(url: str, name: str | None, project: int | None, reason: str, at: datetime) -> Event:
+    """The box has switched it off by itself; `project` is whose it is, none that of the configuration's."""
+    data: dict[str, Json] = {"url": url, "name": name, "project": project, "reason": reason}
+    return Event("webhook.disabled", at, data)
+
+
 def wanted(patterns: Iterable[str], event_type: str) -> bool:
     """Whether a subscription to `patterns` asks for this type."""
     return any(
@@ -138,9 +165,21 @@ def event_id(now: datetime, chance: bytes) -> str:
 
 def body(event: Event, id_: str) -> bytes:
     """The envelope (7.2). These bytes are signed, sent, and sent again: they never change."""
-    created_at = event.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    envelope: dict[str, Json] = {"id": id_, "type": event.type, "created_at": created_at, "data": event.data}
-    return canonical(envelope).encode()
+    return enveloped(event.type, event.at, canonical(event.data), id_)
+
+
+def enveloped(event_type: str, at: datetime, data: str, id_: str) -> bytes:
+    """The same of data that are canonical JSON already."""
+    created_at = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    envelope = canonical({"id": id_, "type": event_type, "created_at": created_at})
+    return f'{envelope[:-1]},"data":{data}}}'.encode()
+
+
+def legacy_body(event: LegacyEvent) -> bytes:
+    """The older generation's envelope (10): no id of its own, Unix seconds."""
+    timestamp = int(event.at.timestamp())
+    envelope: dict[str, Json] = {"event": event.event, "call_id": event.call_id, "timestamp": timestamp}
+    return canonical({**envelope, "data": event.data}).encode()
 
 
 def canonical(value: Json) -> str:
