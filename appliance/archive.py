@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from appliance.call import Call, Direction, Ended, Reason, State
+from appliance.call import Call, Direction, Ended, Kind, Reason, State
 from appliance.database import Database
 
 CALL_COLUMNS = """id, uuid, line, direction, from_, to_, started_at, state, request_uuid, app_id, answered_at, ended_at,
-    reason, cause"""
+    reason, cause, project, kind, relay_number, joined_at, revision, details"""
 _CALLS = ", ".join(f"calls.{name.strip()}" for name in CALL_COLUMNS.split(","))
 _RECORDING = "recordings.id, recordings.rowid, wav, frames, size_bytes, sha256"
 
@@ -145,7 +145,8 @@ def _records(connection: sqlite3.Connection, wanted: _Wanted, limit: int) -> lis
 
 def call_of(row: Sequence[Any]) -> Call:
     """From CALL_COLUMNS."""
-    id_, uuid, line, direction, from_, to, started_at, state, request_uuid, app_id, answered_at, ended_at, *end = row
+    id_, uuid, line, direction, from_, to, started_at, state, request_uuid, app_id, answered_at, ended_at, *more = row
+    reason, cause, project, kind, relay_number, joined_at, revision, details = more
     return Call(
         id=id_,
         uuid=uuid,
@@ -159,7 +160,13 @@ def call_of(row: Sequence[Any]) -> Call:
         app_id=app_id,
         answered_at=datetime.fromisoformat(answered_at) if answered_at else None,
         ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
-        end=Ended(Reason(end[0]), end[1]) if ended_at else None,
+        end=Ended(Reason(reason), cause) if ended_at else None,
+        project=project,
+        kind=Kind(kind),
+        relay_number=relay_number,
+        joined_at=datetime.fromisoformat(joined_at) if joined_at else None,
+        revision=revision,
+        details=json.loads(details),
     )
 
 

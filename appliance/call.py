@@ -1,8 +1,10 @@
 """One call: its states, its times, and how it came out. No audio here, and no device."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from drivers.line import Alerting, Answered
 
@@ -10,6 +12,20 @@ from drivers.line import Alerting, Answered
 class Direction(Enum):
     INBOUND = "inbound"
     OUTBOUND = "outbound"
+
+
+class Kind(Enum):
+    """Who is at our end: a customer's app (SFVoPI), the relay's owner, an AI agent, a person who was called first."""
+
+    APP = "app"
+    RELAY = "relay"
+    AGENT = "agent"
+    BRIDGE = "bridge"
+
+    @property
+    def joins(self) -> bool:
+        """The call is for two phones, and nothing to either before they are joined."""
+        return self in (Kind.RELAY, Kind.BRIDGE)
 
 
 class State(Enum):
@@ -35,6 +51,10 @@ class Reason(Enum):
     ANSWER_FAILED = "answer_failed"  # the customer's server gave no instructions
     NO_LINE = "no_line"  # our own line was busy or had no network
     LINE_LOST = "line_lost"
+    PAUSED = "paused"  # the relay, by its owner
+    OWNER = "owner"  # the relay was called from the phone that it forwards to
+    LOOP = "loop"  # the call would come back to this box
+    NOT_PERMITTED = "not_permitted"  # the box's own rules, or the line's limits, forbid to dial
     FAULT = "fault"  # of this program, or what happened could not be written down
     SHUTDOWN = "shutdown"
     RESTART = "restart"  # found open after a crash or a power cut
@@ -60,14 +80,19 @@ class Ended:
     cause: int  # ITU-T Q.850
 
 
-Change = Dialed | Alerting | Answered | Ended
+@dataclass(frozen=True)
+class Joined:
+    """Both phones hear each other."""
+
+
+Change = Dialed | Alerting | Answered | Joined | Ended
 
 TRANSITIONS: dict[State, dict[type[Change], State]] = {
     State.QUEUED: {Dialed: State.DIALING, Ended: State.ENDED},
     State.INCOMING: {Answered: State.ACTIVE, Ended: State.ENDED},
     State.DIALING: {Alerting: State.ALERTING, Answered: State.ACTIVE, Ended: State.ENDED},
     State.ALERTING: {Answered: State.ACTIVE, Ended: State.ENDED},
-    State.ACTIVE: {Ended: State.ENDED},
+    State.ACTIVE: {Joined: State.ACTIVE, Ended: State.ENDED},
     State.ENDED: {},
 }
 
@@ -79,6 +104,10 @@ OUTCOME_OF_REASON = {
     Reason.RING_TIMEOUT: Outcome.NO_ANSWER,
     Reason.ANSWER_FAILED: Outcome.FAILED,
     Reason.LINE_LOST: Outcome.ERROR,
+    Reason.PAUSED: Outcome.BUSY,
+    Reason.OWNER: Outcome.BUSY,
+    Reason.LOOP: Outcome.FAILED,
+    Reason.NOT_PERMITTED: Outcome.FAILED,
     Reason.FAULT: Outcome.ERROR,
     Reason.SHUTDOWN: Outcome.ERROR,
     Reason.RESTART: Outcome.ERROR,
@@ -90,11 +119,12 @@ class CallError(Exception):
 
 
 def outcome(direction: Direction, *, answered: bool, end: Ended) -> Outcome:
+    """`answered` is whether there was a conversation."""
     if end.reason in OUTCOME_OF_REASON:
         return OUTCOME_OF_REASON[end.reason]
     if answered:
         return Outcome.COMPLETED
-    if direction is Direction.INBOUND or end.reason is Reason.CUSTOMER:
+    if end.reason is Reason.CUSTOMER or (direction is Direction.INBOUND and end.reason is Reason.HANGUP):
         return Outcome.CANCELED
     return OUTCOME_OF_CAUSE.get(end.cause, Outcome.FAILED)
 
@@ -105,6 +135,7 @@ class Call:
 
     Times are wall clock (UTC), for people and customers; nothing is computed from them but `duration_s`. `from_` and
     `to` are E.164, a short code, or `anonymous`. `request_uuid` is the customer's handle for a call that he asked for.
+    Of a relay's call `to` is the owner's phone. `details` are what its kind knows beside, as JSON has it.
     """
 
     id: int
@@ -120,6 +151,12 @@ class Call:
     answered_at: datetime | None = None
     ended_at: datetime | None = None
     end: Ended | None = None
+    project: int | None = None
+    kind: Kind = Kind.APP
+    relay_number: str | None = None
+    joined_at: datetime | None = None
+    revision: int = 1
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def apply(self, change: Change, at: datetime) -> "Call":
         """Raises CallError for what the table does not know."""
@@ -132,6 +169,8 @@ class Call:
                 return replace(self, state=state, started_at=at)
             case Answered():
                 return replace(self, state=state, answered_at=at)
+            case Joined():
+                return replace(self, state=state, joined_at=at)
             case Ended():
                 return replace(self, state=state, ended_at=at, end=change)
         return replace(self, state=state)
@@ -139,19 +178,24 @@ class Call:
     @property
     def number(self) -> str:
         """Our own side of the call."""
-        return self.to if self.direction is Direction.INBOUND else self.from_
+        return self.relay_number or (self.to if self.direction is Direction.INBOUND else self.from_)
+
+    @property
+    def talked_at(self) -> datetime | None:
+        """Since when those talk whom the call is for."""
+        return self.joined_at if self.kind.joins else self.answered_at
 
     @property
     def outcome(self) -> Outcome | None:
         """None until the end."""
         if self.end is None:
             return None
-        return outcome(self.direction, answered=self.answered_at is not None, end=self.end)
+        return outcome(self.direction, answered=self.talked_at is not None, end=self.end)
 
     @property
     def duration_s(self) -> int:
-        """From answer to end, whole seconds rounded down; 0 if never answered (sfvopi 6.7)."""
-        if self.answered_at is None or self.ended_at is None:
+        """From answer or join to end, whole seconds rounded down; 0 if there was none (sfvopi 6.7, phonevoice 7.3)."""
+        if self.talked_at is None or self.ended_at is None:
             return 0
         # A restart ends a call by the clock, which may have been set back: no negative bill.
-        return max(0, int((self.ended_at - self.answered_at).total_seconds()))
+        return max(0, int((self.ended_at - self.talked_at).total_seconds()))

@@ -48,8 +48,13 @@ class Commit(StrEnum):
     CALL_DIALING = "call.dialing"
     CALL_ALERTING = "call.alerting"
     CALL_ACTIVE = "call.active"
+    CALL_JOINED = "call.joined"
     CALL_ENDED = "call.ended"
     CALL_MEASURED = "call.measured"
+    # Of one more line in a call.
+    LEG_DIALED = "leg.dialed"
+    LEG_ANSWERED = "leg.answered"
+    LEG_ENDED = "leg.ended"
     RECORDING_OPENED = "recording.opened"
     RECORDING_ENCODED = "recording.encoded"
     RECORDING_DELETED = "recording.deleted"
@@ -248,6 +253,22 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
             token TEXT NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL, body_sha256 TEXT NOT NULL,
             status INTEGER NOT NULL, answer BLOB NOT NULL, born_h INTEGER NOT NULL, PRIMARY KEY (token, path, key)
         ) STRICT""",
+        # Whose a call is, and what its kind knows of it; `details` are JSON.
+        "ALTER TABLE calls ADD COLUMN project INTEGER",
+        "ALTER TABLE calls ADD COLUMN kind TEXT NOT NULL DEFAULT 'app'",
+        "ALTER TABLE calls ADD COLUMN relay_number TEXT",
+        "ALTER TABLE calls ADD COLUMN joined_at TEXT",
+        "ALTER TABLE calls ADD COLUMN details TEXT NOT NULL DEFAULT '{}'",
+        "CREATE INDEX calls_of_project ON calls (project, id) WHERE project IS NOT NULL",
+        # The lines that a call has beside its own. When the call has ended none is open.
+        """CREATE TABLE legs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, call_id INTEGER NOT NULL REFERENCES calls, line TEXT NOT NULL,
+            role TEXT NOT NULL, to_ TEXT NOT NULL, dialed_at TEXT NOT NULL, answered_at TEXT, ended_at TEXT,
+            reason TEXT, cause INTEGER,
+            CHECK ((ended_at IS NULL) = (reason IS NULL) AND (ended_at IS NULL) = (cause IS NULL))
+        ) STRICT""",
+        "CREATE INDEX legs_of_call ON legs (call_id)",
+        "CREATE INDEX legs_of_line ON legs (line, answered_at)",
         # Of an ended call: how often its end was told, each time with more.
         "ALTER TABLE calls ADD COLUMN revision INTEGER NOT NULL DEFAULT 1",
         # Webhooks that a project's customers made; `events` is JSON.

@@ -87,7 +87,10 @@ class LegacyEvent:
 
 
 def status(call: Call) -> str:
-    return STATUS[call.state] if call.outcome is None else call.outcome.value
+    """A call for two phones rings until they are joined (4.2)."""
+    if call.outcome is not None:
+        return call.outcome.value
+    return "ringing" if call.state is State.ACTIVE and call.talked_at is None else STATUS[call.state]
 
 
 def of_call(call: Call, at: datetime, *, revision: int = 1, recording_url: str | None = None) -> Event:
@@ -104,7 +107,7 @@ def of_call(call: Call, at: datetime, *, revision: int = 1, recording_url: str |
         "direction": call.direction.value,
         "from": call.from_,
         "to": call.to,
-        "relay_number": None,
+        "relay_number": call.relay_number,
         "recording_url": recording_url,
         "transcription": None,
         "analysis": None,

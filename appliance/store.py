@@ -3,6 +3,7 @@
 Facts that must be true together are one commit: a call's change of state, and the events that tell it.
 """
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from secrets import token_urlsafe
 from typing import Any, Protocol
 
 from appliance.archive import CALL_COLUMNS, Archive, call_of, text_of
-from appliance.call import Call, Direction, State
+from appliance.call import Call, Direction, Ended, Kind, State
 from appliance.casebook import Casebook
 from appliance.claims import SFVOPI, NumberTaken, claim, claimed, release
 from appliance.config import Webhook
@@ -221,15 +222,21 @@ class Store:
         route: str,
         request_uuid: str | None = None,
         app_id: str | None = None,
+        kind: Kind = Kind.APP,
+        project: int | None = None,
+        relay_number: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> Call:
-        """`route` is the contract's own text, kept for whoever closes the call. Its being there is told, too."""
+        """`route` is the kind's own text, kept for whoever closes the call. Its being there is told, too."""
 
         def work(connection: sqlite3.Connection) -> Call:
             statement = """INSERT INTO calls
-                (uuid, line, direction, from_, to_, state, started_at, route, request_uuid, app_id)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                (uuid, line, direction, from_, to_, state, started_at, route, request_uuid, app_id,
+                kind, project, relay_number, details)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
             facts = (uuid, line, direction.value, from_, to, state.value, _text(started_at), route)
-            cursor = connection.execute(statement, (*facts, request_uuid, app_id))
+            of_kind = (kind.value, project, relay_number, json.dumps(details or {}))
+            cursor = connection.execute(statement, (*facts, request_uuid, app_id, *of_kind))
             call = f"SELECT {CALL_COLUMNS} FROM calls WHERE id = ?"
             opened = call_of(connection.execute(call, (cursor.lastrowid,)).fetchone())
             self.outbox.put(connection, of_call(opened, started_at))
@@ -240,28 +247,50 @@ class Store:
         return call
 
     async def save(self, call: Call, *, events: Sequence[Event] = ()) -> None:
-        """The call's change of state, and with it what is told of it.
+        """The call's change, and with it what is told of it. With a call all its legs end.
 
         Raises:
             ValueError: the call has ended before; its end is told once.
         """
-        times = (_text(call.started_at), _text(call.answered_at), _text(call.ended_at))
+        times = [_text(at) for at in (call.started_at, call.answered_at, call.joined_at, call.ended_at)]
         end = (call.end.reason.value, call.end.cause) if call.end else (None, None)
+        joins = call.joined_at is not None and call.end is None
 
         def work(connection: sqlite3.Connection) -> None:
             cursor = connection.execute(
-                """UPDATE calls SET state = ?, started_at = ?, answered_at = ?, ended_at = ?, reason = ?, cause = ?
-                WHERE id = ? AND ended_at IS NULL""",
-                (call.state.value, *times, *end, call.id),
+                """UPDATE calls SET state = ?, line = ?, started_at = ?, answered_at = ?, joined_at = ?, ended_at = ?,
+                reason = ?, cause = ?, details = ? WHERE id = ? AND ended_at IS NULL""",
+                (call.state.value, call.line, *times, *end, json.dumps(call.details), call.id),
             )
             if cursor.rowcount != 1:
                 raise ValueError(f"call {call.id} is not open")
+            if call.end:
+                ended = "UPDATE legs SET ended_at = ?, reason = ?, cause = ? WHERE call_id = ? AND ended_at IS NULL"
+                connection.execute(ended, (_text(call.ended_at), *end, call.id))
             for event in events:
                 self.outbox.put(connection, event)
 
-        await self._database.write(Commit(f"call.{call.state.value}"), work)
+        await self._database.write(Commit.CALL_JOINED if joins else Commit(f"call.{call.state.value}"), work)
         if events:
             self.outbox.ring()
+
+    async def open_leg(self, call_id: int, *, line: str, role: str, to: str, at: datetime) -> int:
+        """One more line of the call is to dial. Its id."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            statement = "INSERT INTO legs (call_id, line, role, to_, dialed_at) VALUES (?, ?, ?, ?, ?)"
+            return connection.execute(statement, (call_id, line, role, to, _text(at))).lastrowid or 0
+
+        return await self._database.write(Commit.LEG_DIALED, work)
+
+    async def leg_answered(self, leg_id: int, at: datetime) -> None:
+        statement = "UPDATE legs SET answered_at = ? WHERE id = ? AND ended_at IS NULL"
+        await self._execute(Commit.LEG_ANSWERED, statement, _text(at), leg_id)
+
+    async def leg_ended(self, leg_id: int, end: Ended, at: datetime) -> None:
+        """With its call it may have ended already, and stays so."""
+        statement = "UPDATE legs SET ended_at = ?, reason = ?, cause = ? WHERE id = ? AND ended_at IS NULL"
+        await self._execute(Commit.LEG_ENDED, statement, _text(at), end.reason.value, end.cause, leg_id)
 
     async def call(self, call_id: int) -> Call | None:
         rows = await self._rows(f"SELECT {CALL_COLUMNS} FROM calls WHERE id = ?", call_id)
@@ -273,21 +302,24 @@ class Store:
         return [(call_of(row[:-1]), row[-1]) for row in rows]
 
     async def minutes_used(self, line: str, since: Sequence[datetime]) -> list[int]:
-        """Minutes begun of calls that the line placed and that were answered since each of these times; of test calls,
-        too, as the operator knows no difference.
+        """Minutes begun of calls that the line dialed, as their own or as one more line, and that were answered since
+        each of these times; of test calls, too, as the operator knows no difference.
         """
-        begun = """SELECT IFNULL(SUM(MAX(1, (unixepoch(ended_at) - unixepoch(answered_at) + 59) / 60)), 0) FROM calls
+        minutes = "IFNULL(SUM(MAX(1, (unixepoch(ended_at) - unixepoch(answered_at) + 59) / 60)), 0)"
+        begun = f"""SELECT {minutes} FROM calls
             WHERE line = ? AND direction = ? AND answered_at >= ? AND ended_at IS NOT NULL"""
+        joined = f"SELECT {minutes} FROM legs WHERE line = ? AND answered_at >= ? AND ended_at IS NOT NULL"
         tested = """SELECT IFNULL(SUM(CAST((talked_s + 59.9) / 60 AS INTEGER)), 0) FROM test_calls
             WHERE caller = ? AND at >= ? AND talked_s > 0"""
 
         def count(connection: sqlite3.Connection) -> list[int]:
-            minutes = []
+            used = []
             for at in map(_text, since):
                 (calls,) = connection.execute(begun, (line, Direction.OUTBOUND.value, at)).fetchone()
+                (legs,) = connection.execute(joined, (line, at)).fetchone()
                 (tests,) = connection.execute(tested, (line, at)).fetchone()
-                minutes.append(calls + tests)
-            return minutes
+                used.append(calls + legs + tests)
+            return used
 
         return await self._database.read(count)
 

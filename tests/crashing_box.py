@@ -17,7 +17,7 @@ from uuid import uuid4
 import structlog
 import trio
 
-from appliance.call import Call, Change, Dialed, Direction, Ended, Reason, State
+from appliance.call import Call, Change, Dialed, Direction, Ended, Joined, Kind, Reason, State
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.courier import run_courier
@@ -33,8 +33,10 @@ NUMBER = "+33700000002"
 TLS = ssl.create_default_context()  # slow to make, never used
 APP = App("sfv_app_1", "bot", "https://b/", "POST", None, "POST", None, "POST", "ACTIVE", "2026-06-04T12:00:00.000Z")
 
-INBOUND = (State.INCOMING, (Answered(), Ended(Reason.HANGUP, 16)))
-OUTBOUND = (State.QUEUED, (Dialed(), Alerting(), Answered(), Ended(Reason.HANGUP, 16)))
+END = Ended(Reason.HANGUP, 16)
+INBOUND = (Direction.INBOUND, State.INCOMING, Kind.APP, (Answered(), END))
+OUTBOUND = (Direction.OUTBOUND, State.QUEUED, Kind.APP, (Dialed(), Alerting(), Answered(), END))
+RELAYED = (Direction.INBOUND, State.INCOMING, Kind.RELAY, (Answered(), Joined(), END))
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,25 @@ async def change(store: Store, call: Call, what: Change) -> Call:
 
 async def converse(store: Store, number: int) -> Call:
     """One call from its first sign to its last fact, with all that is written down beside it."""
-    state, changes = INBOUND if number % 2 else OUTBOUND
+    direction, state, kind, changes = (OUTBOUND, INBOUND, RELAYED)[number % 3]
     call = await store.open_call(
         uuid=str(uuid4()),
         line="office",
-        direction=Direction.INBOUND if number % 2 else Direction.OUTBOUND,
+        direction=direction,
         from_="+33700000001",
         to=NUMBER,
         state=state,
         started_at=now(),
         route="{}",
+        kind=kind,
     )
+    leg = None
     for what in changes:
+        if what == Joined():
+            leg = await store.open_leg(call.id, line="home", role="owner", to="+33700000003", at=now())
+            await store.leg_answered(leg, now())
+        if what == END and leg is not None:
+            await store.leg_ended(leg, END, now())
         call = await change(store, call, what)
     wav = Path(f"/recordings/{call.uuid}.wav")
     await store.open_recording(call.id, wav)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,8 @@ from appliance.call import (
     Dialed,
     Direction,
     Ended,
+    Joined,
+    Kind,
     Outcome,
     Reason,
     State,
@@ -23,7 +26,7 @@ def a_call(direction=Direction.INBOUND, state=State.INCOMING):
     return Call(1, "uuid", "office", direction, "+33783484044", "+33700000002", T0, state)
 
 
-CHANGES = (Dialed(), Alerting(), Answered(), Ended(Reason.HANGUP, 16))
+CHANGES = (Dialed(), Alerting(), Answered(), Joined(), Ended(Reason.HANGUP, 16))
 
 
 @pytest.mark.parametrize("state", State)
@@ -80,7 +83,30 @@ def test_an_outgoing_call_started_when_it_began_to_ring():
         (Direction.OUTBOUND, False, Reason.REFUSED, 1, Outcome.FAILED),
         (Direction.OUTBOUND, False, Reason.NO_LINE, 17, Outcome.BUSY),
         (Direction.OUTBOUND, False, Reason.NO_LINE, 38, Outcome.FAILED),
+        # A relay's, whose owner was not reached.
+        (Direction.INBOUND, False, Reason.REFUSED, 17, Outcome.BUSY),
+        (Direction.INBOUND, False, Reason.REFUSED, 1, Outcome.FAILED),
+        (Direction.INBOUND, False, Reason.RING_TIMEOUT, 19, Outcome.NO_ANSWER),
+        (Direction.INBOUND, False, Reason.NO_LINE, 34, Outcome.FAILED),
+        (Direction.INBOUND, False, Reason.PAUSED, 21, Outcome.BUSY),
+        (Direction.INBOUND, False, Reason.OWNER, 17, Outcome.BUSY),
+        (Direction.INBOUND, False, Reason.LOOP, 21, Outcome.FAILED),
+        (Direction.INBOUND, False, Reason.NOT_PERMITTED, 21, Outcome.FAILED),
+        (Direction.INBOUND, False, Reason.CUSTOMER, 16, Outcome.CANCELED),
     ],
 )
 def test_the_outcome_follows_from_answer_reason_and_cause(direction, answered, reason, cause, expected):
     assert outcome(direction, answered=answered, end=Ended(reason, cause)) is expected
+
+
+@pytest.mark.parametrize("kind", [Kind.RELAY, Kind.BRIDGE])
+def test_a_call_for_two_phones_lasts_from_their_join(kind):
+    call = replace(a_call(), kind=kind).apply(Answered(), T0)
+    alone = call.apply(Ended(Reason.HANGUP, 16), T0 + timedelta(seconds=9))
+    assert (alone.duration_s, alone.outcome) == (0, Outcome.CANCELED)
+    call = call.apply(Joined(), T0 + timedelta(seconds=5)).apply(Ended(Reason.HANGUP, 16), T0 + timedelta(seconds=9))
+    assert (call.duration_s, call.outcome) == (4, Outcome.COMPLETED)
+
+
+def test_our_own_side_of_a_relays_call_is_the_relay():
+    assert replace(a_call(), to="+33612345678", relay_number="+33700000002").number == "+33700000002"

@@ -81,7 +81,7 @@ def run() -> Iterator[Callable[..., int]]:
 
 def told(calls: list[tuple[int, str | None, str]]) -> set[tuple[str, int, str]]:
     """What each of the two webhooks must have heard of the calls as they stand in the file."""
-    events = {(id_, "phone_call.started") for id_, answered_at, _ in calls if answered_at}
+    events = {(id_, "phone_call.started") for id_, talked_at, _ in calls if talked_at}
     # A call that a restart found open ended by our own fault.
     events |= {(id_, "phone_call.error" if r == "restart" else "phone_call.completed") for id_, _, r in calls}
     return {(webhook, id_, kind) for webhook in ("/a", "/b") for id_, kind in events}
@@ -96,8 +96,10 @@ def test_no_event_is_lost_or_told_under_two_ids(tmp_path, customer, run, point):
     assert run(path, url) == 0
 
     database = sqlite3.connect(path)
-    calls = database.execute("SELECT id, answered_at, reason FROM calls").fetchall()
+    talked_at = "CASE kind WHEN 'relay' THEN joined_at ELSE answered_at END"
+    calls = database.execute(f"SELECT id, {talked_at}, reason FROM calls").fetchall()
     assert database.execute("SELECT count(*) FROM calls WHERE ended_at IS NULL").fetchone() == (0,)
+    assert database.execute("SELECT count(*) FROM legs WHERE ended_at IS NULL").fetchone() == (0,)
     assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert database.execute("PRAGMA foreign_key_check").fetchall() == []
     messages = database.execute("SELECT direction, text, state FROM messages JOIN message_parts ON message = seq")

@@ -1,13 +1,14 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.call import Call, Direction, Ended, Outcome, Reason, State
+from appliance.call import Call, Direction, Ended, Joined, Kind, Outcome, Reason, State
 from appliance.events import TYPES, Event, body, canonical, event_id, of_call, status, wanted
 from drivers.line import Alerting, Answered
 
@@ -187,3 +188,13 @@ def test_javascript_gives_every_body_back_byte_for_byte(values):
 @given(JSON)
 def test_canonical_json_is_json_in_utf_8(value):
     json.loads(canonical(value).encode())
+
+
+@pytest.mark.parametrize("kind", [Kind.RELAY, Kind.BRIDGE])
+def test_a_call_for_two_phones_rings_until_they_are_joined(kind):
+    call = replace(ACTIVE, kind=kind, to="+33612345678", relay_number="+33700000002")
+    assert status(call) == "ringing"
+    event = of_call(call.apply(Joined(), NOON), NOON)
+    facts = {"to": "+33612345678", "relay_number": "+33700000002", "status": "in-progress"}
+    assert event.type == "phone_call.started"
+    assert facts.items() <= event.data.items()
