@@ -58,6 +58,8 @@ class Commit(StrEnum):
     RECORDING_OPENED = "recording.opened"
     RECORDING_ENCODED = "recording.encoded"
     RECORDING_DELETED = "recording.deleted"
+    # What became of an attempt to bring it to the cloud.
+    RECORDING_UPLOADED = "recording.uploaded"
     # A part of a message that is not complete, and one that is; what goes, and what becomes of it.
     SMS_KEPT = "sms.kept"
     SMS_RECEIVED = "sms.received"
@@ -299,6 +301,11 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         "ALTER TABLE recordings ADD COLUMN deleted_why TEXT",
         "ALTER TABLE recordings ADD COLUMN deleted_by TEXT",
         "CREATE INDEX kept_recordings ON recordings (born_h, size_bytes) WHERE deleted_at IS NULL",
+        # To the cloud: null where there is none, or else 'waiting', 'uploaded' or 'refused'; and how often in vain.
+        "ALTER TABLE recordings ADD COLUMN upload TEXT",
+        "ALTER TABLE recordings ADD COLUMN upload_tries INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX waiting_uploads ON recordings (upload_tries) WHERE upload = 'waiting'",
+        "CREATE INDEX refused_uploads ON recordings (upload) WHERE upload = 'refused'",
     ),
 )
 

@@ -28,6 +28,7 @@ from appliance.options import Options
 from appliance.outbox import Outbox
 from appliance.subscriptions import Subscriptions
 from appliance.tenants import Tenants
+from appliance.uploads import Uploads
 
 APP_COLUMNS = ", ".join(field.name for field in fields(App))
 
@@ -66,8 +67,9 @@ class Encoded(Protocol):
 class Store:
     """Open with `open_store`."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, *, uploads: bool = False) -> None:
         self.outbox = outbox
+        self.uploads = Uploads(database, wanted=uploads)
         self.subscriptions = Subscriptions(database, outbox.ring)
         self.mailbox = Mailbox(database, outbox)
         self.casebook = Casebook(database, outbox)
@@ -342,9 +344,10 @@ class Store:
         await self._execute(Commit.RECORDING_ENCODED, "DELETE FROM recordings WHERE wav = ?", str(wav))
 
     async def recording_encoded(self, wav: Path, file: Encoded) -> None:
-        statement = "UPDATE recordings SET frames = ?, size_bytes = ?, sha256 = ? WHERE wav = ?"
-        facts = (file.frames, file.size_bytes, file.sha256)
+        statement = "UPDATE recordings SET frames = ?, size_bytes = ?, sha256 = ?, upload = ? WHERE wav = ?"
+        facts = (file.frames, file.size_bytes, file.sha256, self.uploads.first)
         await self._execute(Commit.RECORDING_ENCODED, statement, *facts, str(wav))
+        self.uploads.ring()
 
     async def recording_deleted(self, wav: Path) -> None:
         await self._execute(Commit.RECORDING_DELETED, "DELETE FROM recordings WHERE wav = ?", str(wav))
@@ -364,11 +367,11 @@ def _text(at: datetime | None) -> str | None:
 
 
 @asynccontextmanager
-async def open_store(path: Path, webhooks: Iterable[Webhook] = ()) -> AsyncIterator[Store]:
-    """Events go into the outbox for `webhooks`.
+async def open_store(path: Path, webhooks: Iterable[Webhook] = (), *, uploads: bool = False) -> AsyncIterator[Store]:
+    """Events go into the outbox for `webhooks`; recordings wait for the cloud where there is one for `uploads`.
 
     Raises:
         StoreError: the file can't be used; the message is for people.
     """
     async with open_database(path) as database:
-        yield Store(database, Outbox(database, webhooks))
+        yield Store(database, Outbox(database, webhooks), uploads=uploads)

@@ -22,6 +22,7 @@ from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.courier import run_courier
 from appliance.events import of_call, status
+from appliance.ingest import Verdict
 from appliance.mailbox import NewPart
 from appliance.message import Message, MessagePart, PartState
 from appliance.options import Options
@@ -82,6 +83,8 @@ async def converse(store: Store, number: int) -> Call:
     wav = Path(f"/recordings/{call.uuid}.wav")
     await store.open_recording(call.id, wav)
     await store.recording_encoded(wav, Mp3())
+    while (upload := await store.uploads.next()) is not None:
+        await store.uploads.tried(upload, Verdict.AGAIN if upload.tries < 2 else Verdict.TAKEN)
     await store.recording_deleted(wav)
     await store.measured(call.id, "{}")
     return call
@@ -118,7 +121,7 @@ def message(direction: Direction) -> Message:
 async def live(path: Path, url: str, calls: int) -> None:
     hooks = [Webhook.model_construct(url=url + name, secret=SECRET, events=("*",), name=None) for name in "ab"]
     courier = partial(run_courier, user_agent="box", allow_loopback=True, now=now, tls=TLS)
-    async with open_store(path, hooks) as store, trio.open_nursery() as nursery:
+    async with open_store(path, hooks, uploads=True) as store, trio.open_nursery() as nursery:
         nursery.start_soon(courier, store.outbox, hooks)
         for call, _ in await store.open_calls():
             await change(store, call, Ended(Reason.RESTART, 41))
