@@ -27,9 +27,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import outcome
@@ -87,10 +89,13 @@ class Post:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
+    query: str = ""
 
     @property
     def json(self) -> Any:
-        return json.loads(self.body)
+        """Its fields; those of a GET are in the query, and texts."""
+        return json.loads(self.body) if self.method == "POST" else dict(parse_qsl(self.query))
 
 
 class Customer:
@@ -154,9 +159,10 @@ async def open_customer() -> AsyncIterator[Customer]:
                 # Cut off when its sender stopped: no request at all.
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = customer.replies.get(self.path, Reply())
+            path, _, query = self.path.partition("?")
+            reply = customer.replies.get(path, Reply())
             reply = reply if isinstance(reply, Reply) else reply()
-            token.run_sync_soon(customer.inbox.put, Post(self.path, headers, body))
+            token.run_sync_soon(customer.inbox.put, Post(path, headers, body, self.command, query))
             if reply.silent:
                 over.wait()
             self.send_response(reply.status)
@@ -165,6 +171,8 @@ async def open_customer() -> AsyncIterator[Customer]:
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             self.wfile.write(reply.body)
+
+        do_GET = do_POST
 
         def handle(self) -> None:
             # The box may go at any moment, and come back.
@@ -249,6 +257,24 @@ def _log_line(text: bytes) -> dict[str, Any]:
         return line
     except ValueError:
         return {"event": text.decode(errors="replace"), "level": "not JSON"}
+
+
+@asynccontextmanager
+async def _guarded(process: trio.Process) -> AsyncIterator[None]:
+    """It ends with the block, and with a test that is killed: it would go on at names of ttys that are others' by then.
+
+    The kernel's signal for that (PR_SET_PDEATHSIG) comes when a thread ends, as does the one that trio starts it on.
+    """
+    guard = ["sh", "-c", f"read _; kill -9 {process.pid}"]
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(trio.run_process, guard, stdin=subprocess.PIPE, start_new_session=True))
+            yield
+            nursery.cancel_scope.cancel()
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
 
 
 CONFIG = """\
@@ -352,14 +378,10 @@ class Rig:
         return run
 
     async def _attend(self, run: Run) -> None:
-        try:
+        async with _guarded(run.process):
             await run.read_log()
             # By SIGKILL, or because it was told to; a death of its own ends the test.
             assert run.process.returncode in (0, -signal.SIGKILL), [line["event"] for line in run.log.all[-40:]]
-        finally:
-            run.process.kill()
-            with trio.CancelScope(shield=True):
-                await run.process.wait()
 
     # --- what it did ---
 
