@@ -5,8 +5,9 @@ data_dir = "/var/lib/branchline" name = "office"                   url = "https:
 listen = "127.0.0.1:8080"        model = "ec25"                    secret = "whsec_..."
                                  number = "+33700000002"           events = ["phone_call.*"]
 [sfvopi]                         usb = "1-1.2"
-default_country = "FR"                                             [doctor]
-[lab]                                                              at = "03:30"
+default_country = "FR"           [cloud]                          [doctor]
+[lab]                            url = "https://ingest.example"   at = "03:30"
+                                 token = "..."
 
 Where a line's modem is, is one of
 
@@ -39,9 +40,13 @@ from appliance.events import NOT_YET
 from appliance.fields import (
     AbsolutePath,
     Address,
+    BearerToken,
+    CloudEvents,
+    CloudUrl,
     CountryCode,
     Digits,
     EventTypes,
+    HoursOfDay,
     LineName,
     ModelName,
     Number,
@@ -123,6 +128,10 @@ class Dialing(_Section):
     concurrent_calls: Annotated[int, Field(ge=1)] | None = None
 
 
+# The name of the cloud among webhooks.
+CLOUD = "cloud"
+
+
 class Webhook(_Section):
     """Who wants which events, and where. A named webhook keeps what it has not yet had when its `url` changes."""
 
@@ -152,6 +161,29 @@ class Sfvopi(_Section):
     default_country: CountryCode = "FR"
 
 
+class Cloud(_Section):
+    """Who is brought the box's events and recordings, and when recordings may go (docs/cloud.md).
+
+    With `presign` they become objects in a bucket: recordings, and events too unless there is a `url` for them.
+    """
+
+    url: CloudUrl | None = None
+    presign: WebhookUrl | None = None
+    token: Annotated[BearerToken, Field(min_length=16, repr=False)]
+    events: CloudEvents = ("*",)
+    recordings: bool = True
+    window: HoursOfDay | None = None
+    bandwidth_kib_s: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def webhook(self) -> Webhook | None:
+        """As the outbox knows it; None: it takes no events."""
+        address = self.url or self.presign
+        if not self.events or address is None:
+            return None
+        return Webhook.model_construct(url=address, secret=self.token, events=self.events, name=CLOUD)
+
+
 class Lab(_Section):
     """For a bench and for tests, never for a box that others can reach. `sysfs` and `dev` are of its own USB."""
 
@@ -167,6 +199,7 @@ class Config(_Section):
     sfvopi: Sfvopi = Sfvopi()
     dialing: Dialing = Dialing()
     doctor: Doctor = Doctor()
+    cloud: Cloud | None = None
     lab: Lab = Lab()
 
 
@@ -178,6 +211,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "sfvopi": Sfvopi,
     "dialing": Dialing,
     "doctor": Doctor,
+    "cloud": Cloud,
     "lab": Lab,
 }
 
@@ -217,6 +251,7 @@ def parse(text: str, models: Mapping[str, Device]) -> Config:
         for place, line in enumerate(config.lines, 1):
             problems += [f"lines.{place}.{text}" for text in _misfits(line, models[line.model])]
         problems += [f"doctor.{text}" for text in _strangers(config)]
+        problems += _cloud_problems(config)
     problems += _repeats(raw)
     if problems:
         raise ConfigError(problems)
@@ -233,6 +268,16 @@ def _strangers(config: Config) -> Iterator[str]:
             yield f"pairs.{place}: no line is called {', '.join(unknown)}"
         elif pair[0] == pair[1]:
             yield f"pairs.{place}: a line can't call itself"
+
+
+def _cloud_problems(config: Config) -> Iterator[str]:
+    if config.cloud is None:
+        return
+    if config.cloud.url is None and config.cloud.presign is None:
+        yield "cloud.url: is missing (or presign): where is the cloud?"
+    for place, webhook in enumerate(config.webhooks, 1):
+        if webhook.key == CLOUD:
+            yield f'webhooks.{place}.name: "{CLOUD}" is what the section [cloud] is called'
 
 
 def _misfits(line: LineConfig, device: Device) -> Iterator[str]:

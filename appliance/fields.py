@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from appliance.addresses import web_address
 from appliance.events import TYPES, WILDCARDS
+from appliance.ingest import Window, window
 from appliance.numbers import is_e164, is_pattern
 from appliance.webhook import refusal
 
@@ -58,6 +59,10 @@ def _model(text: str, info: ValidationInfo) -> str:
 def _event_types(patterns: tuple[str, ...]) -> tuple[str, ...]:
     if not patterns:
         raise ValueError('must name at least one event; ["*"] is all')
+    return _known_events(patterns)
+
+
+def _known_events(patterns: tuple[str, ...]) -> tuple[str, ...]:
     _need_known("event", TYPES | WILDCARDS, *patterns)
     return patterns
 
@@ -130,6 +135,23 @@ def _time_of_day(text: object) -> time:
     return time.fromisoformat(text)
 
 
+def _cloud_url(text: str) -> str:
+    if "?" in text or "#" in text:
+        raise ValueError("must end with its path: what is sent there has names of its own below it")
+    return text.rstrip("/")
+
+
+def _token(text: str) -> str:
+    # RFC 6750 2.1, as it stands in a header.
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise ValueError("must be letters, digits, and -._~+/")
+    return text
+
+
+def _window(text: object) -> Window:
+    return window(text if isinstance(text, str) else "")
+
+
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Address = Annotated[str, AfterValidator(_listen)]
 LineName = Annotated[str, AfterValidator(_line_name)]
@@ -143,3 +165,7 @@ Digits = Annotated[str, AfterValidator(_digits)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 CountryCode = Annotated[str, AfterValidator(_country)]
 WebhookUrl = Annotated[str, AfterValidator(_webhook_url)]
+CloudUrl = Annotated[WebhookUrl, AfterValidator(_cloud_url)]
+CloudEvents = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_known_events)]
+BearerToken = Annotated[str, AfterValidator(_token)]
+HoursOfDay = Annotated[Window, BeforeValidator(_window)]

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from datetime import time
 from pathlib import Path
 
 import pydantic
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config import Config, ConfigError, LineConfig, Service, Webhook, doubts, parse
+from appliance.ingest import Window
 from drivers.countries import PROFILES
 from drivers.models import Sound, UsbId
 
@@ -415,3 +417,48 @@ def test_what_will_hardly_do_what_was_meant_is_doubted():
         'webhooks.2.events: "phone_call.transcript" is known, but this version never sends it',
         "webhooks.2.url: http is refused where crm.example is on the internet: use https there",
     ]
+
+
+CLOUD = f'[cloud]\nurl = "https://ingest.example/box/"\ntoken = "{SECRET}"\n'
+
+
+def test_a_cloud_takes_all_that_webhooks_do_at_any_time():
+    cloud = read(SERVICE + CLOUD).cloud
+    assert cloud is not None
+    assert cloud.url == "https://ingest.example/box"
+    assert (cloud.events, cloud.recordings, cloud.window, cloud.bandwidth_kib_s) == (("*",), True, None, None)
+    assert cloud.webhook is not None
+    assert (cloud.webhook.key, cloud.webhook.url) == ("cloud", cloud.url)
+
+
+def test_a_cloud_may_be_a_bucket_and_have_its_hours():
+    keys = 'events = []\nwindow = "22:00-06:00"\nbandwidth_kib_s = 16\n'
+    cloud = read(SERVICE + f'[cloud]\npresign = "https://api.example/presign?b=1"\ntoken = "{SECRET}"\n' + keys).cloud
+    assert cloud is not None
+    assert cloud.window == Window(time(22), time(6))
+    assert cloud.webhook is None
+
+
+def test_the_clouds_token_is_in_no_representation_and_no_message():
+    assert SECRET not in repr(read(SERVICE + CLOUD))
+    assert SECRET not in str(problems(SERVICE + CLOUD + 'window = "x"\n'))
+    assert "not so" not in str(problems(SERVICE + CLOUD.replace(SECRET, "not so, as it has blanks")))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f'[cloud]\ntoken = "{SECRET}"\n', "cloud.url: is missing (or presign): where is the cloud?"),
+        ('[cloud]\nurl = "https://a.example"\n', "cloud.token: is missing"),
+        (CLOUD.replace("box/", "box?a=b"), "cloud.url: must end with its path"),
+        (CLOUD.replace("https://ingest.example", "https://127.0.0.1"), "cloud.url: 127.0.0.1 is this box itself"),
+        (CLOUD + 'window = "22:00"\n', 'cloud.window: must be two times of day, like "22:00-06:00"'),
+        (CLOUD + "window = 22\n", 'cloud.window: must be two times of day, like "22:00-06:00"'),
+        (CLOUD + "bandwidth_kib_s = 0\n", "cloud.bandwidth_kib_s: must be at least 1"),
+        (CLOUD + 'events = ["sms"]\n', 'cloud.events: unknown event "sms"'),
+        (CLOUD + WEBHOOK + 'name = "cloud"\n', 'webhooks.1.name: "cloud" is what the section [cloud] is called'),
+    ],
+)
+def test_a_clouds_fault_is_named_with_its_key(text, problem):
+    (said,) = problems(SERVICE + text)
+    assert said.startswith(problem)
