@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import App
@@ -85,6 +86,15 @@ class Scene:
         with trio.fail_after(PATIENCE_S):
             while self.line.orders != list(orders):
                 await still()
+
+    async def tried(self, attempts: int, clock: trio.testing.MockClock) -> None:
+        """Returns when so many connections were asked for; how long that takes is not looked at."""
+        for _ in range(1000):
+            if self.voice.handshakes >= attempts:
+                return
+            clock.jump(0.2)
+            await still()
+        raise AssertionError(f"{self.voice.handshakes} attempts, and no more")
 
     @property
     def paths(self) -> list[str]:
