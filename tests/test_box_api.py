@@ -16,7 +16,7 @@ from appliance.box_recordings import part_of
 from appliance.call import Direction, Ended, Reason, State
 from appliance.health import Health, Notifier, line_report
 from appliance.metrics import Metrics
-from appliance.store import new_key
+from appliance.store import Store, new_key
 from appliance.texting import Postbox
 from tests.test_conductor import APP, NOON, NUMBER, Box, open_box, still, write_announcement
 
@@ -71,9 +71,8 @@ async def open_client(directory: Path, *, recordings: Path | None = None) -> Asy
         yield Client(http, box, directory)
 
 
-async def make_call(client: Client, uuid: str = "call-1", **changes: object) -> None:
+async def make_call(store: Store, uuid: str = "call-1", **changes: object) -> None:
     """One that was answered, and has ended."""
-    store = client.box.store
     call = await store.open_call(
         uuid=uuid,
         line="test",
@@ -91,7 +90,7 @@ async def make_call(client: Client, uuid: str = "call-1", **changes: object) -> 
 
 
 async def make_recording(client: Client, uuid: str = "call-1") -> Path:
-    await make_call(client, uuid)
+    await make_call(client.box.store, uuid)
     wav = client.directory / f"{uuid}.wav"
     record = await client.box.store.archive.call(uuid)
     assert record
@@ -227,7 +226,7 @@ async def test_a_call_is_told_with_all_that_is_known_under_both_its_names(tmp_pa
 async def test_calls_are_listed_page_by_page_newest_first(tmp_path):
     async with open_client(tmp_path) as client:
         for number in range(1, 6):
-            await make_call(client, f"call-{number}")
+            await make_call(client.box.store, f"call-{number}")
         page = await client.get("/calls?limit=2")
         pages = [page]
         while (before := pages[-1]["next"]) is not None:
@@ -366,14 +365,14 @@ async def test_a_recording_is_sent_once_to_who_keeps_it(tmp_path):
 async def test_events_are_read_on_from_where_one_was(tmp_path):
     async with open_client(tmp_path) as client:
         assert await client.get("/events") == {"events": [], "next": 0}
-        await make_call(client)
+        await make_call(client.box.store)
         page = await client.get("/events")
         (event,) = page["events"]
         assert (event["type"], event["at"], event["data"]["id"]) == ("phone_call.queued", "2026-06-04T12:00:00Z", 1)
         assert page["next"] == event["cursor"]
         assert await client.get(f"/events?after={page['next']}") == {"events": [], "next": page["next"]}
-        await make_call(client, "call-2")
-        await make_call(client, "call-3")
+        await make_call(client.box.store, "call-2")
+        await make_call(client.box.store, "call-3")
         first = await client.get(f"/events?after={page['next']}&limit=1")
         (second,) = (await client.get(f"/events?after={first['next']}&type=phone_call.queued"))["events"]
         assert (first["events"][0]["data"]["id"], second["data"]["id"]) == (2, 3)

@@ -410,14 +410,17 @@ def test_an_echo_in_high_definition_stays_pure_and_in_step_for_ten_minutes(engin
     stream = open_stream(engine, Codec.L16, rate_hz)
     recorder = listen(engine, stream)
     engine.connect(engine.player(tone(1000, 8000, 1), loop=True), stream)
-    seconds = []
+    seconds, sent_bytes = [], 0
     for _ in range(600):
         for _ in range(50):
             engine.tick()
             for payload in payloads(stream):
                 assert stream.play(payload, Codec.L16, rate_hz)
+                sent_bytes += len(payload)
         seconds.append(heard(recorder))
         assert stream.queued_ms == 20
+    assert sent_bytes == 600 * 2 * rate_hz
+    assert {len(second) for second in seconds} == {50 * FRAME_BYTES}
     # The first one has the way and the filters' start in it. All others are the same to the last bit.
     assert set(seconds[1:]) == {seconds[1]}
     assert likeness(seconds[1], 1000, 8000) > 1 - 10 ** (-60 / 10) / 2
