@@ -14,12 +14,14 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from appliance import events
-from appliance.call import Call, Direction, Ended, Reason, State
-from appliance.conductor import LINE_BUSY, LINE_DOWN, OUR_CAUSE, Conductor, Means
+from appliance.attendant import AppCall
+from appliance.call import Call, Direction, Ended, Kind, Reason, State
+from appliance.conductor import Conductor, Farewell, Means, Program
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
+from appliance.leg import LINE_BUSY, LINE_DOWN, ours
 from appliance.limits import Used, day_and_month, exhausted, minutes_left
 from appliance.media import Media
 from appliance.numbers import ORDINARY_RULES, DialingRules, caller_id, country_of, forbidden
@@ -138,7 +140,7 @@ class Control:
                 with self._carried(taken[0], conductor.hang_up):
                     await conductor.inbound()
 
-    async def _take(self, trunk: Trunk, incoming: Incoming) -> tuple[Call, Route] | None:
+    async def _take(self, trunk: Trunk, incoming: Incoming) -> tuple[Call, Program] | None:
         app = await self._store.app_of_number(trunk.number)
         if app is None or app.status != "ACTIVE":
             log.info("call not taken: no active app for the number", line=trunk.name)
@@ -154,7 +156,7 @@ class Control:
             app_id=app.app_id,
             route=app.route.to_json(),
         )
-        return call, app.route
+        return call, AppCall(app.route)
 
     async def place(self, order: sfvopi.Order, app: sfvopi.App, request_uuid: str) -> None:
         """Returns when the order is safe; how it fares is told by webhooks (sfvopi 4.1).
@@ -185,7 +187,7 @@ class Control:
         except BaseException:
             self._placed -= 1
             raise
-        self._calls.start_soon(self._outbound, call, route, trunk)
+        self._calls.start_soon(self._outbound, call, AppCall(route), trunk)
 
     async def permit(self, trunk: Trunk, to: str) -> int | None:
         """How many seconds a call may last, None: as many as it likes. Raises NotDialed."""
@@ -197,35 +199,35 @@ class Control:
         minutes = minutes_left(trunk.limits, used)
         return None if minutes is None else 60 * minutes
 
-    async def _outbound(self, call: Call, route: Route, trunk: Trunk | None) -> None:
+    async def _outbound(self, call: Call, program: Program, trunk: Trunk | None) -> None:
         try:
-            await self._carry(call, route, trunk)
+            await self._carry(call, program, trunk)
         finally:
             self._placed -= 1
 
-    async def _carry(self, call: Call, route: Route, trunk: Trunk | None) -> None:
+    async def _carry(self, call: Call, program: Program, trunk: Trunk | None) -> None:
         try:
             if trunk is None:
                 raise TrunkDown(call.from_)
             with trio.CancelScope() as waiting, self._carried(call, waiting.cancel):
                 await trunk.make_way()
             if waiting.cancel_called:
-                await self._close(call, route, Ended(Reason.CUSTOMER, OUR_CAUSE[Reason.CUSTOMER]))
+                await self._close(call, program.farewell, ours(Reason.CUSTOMER))
                 return
             seizure = trunk.seize()
         except (TrunkBusy, TrunkDown) as exc:
             log.info("call not placed", call=call.uuid, reason=type(exc).__name__)
-            await self._close(call, route, LINE_BUSY if isinstance(exc, TrunkBusy) else LINE_DOWN)
+            await self._close(call, program.farewell, LINE_BUSY if isinstance(exc, TrunkBusy) else LINE_DOWN)
             return
-        conductor = Conductor(call, route, seizure, self._means)
+        conductor = Conductor(call, program, seizure, self._means)
         with closing(seizure), self._carried(call, conductor.hang_up):
             await conductor.outbound()
 
-    async def _close(self, call: Call, route: Route, end: Ended) -> None:
+    async def _close(self, call: Call, farewell: Farewell, end: Ended) -> None:
         """Ends a call that no line carries."""
-        await self._finish(call.apply(end, self._now()), route)
+        await self._finish(call.apply(end, self._now()), farewell)
 
-    async def _finish(self, call: Call, route: Route) -> None:
+    async def _finish(self, call: Call, farewell: Farewell) -> None:
         """Writes an end down, and tells it: as soon as the disk lets us, or else the next start does."""
         while True:
             try:
@@ -234,13 +236,14 @@ class Control:
             except StoreError as exc:
                 log.error("call not written down", call=call.uuid, error=str(exc))
             await trio.sleep(WRITE_AGAIN_S)
-        if route.hangup:
-            self._tell(sfvopi.hangup_request(route.hangup, call), call)
+        if (request := farewell(call)) is not None:
+            self._tell(request, call)
 
     async def _recover(self) -> None:
         for call, route in await self._store.open_calls():
             log.warning("call was cut by a restart", call=call.uuid, line=call.line)
-            await self._close(call, Route.from_json(route), Ended(Reason.RESTART, OUR_CAUSE[Reason.RESTART]))
+            farewell = AppCall(Route.from_json(route)).farewell if call.kind is Kind.APP else _in_silence
+            await self._close(call, farewell, ours(Reason.RESTART))
         unfinished = await self._store.open_recordings()
         if self._means.recordings is not None:
             await trio.to_thread.run_sync(drop_encoded, self._means.recordings, unfinished)
@@ -252,8 +255,8 @@ class Control:
     def _tell(self, request: Request, call: Call) -> None:
         self._chores.start_soon(self._send, request, call)
 
-    def _finish_later(self, call: Call, route: Route) -> None:
-        self._chores.start_soon(self._finish, call, route)
+    def _finish_later(self, call: Call, farewell: Farewell) -> None:
+        self._chores.start_soon(self._finish, call, farewell)
 
     async def _send(self, request: Request, call: Call) -> None:
         # Shielded: when the service stops, the last calls' webhooks still go out.
@@ -290,6 +293,10 @@ class Control:
                 log.info("recorded" if recorded else "nothing recorded", call=wav.stem)
             except (RecordingError, StoreError, OSError) as exc:
                 log.error("recording not encoded", error=str(exc))
+
+
+def _in_silence(call: Call) -> None:
+    """Of a kind of which only events are told."""
 
 
 def frames_in(wav: Path) -> int:

@@ -16,10 +16,10 @@ import trio
 import trio.testing
 
 from appliance.call import Direction, Ended, Outcome, Reason, State
-from appliance.conductor import HANG_UP_LIMIT_S
 from appliance.contracts.sfvopi import App, Link, order
 from appliance.control import WRITE_AGAIN_S, Control, NotDialed
 from appliance.customer import open_customer
+from appliance.leg import HANG_UP_LIMIT_S
 from appliance.limits import Limits
 from appliance.media import Media, open_media
 from appliance.numbers import ORDINARY_RULES, DialingRules
