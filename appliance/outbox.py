@@ -160,10 +160,11 @@ class Outbox:
         if attempt.next_at is not None:
             self.ring()
 
-    async def pending(self) -> int:
-        """Not yet delivered, not given up."""
-        query = "SELECT count(*) FROM deliveries WHERE state = 'pending'"
-        return int(await self._database.read(lambda connection: connection.execute(query).fetchone()[0]))
+    async def pending(self, webhook: Webhook | None = None) -> int:
+        """Not yet delivered, not given up; to one webhook, or all."""
+        query = "SELECT count(*) FROM deliveries WHERE state = 'pending' AND webhook = IFNULL(?, webhook)"
+        key = webhook and webhook.key
+        return int(await self._database.read(lambda connection: connection.execute(query, (key,)).fetchone()[0]))
 
     async def gone(self) -> dict[str, str]:
         """When each of the configured webhooks that answered so wanted nothing more, by its address."""
