@@ -22,12 +22,18 @@ from appliance.box_apps import app_routes
 from appliance.box_calls import call_routes
 from appliance.box_recordings import recording_routes
 from appliance.claims import NumberTaken
-from appliance.contracts import sfvopi
+from appliance.contracts import phonevoice, sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
 from appliance.control import Control, NotDialed
+from appliance.database import StoreError
 from appliance.health import OK, Health
 from appliance.metrics import Metrics
 from appliance.numbers import normalise
+from appliance.phonevoice_api import Terms, account_routes, number_routes, webhook_routes
+from appliance.phonevoice_calls import call_routes as phonevoice_calls
+from appliance.phonevoice_gate import PATHS as PHONEVOICE_PATHS
+from appliance.phonevoice_gate import TokenRequired
+from appliance.phonevoice_gate import refuse as refuse_phonevoice
 from appliance.store import Store
 from appliance.texting import Postbox
 
@@ -35,6 +41,8 @@ from appliance.texting import Postbox
 BODY_LIMIT_BYTES = 256 * 1024
 PREFIX = "/superfone"
 LOCKED = (PREFIX + "/", box_api.PREFIX + "/")
+
+ORDINARY_TERMS = Terms()
 
 # sfvopi, sections 2 to 4: what an unexpected fault is called, by endpoint.
 FAILURES = {
@@ -226,7 +234,9 @@ def make_api(
     org_id: int,
     country: str,
     now: Callable[[], datetime],
+    terms: Terms | None = ORDINARY_TERMS,
 ) -> ASGIApp:
+    """Without `terms` PhoneVoice is not spoken."""
     api = FastAPI(title="Branchline", openapi_url="/openapi.json", docs_url="/docs", redoc_url=None)
     api.add_middleware(KeyRequired, store=store)
     for box in (
@@ -239,6 +249,16 @@ def make_api(
     # Its bodies are the contract's own, which these pages know nothing of.
     routes = sfvopi_routes(control, store, org_id=org_id, country=country, now=now)
     api.include_router(routes, include_in_schema=False)
+
+    if terms is not None:
+        api.add_middleware(TokenRequired, tenants=store.tenants)
+        for theirs in (
+            account_routes(store.tenants, signup=terms.signup, now=now),
+            number_routes(store, control.trunks, rules=terms.rules, country=country, now=now),
+            webhook_routes(store, allow_loopback=terms.allow_loopback, now=now),
+            phonevoice_calls(store),
+        ):
+            api.include_router(theirs)
 
     @api.get("/healthz", include_in_schema=False)
     async def healthz(request: Request) -> Response:
@@ -261,19 +281,28 @@ def make_api(
     async def refused(_request: Request, exc: Refused) -> Response:
         return refuse(exc.refusal)
 
+    @api.exception_handler(phonevoice.Refused)
+    async def refused_phonevoice(_request: Request, exc: phonevoice.Refused) -> Response:
+        return refuse_phonevoice(exc.refusal)
+
     @api.exception_handler(RequestValidationError)
     async def invalid(_request: Request, exc: RequestValidationError) -> Response:
         return refuse(Refusal(422, box_api.in_words(exc)))
 
     @api.exception_handler(HTTPException)
-    async def unknown(_request: Request, exc: HTTPException) -> Response:
+    async def unknown(request: Request, exc: HTTPException) -> Response:
         # Unknown path, or a known one with another method.
-        answer = refuse(Refusal(exc.status_code, exc.detail))
+        if request.url.path.startswith(PHONEVOICE_PATHS):
+            answer = refuse_phonevoice(phonevoice.Refusal(exc.status_code, exc.detail))
+        else:
+            answer = refuse(Refusal(exc.status_code, exc.detail))
         answer.headers.update(exc.headers or {})
         return answer
 
     @api.exception_handler(Exception)
     async def failed(request: Request, exc: Exception) -> Response:
+        if request.url.path.startswith(PHONEVOICE_PATHS):
+            return refuse_phonevoice(phonevoice.OUT_OF_ORDER if isinstance(exc, StoreError) else phonevoice.FAULT)
         name = getattr(request.scope.get("route"), "name", "")
         return refuse(Refusal(500, FAILURES.get(name, "Internal Server Error").format(error=exc)))
 

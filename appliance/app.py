@@ -32,6 +32,7 @@ from appliance.local import local_socket, make_local_api
 from appliance.media import open_media
 from appliance.metrics import Metrics
 from appliance.numbers import DialingRules
+from appliance.phonevoice_api import Terms
 from appliance.rounds import Rounds
 from appliance.store import open_store
 from appliance.testcall import TestCalls
@@ -118,7 +119,20 @@ async def serve(config: Config) -> None:
             health = Health(media, control.trunks, store.outbox, Notifier())
             metrics = Metrics(health, control.trunks, store.outbox)
             org_id = config.sfvopi.org_id
-            api = make_api(control, store, health, metrics, postbox, org_id=org_id, country=country, now=now)
+            ours = config.phonevoice
+            await store.tenants.name_box(project=ours.project, name=ours.name, email=ours.email)
+            terms = Terms(signup=ours.signup, rules=rules, allow_loopback=config.lab.allow_loopback)
+            api = make_api(
+                control,
+                store,
+                health,
+                metrics,
+                postbox,
+                org_id=org_id,
+                country=country,
+                now=now,
+                terms=terms if ours.enabled else None,
+            )
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
             await base.start(bus.watch)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))

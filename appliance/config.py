@@ -184,6 +184,18 @@ class Cloud(_Section):
         return Webhook.model_construct(url=address, secret=self.token, events=self.events, name=CLOUD)
 
 
+class PhoneVoice(_Section):
+    """Whether the box speaks PhoneVoice, and strangers may ask for an account (docs/phonevoice.md). `project`
+    is what the box's own is called, `name` and `email` are its owner's, as its tokens tell them.
+    """
+
+    enabled: bool = True
+    signup: bool = True
+    project: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)] | None = None
+
+
 class Lab(_Section):
     """For a bench and for tests, never for a box that others can reach. `sysfs` and `dev` are of its own USB."""
 
@@ -197,6 +209,7 @@ class Config(_Section):
     lines: Annotated[tuple[LineConfig, ...], Field(strict=False)] = ()
     webhooks: Annotated[tuple[Webhook, ...], Field(strict=False)] = ()
     sfvopi: Sfvopi = Sfvopi()
+    phonevoice: PhoneVoice = PhoneVoice()
     dialing: Dialing = Dialing()
     doctor: Doctor = Doctor()
     cloud: Cloud | None = None
@@ -209,6 +222,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "limits": Limits,
     "webhooks": Webhook,
     "sfvopi": Sfvopi,
+    "phonevoice": PhoneVoice,
     "dialing": Dialing,
     "doctor": Doctor,
     "cloud": Cloud,
@@ -362,6 +376,7 @@ WORDS = {
     "string_too_long": "must be at most {max_length} characters long",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
+    "string_pattern_mismatch": "is not of the form {pattern}",
     "value_error": "{error}",
 }
 

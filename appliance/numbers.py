@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import phonenumbers
 
 # ITU-T E.164: a country code does not begin with 0; fifteen digits at most. Eight at least is ours.
-E164 = re.compile(r"\+[1-9]\d{7,14}")
+E164 = re.compile(r"\+[1-9][0-9]{7,14}")
 
 
 def is_e164(text: str) -> bool:
@@ -101,7 +101,7 @@ def country_of(number: str) -> str | None:
 
 def is_pattern(text: str) -> bool:
     """Of `deny` and `allow`."""
-    return re.fullmatch(r"\+[1-9]\d{0,14}\*?", text) is not None
+    return re.fullmatch(r"\+[1-9][0-9]{0,14}\*?", text) is not None
 
 
 def _longest(number: str, patterns: Collection[str]) -> str | None:

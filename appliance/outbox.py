@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import trio
 
@@ -61,6 +62,13 @@ class LogEntry:
     duration_ms: int
     at: str
     next_at: str | None
+
+
+class Keyed(Protocol):
+    """Whoever deliveries go to, configured or made over an API."""
+
+    @property
+    def key(self) -> str: ...
 
 
 class Outbox:
@@ -179,7 +187,7 @@ class Outbox:
 
         return await self._database.write(Commit.WEBHOOK_RESUMED, work)
 
-    async def log(self, webhook: Webhook) -> list[LogEntry]:
+    async def log(self, webhook: Keyed) -> list[LogEntry]:
         """The newest attempts, newest first."""
         query = """SELECT seq, event_id, type, attempt, url, code, response, error, duration_ms, at, next_at
             FROM attempts WHERE webhook = ? ORDER BY seq DESC"""

@@ -26,6 +26,7 @@ from appliance.events import Event, of_call
 from appliance.mailbox import Mailbox
 from appliance.options import Options
 from appliance.outbox import Outbox
+from appliance.repeats import Repeats
 from appliance.subscriptions import Subscriptions
 from appliance.tenants import Tenants
 from appliance.uploads import Uploads
@@ -76,6 +77,7 @@ class Store:
         self.archive = Archive(database)
         self.tenants = Tenants(database)
         self.directory = Directory(database)
+        self.repeats = Repeats(database)
         self._database = database
 
     # --- apps and their numbers -------------------------------------------------------------------------------------

@@ -1,0 +1,128 @@
+"""PhoneVoice's REST in this process, on a real store, for who tests it: a box with four numbers and two projects.
+
+async with open_phonevoice(tmp_path) as desk:
+    made = await desk.ours.ask("POST", "/api/v1/webhooks", {"url": "https://a.example"}, status=201)
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp
+
+from appliance.api import make_api
+from appliance.health import Health, Notifier
+from appliance.metrics import Metrics
+from appliance.phonevoice_api import Terms
+from appliance.store import Store, new_key
+from appliance.tenants import BOX, new_token
+from appliance.texting import Postbox
+from appliance.trunk import Trunk
+from tests.jacks import TestJack
+from tests.test_conductor import NOON, NUMBER, Box, open_box
+
+# Of an SFVoPI app's is NUMBER; these are free.
+PARIS, TOLL_FREE, SAN_FRANCISCO = "+33159133354", "+33800123456", "+14155550123"
+PHONE = "+33612345678"
+
+
+@dataclass
+class Asker:
+    """Somebody of a project, who takes another token now and then, so that none is too fast."""
+
+    http: httpx.AsyncClient
+    store: Store
+    project: int
+    token: str
+    answers: list[httpx.Response] = field(default_factory=list)
+
+    async def send(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        if len(self.answers) % 15 == 14 and not (headers and "Idempotency-Key" in headers):
+            self.token = await token_of(self.store, self.project)
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        typed = {} if content is None else {"Content-Type": "application/json"}
+        sent = {"Authorization": f"Bearer {self.token}", **typed, **(headers or {})}
+        answer = await self.http.request(method, path, content=content, headers=sent)
+        self.answers.append(answer)
+        return answer
+
+    async def ask(self, method: str, path: str, body: object = None, *, status: int = 200, **headers: str) -> Any:
+        answer = await self.send(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def refused(self, method: str, path: str, body: object = None, *, status: int, **headers: str) -> str:
+        said = await self.ask(method, path, body, status=status, **headers)
+        assert isinstance(said["error"], str)
+        return str(said["error"])
+
+
+@dataclass
+class Desk:
+    api: ASGIApp
+    box: Box
+    http: httpx.AsyncClient
+    ours: Asker
+    theirs: Asker
+
+    @property
+    def store(self) -> Store:
+        return self.box.store
+
+    async def asker(self, project: int = BOX) -> Asker:
+        return Asker(self.http, self.store, project, await token_of(self.store, project))
+
+
+async def token_of(store: Store, project: int) -> str:
+    token, digest = new_token("project")
+    await store.tenants.add_token(digest, project=project, name="test", at=NOON)
+    return token
+
+
+@asynccontextmanager
+async def open_phonevoice(directory: Path, terms: Terms | None = None) -> AsyncIterator[Desk]:
+    async with open_box(directory) as box:
+        control, store = box.control, box.store
+        jack = TestJack(open_nothing)
+        control.trunks += [
+            Trunk(name, number, jack=jack, ring=control.ring)
+            for name, number in (("paris", PARIS), ("free", TOLL_FREE), ("sf", SAN_FRANCISCO))
+        ]
+        health = Health(box.media, control.trunks, store.outbox, Notifier({}))
+        metrics = Metrics(health, control.trunks, store.outbox)
+        postbox = Postbox(store.mailbox, names={NUMBER: "test"}, country="FR", now=lambda: box.now)
+        api = make_api(
+            control,
+            store,
+            health,
+            metrics,
+            postbox,
+            org_id=1,
+            country="FR",
+            now=lambda: box.now,
+            terms=terms or Terms(),
+        )
+        other = await store.tenants.add_project("other", at=NOON)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(api, raise_app_exceptions=False), base_url="http://box"
+        ) as http:
+            ours, theirs = [Asker(http, store, project, await token_of(store, project)) for project in (BOX, other.id)]
+            yield Desk(api, box, http, ours, theirs)
+
+
+@asynccontextmanager
+async def open_nothing() -> AsyncIterator[Any]:
+    raise NotImplementedError
+    yield
+
+
+async def api_key(desk: Desk) -> str:
+    key, digest = new_key()
+    await desk.store.add_key(digest, name="test", at=NOON)
+    return key
