@@ -13,6 +13,8 @@ import trio
 import websockets
 import websockets.asyncio.server as foreign
 
+from tests.conformance.contract import keywords
+
 # Against a test that would hang; nothing is measured with it.
 PATIENCE_S = 20
 
@@ -26,6 +28,15 @@ hypothesis.settings.load_profile("any machine")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-hours", type=float, default=0.5, help="simulated hours of tests/test_soak.py")
     parser.addoption("--soak-seed", type=int, default=1, help="what happens in them")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-k section_7_9` finds what keeps that section of SFVoPI (tests/conformance/contract.py)."""
+    for item in items:
+        file, _, name = item.nodeid.removeprefix("tests/").partition("::")
+        function, _, parameters = name.partition("[")
+        item.extra_keyword_matches |= keywords(file, function, parameters)
 
 
 class Connection:
