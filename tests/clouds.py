@@ -1,0 +1,119 @@
+"""What the cloud's tests have in common: a box with events and recordings to bring there, and its clock."""
+
+import random
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import trio
+import trio.testing
+
+from appliance.call import Direction, State
+from appliance.cloud import Cloud
+from appliance.config import Cloud as Settings
+from appliance.database import Commit
+from appliance.events import Event
+from appliance.ingest import window
+from appliance.store import Store, open_store
+
+NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
+TOKEN = "project-token-0123456789"
+
+
+@dataclass(frozen=True)
+class Mp3:
+    size_bytes: int
+    sha256: str
+    frames: int = 8000
+
+
+def settings(url: str | None, *, presign: str | None = None, hours: str | None = None, **others: Any) -> Settings:
+    facts: dict[str, Any] = {"events": ("*",), "recordings": True, "bandwidth_kib_s": None} | others
+    return Settings.model_construct(
+        url=url, presign=presign, token=TOKEN, window=window(hours) if hours else None, **facts
+    )
+
+
+@dataclass
+class Box:
+    store: Store
+    settings: Settings
+    directory: Path
+    nursery: trio.Nursery
+    epoch: datetime = NOON
+    began: float = field(default_factory=trio.current_time)
+    cloud: Cloud = field(init=False)
+
+    def now(self) -> datetime:
+        return self.epoch + timedelta(seconds=trio.current_time() - self.began)
+
+    def start(self, *, allow_loopback: bool = True, tls: ssl.SSLContext | None = None) -> None:
+        self.cloud = Cloud(
+            self.store.outbox,
+            self.store.uploads,
+            self.settings,
+            user_agent="Branchline/0.1.0",
+            tls=tls or ssl.create_default_context(),
+            allow_loopback=allow_loopback,
+            now=self.now,
+            chance=lambda: 0.0,
+        )
+        self.nursery.start_soon(self.cloud.run)
+
+    async def happen(self, *numbers: int) -> None:
+        for number in numbers:
+            event = Event("phone_call.completed", self.now(), {"id": number, "note": "Ça va ?"})
+            await self.store._database.write(Commit.CALL_ENDED, partial(self._put, event))
+        self.store.outbox.ring()
+
+    def _put(self, event: Event, connection: Any) -> None:
+        self.store.outbox.put(connection, event)
+
+    async def record(self, name: str, size: int, seed: int = 1) -> bytes:
+        """A recording of random bytes."""
+        content = random.Random(seed).randbytes(size)
+        wav = self.directory / f"{name}.wav"
+        wav.with_suffix(".mp3").write_bytes(content)
+        call = await self.store.open_call(
+            uuid=name,
+            line="office",
+            direction=Direction.INBOUND,
+            from_="+33700000001",
+            to="+33700000002",
+            state=State.INCOMING,
+            started_at=self.now(),
+            route="{}",
+        )
+        await self.store.open_recording(call.id, wav)
+        await self.store.recording_encoded(wav, Mp3(size, sha256(content).hexdigest()))
+        return content
+
+    async def lane(self, name: str) -> dict[str, Any]:
+        report: dict[str, Any] = (await self.cloud.report())[name]
+        return report
+
+    async def until(self, lane: str, **facts: object) -> dict[str, Any]:
+        """That lane's report, once it has these facts."""
+        while not facts.items() <= (report := await self.lane(lane)).items():
+            await trio.testing.wait_all_tasks_blocked(0.002)
+        return report
+
+
+@asynccontextmanager
+async def open_box(directory: Path, settings: Settings) -> AsyncIterator[Box]:
+    """The cloud is begun by `start`."""
+    webhooks = [settings.webhook] if settings.webhook else []
+    recordings = directory / "recordings"
+    recordings.mkdir(exist_ok=True)
+    async with (
+        open_store(directory / "box.db", webhooks, uploads=settings.recordings) as store,
+        trio.open_nursery() as nursery,
+    ):
+        yield Box(store, settings, recordings, nursery)
+        nursery.cancel_scope.cancel()
