@@ -256,7 +256,7 @@ def make_api(
             account_routes(store.tenants, signup=terms.signup, now=now),
             number_routes(store, control.trunks, rules=terms.rules, country=country, now=now),
             webhook_routes(store, allow_loopback=terms.allow_loopback, now=now),
-            phonevoice_calls(store),
+            phonevoice_calls(store, now=now),
         ):
             api.include_router(theirs)
 

@@ -85,6 +85,17 @@ class Archive:
             wanted.append(("ended_at IS NULL AND ?", 1))
         return await self._database.read(lambda connection: _records(connection, wanted, limit))
 
+    async def project_calls(self, project: int, *, offset: int, limit: int) -> tuple[list[Call], int]:
+        """A page of them, newest first, and how many there are."""
+        query = f"SELECT {CALL_COLUMNS} FROM calls WHERE project = ? ORDER BY id DESC LIMIT ? OFFSET ?"
+
+        def read(connection: sqlite3.Connection) -> tuple[list[Call], int]:
+            rows = connection.execute(query, (project, limit, offset)).fetchall()
+            (total,) = connection.execute("SELECT count(*) FROM calls WHERE project = ?", (project,)).fetchone()
+            return [call_of(row) for row in rows], total
+
+        return await self._database.read(read)
+
     async def call(self, uuid: str) -> Record | None:
         """By its own id, or the one that it was asked for by."""
 

@@ -18,7 +18,7 @@ from appliance.contracts import phonevoice_answers as answers
 from appliance.contracts.phonevoice import Json, Refused, unfit
 from appliance.directory import Loop, NowhereToForward, RelayNumber
 from appliance.numbers import ORDINARY_RULES, DialingRules, forbidden
-from appliance.phonevoice_gate import Throttle, answer, bearer_of, body_of, once, own
+from appliance.phonevoice_gate import Throttle, answer, bearer_of, body_of, list_answer, once, own
 from appliance.store import Store
 from appliance.subscriptions import Subscription, TooMany
 from appliance.tenants import Tenants, new_token
@@ -240,12 +240,6 @@ def webhook_routes(store: Store, *, allow_loopback: bool, now: Callable[[], date
         return answer(200, {"calls": [answers.attempt_json(entry) for entry in entries]})
 
     return routes
-
-
-def list_answer(request: Request, name: str, things: list[Json], page: phonevoice.Page, total: int) -> Response:
-    content = answers.listed(name, things, page=page.page, per_page=page.per_page, total=total)
-    link = answers.links(str(request.url.replace(query="")), request.url.query, content)
-    return answer(200, content, {"Link": link} if link else None)
 
 
 async def refused_target(url: str, *, allow_loopback: bool) -> str | None:

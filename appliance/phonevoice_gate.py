@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from appliance.contracts import phonevoice
+from appliance.contracts import phonevoice_answers as answers
 from appliance.contracts.phonevoice import Credential, Json, Refusal, Refused
 from appliance.database import StoreError
 from appliance.repeats import AnotherBody, Answer, Repeats, StillRunning
@@ -138,6 +139,14 @@ def own(thing: T | None, project_of: Callable[[T], int | None], bearer: Bearer) 
     if project_of(thing) != bearer.project.id:
         raise Refused(phonevoice.NOT_YOURS)
     return thing
+
+
+def list_answer(
+    request: Request, name: str, things: list[Json], page: phonevoice.Page, total: int, **others: list[Json]
+) -> Response:
+    content = answers.listed(name, things, page=page.page, per_page=page.per_page, total=total)
+    link = answers.links(str(request.url.replace(query="")), request.url.query, content)
+    return answer(200, {**others, **content}, {"Link": link} if link else None)
 
 
 async def once(

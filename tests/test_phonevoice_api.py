@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from appliance.call import Direction, Kind, State
+from appliance.directory import AgentSettings
 from appliance.phonevoice_api import CONFIRMS_PER_HOUR, Terms
 from appliance.phonevoice_gate import REQUESTS_PER_S
 from appliance.tenants import BOX, digest_of, new_token
@@ -552,6 +553,30 @@ async def open_call(desk: Desk, project: int | None, uuid: str = "call-1") -> in
         relay_number=PARIS,
     )
     return call.id
+
+
+async def test_4_3_the_list_of_calls_has_the_agents_too(tmp_path):
+    async with open_phonevoice(tmp_path) as desk:
+        settings = AgentSettings(first_message="Hello")
+        agent = await desk.store.directory.add_agent(BOX, "Desk", settings, at=NOON)
+        ids = [await open_call(desk, project, f"call-{project}") for project in (BOX, desk.theirs.project, None)]
+        said = await desk.ours.ask("GET", "/api/v1/calls")
+        assert said["agents"] == [
+            {
+                "id": agent.id,
+                "name": "Desk",
+                "system_message": None,
+                "first_message": "Hello",
+                "realtime_voice": None,
+            }
+        ]
+        (call,) = said["calls"]
+        assert (said["total"], call["id"], call["status"]) == (1, ids[0], "ringing")
+        assert (call["from"], call["to"], call["relay_number"]) == ("+33783484044", PHONE, PARIS)
+        assert await desk.ours.ask("GET", f"/api/v1/calls/{ids[0]}") == call
+        await desk.ours.refused("GET", f"/api/v1/calls/{ids[1]}", status=403)
+        await desk.ours.refused("GET", "/api/v1/calls?page=0", status=422)
+        assert (await desk.theirs.ask("GET", "/api/v1/calls"))["agents"] == []
 
 
 async def test_4_5_and_4_6_the_browser_s_sessions_are_refused_in_words(tmp_path):
