@@ -40,7 +40,7 @@ from native.ports import (
     VoiceFormat,
     VoicePort,
 )
-from native.stats import BufferStats, DeviceStats, EngineStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.stats import BufferStats, DeviceStats, EngineStats, HopStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import BEEP, COUNTRIES, Cadence, Step, ToneKind, keys, tones
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "Event",
     "Finished",
     "FramesPort",
+    "HopStats",
     "Lane",
     "Lanes",
     "Pace",

@@ -219,6 +219,9 @@ enum codec { CODEC_PCMA, CODEC_PCMU, CODEC_L16 };
  */
 enum stream_number { STREAM_SEQUENCE = 1, STREAM_CHUNK, STREAM_TIME };
 
+/* A minute. */
+enum { STREAM_MOST_KEPT = 3000 };
+
 typedef struct {
     const char *prefix; /* a message is prefix, the frame in base64, suffix */
     const char *suffix;
@@ -226,14 +229,33 @@ typedef struct {
     uint32_t rate_hz;
     int codec;
     bool uplink; /* false: no messages are made of what the port hears */
+    /* 0: what was heard while no lane had joined is forgotten. Else so many of the newest frames are kept,
+     * two seconds at least, whatever they wait for; and at most four are taken in a tick. EINVAL: too many.
+     */
+    uint32_t kept_frames;
 } stream_options;
+
+/* How long something took (hop.c); 0 of none. */
+typedef struct {
+    uint64_t count;
+    uint32_t median_us; /* to a sixteenth */
+    uint32_t worst_us;
+} hop_stats;
 
 typedef struct {
     uint64_t taken_frames;
-    uint64_t dropped_frames; /* messages that were not taken within two seconds */
+    uint64_t kept_frames; /* of these, heard while no lane had joined */
+    uint64_t waiting_frames;
+    uint64_t dropped_frames; /* messages that were not taken within two seconds, or could not be kept */
     uint64_t lane_messages;  /* played by a lane */
     uint64_t refused_bytes;  /* audio that found the playback queue full */
     uint32_t queued_ms;
+    /* From a frame's making until the socket had taken its message; not of those that had to wait behind what
+     * was kept. */
+    hop_stats to_socket;
+    /* From when audio came to the machine, as far as its kernel tells, until it was begun to be played; of
+     * what found nothing queued before it, and not of each frame. */
+    hop_stats to_engine;
 } stream_stats;
 
 port *stream_create(engine *e, const stream_options *options);
@@ -277,7 +299,8 @@ lane *lane_create(int fd, bool sealed);
 void lane_destroy(lane *l); /* NULL is allowed */
 int lane_end(lane *l);      /* touches the socket no more; hands over what came; lane_news */
 
-/* The stream must be left before it is removed. Frames that it made before are not sent. */
+/* The stream must be left before it is removed. Frames that it made before are not sent, unless it keeps
+ * them. */
 int lane_join(lane *l, port *stream);
 void lane_leave(lane *l);
 void lane_learn(lane *l, const lane_pattern *p); /* texts above 1024 bytes are not kept */

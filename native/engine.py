@@ -7,6 +7,7 @@ from native._engine import ffi, lib
 from native.events import Event, event_of
 from native.faults import check, error, made
 from native.ports import (
+    TICK_S,
     Codec,
     Conference,
     DevicePort,
@@ -120,16 +121,20 @@ class Engine:
         """Raises: ValueError: no rate of a sound card; 8000, 16000, 32000, 44100, 48000, 96000 are, among others."""
         return DevicePort(self, made(lib.device_create(self._pointer, rate_hz), f"{rate_hz} Hz is not resampled"))
 
-    def stream(self, codec: Codec, rate_hz: int, *, prefix: bytes, suffix: bytes, uplink: bool = True) -> StreamPort:
-        """`uplink` False: the customer is sent nothing.
+    def stream(
+        self, codec: Codec, rate_hz: int, *, prefix: bytes, suffix: bytes, uplink: bool = True, keep_s: float = 0
+    ) -> StreamPort:
+        """`uplink` False: the customer is sent nothing. `keep_s`: so much of what it hears is kept while no lane has
+        joined, at most 60 s; 0: none.
 
         Raises:
-            ValueError: not 8000 Hz, or for L16 none of 8000, 16000, 24000, 32000, 44100, 48000.
+            ValueError: not 8000 Hz, or for L16 none of 8000, 16000, 24000, 32000, 44100, 48000; or too much to keep.
         """
         texts = ffi.from_buffer(prefix), ffi.from_buffer(suffix)
-        options = ffi.new("stream_options *", (*texts, len(prefix), len(suffix), rate_hz, codec.value, uplink))
+        sizes, kept_frames = (len(prefix), len(suffix)), round(keep_s / TICK_S)
+        options = ffi.new("stream_options *", (*texts, *sizes, rate_hz, codec.value, uplink, kept_frames))
         pointer = lib.stream_create(self._pointer, options)
-        return StreamPort(self, made(pointer, f"{codec.name} at {rate_hz} Hz is not carried"))
+        return StreamPort(self, made(pointer, f"{codec.name} at {rate_hz} Hz is not carried, or {keep_s:g} s not kept"))
 
     def player(self, samples: bytes, *, loop: bool = False) -> Player:
         """16-bit samples at 8000 Hz."""

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "realtime.h"
 
 struct item {
     _Atomic(item *) next;
@@ -35,6 +36,7 @@ struct item {
     resampler *resampler; /* NULL at 8000 Hz */
     int64_t mark;
     uint64_t begin_ns;
+    int64_t came_ns; /* 0: unknown, or it waits for others, too */
     size_t size;
     _Alignas(int16_t) uint8_t audio[];
 };
@@ -109,7 +111,7 @@ static resampler *resampler_for(playback *q, int rate) {
     return q->resamplers[rate];
 }
 
-int playback_play(playback *q, const void *audio, size_t size, int codec, uint32_t rate_hz) {
+int playback_play(playback *q, const void *audio, size_t size, int codec, uint32_t rate_hz, int64_t came_ns) {
     int rate = playback_rate_index(rate_hz);
     if (size % codec_sample_bytes(codec) || rate < 0 || (codec != CODEC_L16 && rate_hz != RATE_HZ)) {
         errno = EINVAL;
@@ -121,8 +123,9 @@ int playback_play(playback *q, const void *audio, size_t size, int codec, uint32
         return -1;
     i->codec = codec;
     i->rate_hz = rate_hz;
-    uint64_t length_ns = duration_ns(i, size);
-    if (waiting_ns(q) + length_ns > limit_ns) {
+    uint64_t length_ns = duration_ns(i, size), before_ns = waiting_ns(q);
+    i->came_ns = before_ns ? 0 : came_ns;
+    if (before_ns + length_ns > limit_ns) {
         free(i);
         return 0;
     }
@@ -219,6 +222,8 @@ static uint32_t play_tail(playback *q, int16_t *out, uint32_t room) {
 static void enter(playback *q, item *i, port *p) {
     if (i->kind == CHECKPOINT)
         engine_tell(p->engine, EVENT_PLAYED, p, i->mark);
+    if (i->kind == AUDIO && i->came_ns)
+        hop_note(&q->waited, now_ns() - i->came_ns);
     if (i->kind == AUDIO && i->resampler != q->active) {
         q->active = i->resampler;
         if (q->active)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hop.h"
 #include "port.h"
 
 enum { CARRIED_RATES = 6 };
@@ -21,6 +22,7 @@ typedef struct {
     _Atomic(item *) current; /* what is being played, or was last; written by the tick */
     _Atomic(item *) clears;  /* not yet obeyed, the newest first */
     _Atomic uint64_t played_ns;
+    hop waited; /* written by the tick: of what found nothing queued, from its coming to its begin */
     /* The tick's own. */
     size_t at;         /* bytes of current that were played */
     resampler *active; /* the resampler of the audio played last, if it had one */
@@ -31,7 +33,7 @@ int playback_init(playback *q);
 void playback_free(playback *q);
 
 /* Control; results as in engine.h. */
-int playback_play(playback *q, const void *audio, size_t size, int codec, uint32_t rate_hz);
+int playback_play(playback *q, const void *audio, size_t size, int codec, uint32_t rate_hz, int64_t came_ns);
 int playback_clear(playback *q, int64_t mark);
 int playback_checkpoint(playback *q, int64_t mark);
 uint32_t playback_queued_ms(playback *q);

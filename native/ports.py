@@ -15,7 +15,7 @@ from native import callerid
 from native._engine import ffi, lib
 from native.callerid import Caller, CallerIdKind
 from native.faults import check, error
-from native.stats import BufferStats, DeviceStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.stats import BufferStats, DeviceStats, HopStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import Step, cycles, tones
 
 if TYPE_CHECKING:
@@ -329,7 +329,9 @@ class StreamPort(Port):
         super().close()
 
     def take(self) -> bytes | None:
-        """The next message: prefix, a frame in base64, suffix. Messages older than two seconds are lost."""
+        """The next message: prefix, a frame in base64, suffix. Messages older than two seconds are lost; of a stream
+        that keeps them, older than that, and there are no more than four in a tick.
+        """
         size = lib.stream_take(self._pointer, self._message) if self._pointer is not None else 0
         message: bytes = ffi.buffer(self._message)[:size]
         return message or None
@@ -373,10 +375,14 @@ class StreamPort(Port):
         return StreamStats(
             *self._meters(),
             taken_frames=c.taken_frames,
+            kept_frames=c.kept_frames,
+            waiting_frames=c.waiting_frames,
             dropped_frames=c.dropped_frames,
             lane_messages=c.lane_messages,
             refused_bytes=c.refused_bytes,
             queued_ms=c.queued_ms,
+            to_socket=_hop(c.to_socket),
+            to_engine=_hop(c.to_engine),
         )
 
 
@@ -470,6 +476,10 @@ class Recorder:
 def _buffer(c: Any) -> BufferStats:
     depth_ms = 1000 * c.depth_samples / RATE_HZ
     return BufferStats(depth_ms, c.underruns, c.concealed, c.overruns, c.slips, c.dropped, c.drift_ppm)
+
+
+def _hop(c: Any) -> HopStats:
+    return HopStats(c.count, c.median_us / 1000, c.worst_us / 1000)
 
 
 def _inlet(c: Any) -> dict[str, Any]:

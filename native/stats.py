@@ -99,13 +99,30 @@ class DeviceStats(PortStats):
 
 
 @dataclass(frozen=True)
+class HopStats:
+    """How long something took: so many times, in the median and at worst."""
+
+    count: int = 0
+    median_ms: float = 0.0
+    worst_ms: float = 0.0
+
+
+@dataclass(frozen=True)
 class StreamStats(PortStats):
-    """`dropped_frames` were not taken within two seconds; `lane_messages` were played by a lane, and nobody else saw
-    them; `refused_bytes` found the playback queue full.
+    """`dropped_frames` were not taken within two seconds, or could not be kept; `lane_messages` were played by a lane,
+    and nobody else saw them; `refused_bytes` found the playback queue full.
+
+    Of the frames taken, `kept_frames` were heard while no lane had joined; `waiting_frames` are not taken yet.
+    `to_socket`: from a frame's making until the socket had its message, unless it waited behind frames that were kept.
+    `to_engine`: from when audio came to the machine until it was begun to be played, if nothing was queued before it.
     """
 
     taken_frames: int = 0
+    kept_frames: int = 0
+    waiting_frames: int = 0
     dropped_frames: int = 0
     lane_messages: int = 0
     refused_bytes: int = 0
     queued_ms: int = 0
+    to_socket: HopStats = HopStats()
+    to_engine: HopStats = HopStats()

@@ -21,7 +21,7 @@ from wsproto.utilities import RemoteProtocolError
 from appliance.actions import StreamTo
 from appliance.contracts.sfvopi_stream import Sfvopi
 from appliance.dialect import Checkpoint, Clear, Fault, Play, around_payload
-from native import Codec, Engine, Lane, Lanes, StreamPort, alaw_decode, alaw_encode
+from native import CHUNK, SEQUENCE, TIME_MS, Codec, Engine, Lane, Lanes, StreamPort, alaw_decode, alaw_encode
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 PREFIX, SUFFIX = b'{"payload":"', b'"}'
@@ -428,6 +428,147 @@ def test_a_frame_is_the_streams_message_masked_anew_each_time(
         assert payload[: len(prefix)] == prefix
     assert len(masks) == 70
     assert port.stats().taken_frames == 70
+
+
+def sent(lane: Lane, far: socket.socket) -> list[bytes]:
+    """The payloads of what goes in one turn."""
+    serve(lane)
+    try:
+        data = far.recv(2**20)
+    except BlockingIOError:
+        return []
+    payloads = []
+    while data:
+        _, payload, data = unmasked(data)
+        payloads.append(payload)
+    return payloads
+
+
+def test_what_was_heard_before_a_connection_is_forgotten_or_kept(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    forgetful, keeping = (
+        engine.stream(Codec.PCMA, 8000, prefix=CHUNK.encode(), suffix=b"", keep_s=keep_s) for keep_s in (0, 60)
+    )
+    lane = Lane(near.fileno())
+    for port, least in ((forgetful, 13), (keeping, 3)):
+        engine.tick(10)
+        lane.join(port)
+        engine.tick(2)
+        numbers = [int(payload[:-216]) for payload in sent(lane, far)]
+        engine.tick()
+        lane.leave()
+        assert numbers[0] == least - 2
+    assert forgetful.stats().taken_frames == 2
+    assert forgetful.stats().kept_frames == forgetful.stats().dropped_frames == 0
+
+
+def test_over_gaps_a_kept_stream_goes_on_in_order_and_each_frame_is_sent_once(engine: Engine) -> None:
+    port = engine.stream(Codec.PCMA, 8000, prefix=f"{SEQUENCE} {CHUNK} {TIME_MS} ".encode(), suffix=b"", keep_s=60)
+    numbers: list[list[int]] = []
+    gaps, spans = (7, 0, 1000, 3), (20, 5, 400, 50)
+    for gap, span in zip(gaps, spans, strict=True):
+        engine.tick(gap)
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            far.setblocking(False)
+            lane = Lane(near.fileno())
+            far.send(HEAD)
+            serve(lane)
+            lane.take()
+            lane.join(port)
+            for _ in range(span):
+                engine.tick()
+                payloads = sent(lane, far)
+                assert 1 <= len(payloads) <= 4
+                numbers += [list(map(int, payload.split()[:3])) for payload in payloads]
+            # At the present, whatever there was to catch up with.
+            assert sent(lane, far) == []
+            far.send(b"\x88\x02\x03\xf3")
+            serve(lane)
+            # After the server's close it reads nothing more.
+            engine.tick()
+            assert sent(lane, far) == []
+            lane.leave()
+    ticks = sum(gaps) + sum(spans) + len(gaps)
+    assert numbers == [[n, n, 20 * (n - 1)] for n in range(1, ticks)]
+    stats = port.stats()
+    # Each connection's last frame came after its close, and is the next one's to send.
+    assert (stats.taken_frames, stats.kept_frames) == (ticks - 1, sum(gaps) + len(gaps) - 1)
+    assert (stats.waiting_frames, stats.dropped_frames) == (1, 0)
+    # Of what was kept, or waited behind it, it is no news that it was late.
+    assert 0 < stats.to_socket.count < sum(spans)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_frame_is_measured_when_its_last_byte_is_the_sockets(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], sealed: bool
+) -> None:
+    near, _ = sockets
+    port = open_stream(engine)
+    lane = Lane(near.fileno(), sealed=sealed)
+    if sealed:
+        lane.feed(HEAD)
+    lane.join(port)
+    for number in range(3):
+        engine.tick()
+        serve(lane)
+        if sealed:
+            assert port.stats().to_socket.count == number
+            assert lane.frame()
+            lane.hold(True)
+            assert not lane.frame()
+            assert port.stats().to_socket.count == number
+            lane.hold(False)
+        hop = port.stats().to_socket
+        assert hop.count == number + 1
+        assert 0 < hop.median_ms <= hop.worst_ms
+
+
+def test_audio_is_measured_until_it_is_begun_if_nothing_was_queued_before_it(engine: Engine) -> None:
+    port = open_stream(engine)
+    lane = open_lane(port)
+    # Of the second, to wait for the first is the sender's wish.
+    lane.feed(played(SOUND[:160]) + played(SOUND[160:320]))
+    assert port.stats().to_engine.count == 0
+    engine.tick(2)
+    # So is one that is handed over first.
+    other = FRAME_PREFIX + b" " + FRAME_SUFFIX
+    lane.feed(frame(other))
+    lane.take()
+    port.play(SOUND[:160], Codec.PCMA, 8000)
+    lane.obeyed()
+    engine.tick()
+    hop = port.stats().to_engine
+    assert hop.count == 2
+    assert 0 < hop.median_ms <= hop.worst_ms
+
+
+def test_of_a_steady_stream_one_frame_in_some_is_measured_and_the_first_after_a_pause(engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+        far, _ = server.accept()
+        with far:
+            near.setblocking(False)
+            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            far.sendall(HEAD)
+            port = open_stream(engine)
+            lane = open_lane(port, near.fileno())
+            select.select([near], [], [])
+            serve(lane)
+            lane.take()
+            for pause, measured in ((20, 1), (0, 1), (0, 1), (20, 2)):
+                for _ in range(pause):
+                    serve(lane)
+                far.sendall(played(SOUND[:160]))
+                select.select([near], [], [])
+                serve(lane)
+                engine.tick()
+                assert port.stats().to_engine.count == measured
+            hop = port.stats().to_engine
+            assert port.stats().lane_messages == 4
+            assert 0 < hop.median_ms <= hop.worst_ms < 60_000
 
 
 def test_lanes_take_turns_in_one_call_and_only_those_with_news_are_told(engine: Engine) -> None:

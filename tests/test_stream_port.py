@@ -126,6 +126,51 @@ def test_only_the_last_two_seconds_are_kept_and_the_loss_is_counted(engine: Engi
     assert len(payloads(stream)) == 1
 
 
+def numbered(ticks: int) -> bytes:
+    """Of each frame one code, its number's."""
+    return b"".join(alaw_decode(bytes([n % 256]) * FRAME_SAMPLES) for n in range(ticks))
+
+
+def test_a_stream_that_keeps_is_caught_up_with_at_four_frames_a_tick(engine: Engine) -> None:
+    stream = engine.stream(Codec.PCMA, 8000, prefix=PREFIX, suffix=SUFFIX, keep_s=60)
+    engine.connect(engine.player(numbered(400)), stream)
+    engine.tick(300)
+    taken = [[frame[0] for frame in payloads(stream)]]
+    while len(taken[-1]) == 4:
+        engine.tick()
+        taken.append([frame[0] for frame in payloads(stream)])
+    # Three hundred, and the one of each tick that it took.
+    assert len(taken) == 100
+    assert [n for frames in taken for n in frames] == [n % 256 for n in range(399)]
+    engine.tick()
+    assert payloads(stream) == [bytes([399 % 256]) * FRAME_SAMPLES]
+    assert stream.stats().dropped_frames == 0
+
+
+def test_of_what_is_kept_the_oldest_is_lost_and_counted(engine: Engine) -> None:
+    stream = engine.stream(Codec.PCMA, 8000, prefix=PREFIX, suffix=SUFFIX, keep_s=10)
+    engine.connect(engine.player(numbered(700)), stream)
+    engine.tick(700)
+    assert (stream.stats().waiting_frames, stream.stats().dropped_frames) == (500, 200)
+    assert [frame[0] for frame in payloads(stream)] == [200, 201, 202, 203]
+
+
+def test_what_is_kept_of_any_rate_has_no_seam(engine: Engine) -> None:
+    stream = engine.stream(Codec.L16, 48000, prefix=PREFIX, suffix=SUFFIX, keep_s=60)
+    engine.connect(engine.player(tone(1000, 8000, 8)), stream)
+    engine.tick(300)
+    frames = []
+    for _ in range(90):
+        frames += payloads(stream)
+        engine.tick()
+    assert likeness(b"".join(frames[5:360]), 1000, 48000) > 0.9999
+
+
+def test_more_than_a_minute_is_not_kept(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="61 s not kept"):
+        engine.stream(Codec.PCMA, 8000, prefix=PREFIX, suffix=SUFFIX, keep_s=61)
+
+
 def test_a_stream_without_uplink_makes_no_message(engine: Engine) -> None:
     stream = engine.stream(Codec.PCMA, 8000, prefix=PREFIX, suffix=SUFFIX, uplink=False)
     engine.connect(engine.player(bytes(FRAME_BYTES), loop=True), stream)
