@@ -54,6 +54,8 @@ class StreamTo:
     keep_call_alive: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     protocol: Protocol = Protocol.SFVOPI
+    # So much of what the caller says while there is no connection is sent when there is one.
+    keep_audio_s: int = 0
 
     @property
     def plays(self) -> bool:

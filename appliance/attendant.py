@@ -4,6 +4,7 @@ When nobody says what to do with the call, the box may take a message by itself.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 from ulid import ULID
@@ -107,7 +108,7 @@ class AppCall:
                     limit_s=sfvopi.ANSWER_LIMIT_S,
                     limit_bytes=ANSWER_BODY_LIMIT,
                 )
-                return instructions(body, options.protocol)
+                return replace(instructions(body, options.protocol), keep_audio_s=options.keep_audio_s)
             except (CustomerFailed, BadInstructions) as exc:
                 conductor.log.warning("no instructions", webhook=name, error=str(exc))
             finally:

@@ -40,6 +40,16 @@ class Options(BaseModel):
         Protocol, Field(description="Whose words its streams have, unless a Stream JSON says so itself.")
     ] = Protocol.SFVOPI
 
+    keep_audio_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=60,
+            description="What the caller says while the stream is not connected is sent when it is, four times as fast "
+            "as it was said: the newest so many seconds. 0: none.",
+        ),
+    ] = 0
+
     @classmethod
     def of(cls, text: str | None) -> Self:
         """As the store keeps them. Raises: ValueError: written by a newer program."""

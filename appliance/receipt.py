@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from appliance.stream import StreamEnd
-from native import FRAME_SAMPLES, DeviceStats, PcmStats, PortStats
+from native import FRAME_SAMPLES, DeviceStats, HopStats, PcmStats, PortStats
 
 
 class Hop(TypedDict):
     """Milliseconds, of looks a few times a second."""
 
     mean: float
+    worst: float
+
+
+class Way(TypedDict):
+    """Milliseconds, of each frame or message that was measured."""
+
+    p50: float
     worst: float
 
 
@@ -35,9 +42,15 @@ class Receipt(TypedDict):
     # Sound waits so long between the line's clock and the engine's, and the other way.
     line_to_engine_ms: NotRequired[Hop]
     engine_to_line_ms: NotRequired[Hop]
+    # From a frame's making to its being the socket's; what waited for a connection, or behind that, is not measured.
+    engine_to_socket_ms: NotRequired[Way]
+    # From a message's arrival at the machine until it is begun to be played, if nothing was to be played before it.
+    socket_to_engine_ms: NotRequired[Way]
     # Of the customer's stream.
     reconnects: NotRequired[int]
     frames_to_server: NotRequired[int]
+    # Of these: heard while there was no connection, and sent when there was.
+    kept_frames: NotRequired[int]
     messages_from_server: NotRequired[int]
     lost_frames: NotRequired[LostFrames]
 
@@ -104,6 +117,12 @@ class Meter:
             case DeviceStats(downlink=downlink, dropped_uplink=samples):
                 lost["from_line"], lost["to_line"] = downlink.concealed, _frames(samples)
         if self._stream is not None:
+            if self._stream.to_socket.count:
+                receipt["engine_to_socket_ms"] = _way(self._stream.to_socket)
+            if self._stream.to_engine.count:
+                receipt["socket_to_engine_ms"] = _way(self._stream.to_engine)
+            if self._stream.frames_kept:
+                receipt["kept_frames"] = self._stream.frames_kept
             receipt["reconnects"] = self._stream.reconnects
             receipt["frames_to_server"] = self._stream.frames_sent
             receipt["messages_from_server"] = self._stream.messages
@@ -111,6 +130,10 @@ class Meter:
         if lost:
             receipt["lost_frames"] = lost
         return receipt
+
+
+def _way(hop: HopStats) -> Way:
+    return {"p50": round(hop.median_ms, 2), "worst": round(hop.worst_ms, 2)}
 
 
 def _frames(samples: int) -> int:

@@ -1,8 +1,8 @@
 """A stream: the call's audio to the customer's server over a WebSocket, and the server's audio to the caller.
 
-The engine's port outlives connections: while one is lost and the next not yet there, queued audio plays on, and what
-the caller said is forgotten. Facts are not: a checkpoint that was passed, a key that was pressed are told after the
-next `start`. Audio passes by here only until its messages are known: then the engine's own lane carries it.
+The engine's port outlives connections: while there is none, queued audio plays on, and what the caller says is
+forgotten, or kept where the app wants it. Facts are told after the next `start`: a checkpoint that was passed, a key
+that was pressed. Audio passes by here only until its messages are known: then the engine's own lane carries it.
 """
 
 import ssl
@@ -29,7 +29,7 @@ from appliance.contracts.twilio_stream import Twilio
 from appliance.dialect import Checkpoint, Clear, Dialect, Fault, Json, Play, Press, around_payload, text_of
 from appliance.media import Media
 from appliance.wire import Closed, Rejected, Unreachable, Wire, open_wire
-from native import Cleared, Event, Lane, Played, Port, StreamPort
+from native import Cleared, Event, HopStats, Lane, Played, Port, StreamPort
 
 # After the server's deliberate end the caller still hears what is queued, so that a farewell is heard (sfvopi 7.9).
 FAREWELL_LIMIT_S = 10
@@ -61,9 +61,13 @@ class Ending(Enum):
 class StreamEnd:
     ending: Ending
     frames_sent: int
+    # Of these: heard while there was no connection.
+    frames_kept: int
     frames_dropped: int
     messages: int
     reconnects: int
+    to_socket: HopStats
+    to_engine: HopStats
     faults: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -93,7 +97,10 @@ async def run_stream(
     before, after = dialect.media_frame()
     uplink = order.direction.to_customer
     engine = media.engine
-    with closing(engine.stream(order.codec, order.rate_hz, prefix=before, suffix=after, uplink=uplink)) as port:
+    keep_s = order.keep_audio_s
+    with closing(
+        engine.stream(order.codec, order.rate_hz, prefix=before, suffix=after, uplink=uplink, keep_s=keep_s)
+    ) as port:
         if uplink:
             engine.connect(line, port)
         if order.plays:
@@ -163,6 +170,7 @@ class _Session:
                 "stream ended",
                 ending=end.ending.value,
                 frames=end.frames_sent,
+                kept=end.frames_kept,
                 dropped=end.frames_dropped,
                 messages=end.messages,
                 reconnects=end.reconnects,
@@ -175,9 +183,13 @@ class _Session:
         return StreamEnd(
             ending=ending,
             frames_sent=stats.taken_frames,
-            frames_dropped=stats.dropped_frames,
+            frames_kept=stats.kept_frames,
+            # What was kept and is not sent by now never will be.
+            frames_dropped=stats.dropped_frames + (stats.waiting_frames if self._order.keep_audio_s else 0),
             messages=self._messages + stats.lane_messages,
             reconnects=max(0, self._starts - 1),
+            to_socket=stats.to_socket,
+            to_engine=stats.to_engine,
             faults=dict(self._faults),
         )
 

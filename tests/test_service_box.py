@@ -62,12 +62,14 @@ async def test_a_call_is_seen_while_it_lasts_hung_up_by_order_and_looked_back_at
             assert set(receipt) == {
                 "answer_webhook_ms",
                 "line_to_engine_ms",
+                "engine_to_socket_ms",
                 "reconnects",
                 "frames_to_server",
                 "messages_from_server",
                 "lost_frames",
             }
             assert 0 <= receipt["line_to_engine_ms"]["mean"] <= receipt["line_to_engine_ms"]["worst"] < 1000
+            assert 0 < receipt["engine_to_socket_ms"]["p50"] <= receipt["engine_to_socket_ms"]["worst"]
             # A second was said, and as many heard.
             assert receipt["frames_to_server"] >= 50
             assert (receipt["reconnects"], receipt["messages_from_server"]) == (0, 0)

@@ -456,6 +456,50 @@ async def test_7_10_in_the_gap_audio_plays_on_and_facts_are_told_after_the_new_s
     assert bytes(call.heard).find(alaw_decode(SPEECH)) >= 0
 
 
+@pytest.mark.parametrize("protocol", Protocol)
+async def test_what_the_caller_says_in_a_gap_can_be_kept_and_nothing_is_left_out_or_told_twice(
+    voice_server: Any, protocol: Protocol
+):
+    codec = Codec.PCMU if protocol is Protocol.TWILIO else Codec.PCMA
+    encode = ulaw_encode if protocol is Protocol.TWILIO else alaw_encode
+    order = StreamTo(voice_server.url, codec, protocol=protocol, keep_audio_s=60)
+    async with calling(order, waits_s=(0.05,) * 3) as call:
+        call.line.play(WORDS.tobytes(), Codec.L16, 8000)
+        media: list[Any] = []
+        # The stream has begun, and is far from connected.
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+        # Before each connection; the first is no other.
+        for gap in (2, 18, 12):
+            call.tick(gap)
+            await call.press.send("7")
+            server = await voice_server.connection()
+            while (await server.receive())["event"] != "dtmf":
+                pass
+            waiting = gap
+            for _ in range(10):
+                taken = min(4, waiting)
+                media += [await server.receive() for _ in range(taken)]
+                call.tick()
+                waiting += 1 - taken
+            assert waiting == 1
+            media.append(await server.receive())
+            server.cut()
+            await call.logged_lines("stream lost", len(call.lines("stream started")))
+        call.scope.cancel()
+        with trio.fail_after(20):
+            await call.ended.wait()
+    assert b"".join(map(payload, media))[: 50 * 160] == encode(WORDS.tobytes())
+    if protocol is not Protocol.SFVOPI:
+        assert [int(message["media"]["chunk"]) for message in media] == list(range(1, 63))
+        assert [int(message["media"]["timestamp"]) for message in media] == list(range(0, 20 * 62, 20))
+        # A start and a key stand before the frames of each connection.
+        numbers = [int(message["sequenceNumber"]) for message in media]
+        assert numbers == [*range(3, 15), *range(17, 45), *range(47, 69)]
+    (ended,) = call.lines("stream ended")
+    assert (ended["frames"], ended["kept"], ended["dropped"]) == (62, 2 + 18 + 12, 0)
+
+
 async def test_the_calls_end_closes_with_1000_and_what_was_said_before_arrives(voice_server: Any):
     async with calling(StreamTo(voice_server.url)) as call:
         server = await voice_server.connection()
