@@ -2,8 +2,8 @@
 
     python -m tests.bench.load PORT KEY APP WAV      until it is told to `end`; then says {"requests": n}
 
-A client that asks for /healthz again as soon as it has its answer, another that gives APP a new name, which is a
-commit, and the service's own encoder at its own niceness, on WAV, over and over.
+A client that asks for /healthz again as soon as it has its answer, one that reads a page of the calls that were, one
+that gives APP a new name, which is a commit, and the service's own encoder at its own niceness, on WAV, over and over.
 """
 
 import http.client
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from hil.box import API
 from tests.bench.apart import say
+
+PAGE = 100
 
 
 class Load:
@@ -30,6 +32,9 @@ class Load:
 
     def ask(self) -> None:
         self._request("GET", "/healthz", lambda: None)
+
+    def look_back(self) -> None:
+        self._request("GET", f"/box/v1/calls?limit={PAGE}", lambda: None)
 
     def commit(self) -> None:
         self._request("PATCH", f"{API}/apps/{self._app}", lambda: json.dumps({"name": f"Bench {self.requests}"}))
@@ -61,7 +66,8 @@ class Load:
 
 def main() -> None:
     load = Load(int(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]))
-    threads = [threading.Thread(target=work, daemon=True) for work in (load.ask, load.commit, load.encode)]
+    works = (load.ask, load.look_back, load.commit, load.encode)
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
     for thread in threads:
         thread.start()
     # Also the end of its input is one.

@@ -4,12 +4,13 @@
 8 idle lines (asked every 50 ms). `service.rss_mib.8`: resident memory of that process with 8 calls up, streamed and
 recorded.
 
-`latency.*`: with these 8 calls, while the API is asked and the store written without pause and a recording is encoded
-(tests.bench.load). In rounds of some seconds, each with calls of its own: of a round that part counts which was over
-when the machine first stood still (tests.bench.pauses), or its kernel kept a modem's bytes from the tty. What counts
-is when bytes come to the PCM port and are read from its modem's end, and the voice server's end of the WebSocket: see
-tests.bench.delays. A modem writes 40 ms at a time; the last 20 of them can not be sent to the customer before 20 ms
-have passed, and what the customer sends goes to the modem when it asks for it, every 40 ms.
+`latency.*`: with these 8 calls, while the API is asked, also for pages of 2000 calls that were, the store is written
+and a recording encoded, all without pause (tests.bench.load). In rounds of some seconds, each with calls of its own: of
+a round that part counts which was over when the machine first stood still (tests.bench.pauses), or its kernel kept a
+modem's bytes from the tty. What counts is when bytes come to the PCM port and are read from its modem's end, and the
+voice server's end of the WebSocket: see tests.bench.delays. A modem writes 40 ms at a time; the last 20 of them can not
+be sent to the customer before 20 ms have passed, and what the customer sends goes to the modem when it asks for it,
+every 40 ms.
 `latency.clear_ms` is the median.
 
 `event.end_to_webhook_ms.p95`: 24 short calls on the 8 lines, from the caller's hanging up to phone_call.completed at
@@ -22,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +32,9 @@ import numpy as np
 import soundfile
 import trio
 
+from appliance.call import Direction, Ended, Reason, State
+from appliance.store import Store, open_store
+from drivers.line import Answered
 from hil.box import Box
 from hil.customer import ANSWER, EVENTS, Webhooks, is_signed, open_webhooks
 from hil.subscriber import PhoneCall, Subscriber
@@ -59,6 +64,7 @@ QUEUED_FRAMES, PLAYED_S, SILENT_S = 75, 0.5, 0.5
 SHORT_CALLS = 3
 SHORT_CALL_S = 1.0
 EVENT_LIMIT_S = 15
+PAST_CALLS, PAST = 2000, datetime(2026, 2, 2, 10, tzinfo=UTC)
 # Long enough never to be done within one look.
 ENCODED_S = 600
 
@@ -141,6 +147,7 @@ class _Rig:
     # --- calls that last --------------------------------------------------------------------------------------------
 
     async def _long_calls(self, *, quick: bool) -> None:
+        await self._remember()
         wav = self._directory / "load.wav"
         noise = np.random.default_rng(1).integers(-8000, 8000, (ENCODED_S * RATE_HZ, 2), np.int16)
         await trio.to_thread.run_sync(soundfile.write, wav, noise, RATE_HZ)
@@ -154,6 +161,13 @@ class _Rig:
         if not late.has(*LEAST[quick]):
             raise delays.NotFound(f"{late}: the machine stood still too often")
         self._figures += late.figures()
+
+    async def _remember(self) -> None:
+        """Calls of other days, as a box has them that is asked for its calls."""
+        database = self._box.config.parent / "data" / "branchline.db"
+        async with open_store(database) as store, trio.open_nursery() as nursery:
+            for number in range(PAST_CALLS):
+                nursery.start_soon(_remember_call, store, f"past-{number}")
 
     async def _round(self, wav: Path, pauses: Pauses, *, quick: bool) -> "_Late":
         """Calls of their own: a buffer remembers for a minute what a pause of the machine has done to it."""
@@ -245,6 +259,20 @@ class _Rig:
 
     def _pairs(self) -> list[tuple[TappedLine, Subscriber]]:
         return list(zip(self._exchange.lines, self._exchange.phones, strict=True))
+
+
+async def _remember_call(store: Store, uuid: str) -> None:
+    call = await store.open_call(
+        uuid=uuid,
+        line="bench",
+        direction=Direction.INBOUND,
+        from_="+33783484044",
+        to="+33700000001",
+        state=State.INCOMING,
+        started_at=PAST,
+        route="",
+    )
+    await store.save(call.apply(Answered(), PAST).apply(Ended(Reason.HANGUP, 16), PAST))
 
 
 @dataclass
