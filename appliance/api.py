@@ -20,6 +20,7 @@ from appliance import box_api
 from appliance.box_api import box_routes
 from appliance.box_apps import app_routes
 from appliance.box_calls import call_routes
+from appliance.box_projects import project_routes
 from appliance.box_recordings import recording_routes
 from appliance.claims import NumberTaken
 from appliance.contracts import phonevoice, sfvopi
@@ -244,6 +245,7 @@ def make_api(
         call_routes(control, store),
         recording_routes(store),
         app_routes(control, store, now),
+        project_routes(store.tenants, store.directory, now),
     ):
         api.include_router(box)
     # Its bodies are the contract's own, which these pages know nothing of.

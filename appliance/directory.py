@@ -95,9 +95,10 @@ class Agent:
 
 
 def slug_of(name: str) -> str:
-    """`Désk 2` is `desk-2`; empty for a name that has nothing in ASCII."""
-    plain = normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    """`Désk 2` is `desk-2`; a name that has nothing in ASCII keeps its letters."""
+    plain = normalize("NFKD", name).encode("ascii", "ignore").decode()
+    slugs = (re.sub(r"[\W_]+", "-", each.lower()).strip("-") for each in (plain, name))
+    return next(filter(None, slugs), "")
 
 
 class SlugTaken(Exception):

@@ -121,5 +121,11 @@ def test_an_agent_s_stream_is_one_that_sfvopi_would_take(stream: dict[str, objec
         AgentSettings(stream=stream)
 
 
-def test_a_slug_has_what_a_name_has_in_ascii() -> None:
-    assert [slug_of(name) for name in ("Front Desk", "  É!", "北京")] == ["front-desk", "e", ""]
+def test_a_slug_is_a_name_in_small_ascii_or_else_its_own_letters() -> None:
+    assert [slug_of(name) for name in ("Front_Desk", "  É!", "北京 1", "北 京", "?")] == [
+        "front-desk",
+        "e",
+        "1",
+        "北-京",
+        "",
+    ]
