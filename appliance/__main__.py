@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -22,7 +22,8 @@ from appliance.inventory import look
 from appliance.lines import DEVICES
 from appliance.listing import listing
 from appliance.local import EXAMINATION_LIMIT_S, NotAnswering, ask
-from appliance.store import Store, new_key, open_store
+from appliance.store import Key, Store, new_key, open_store
+from appliance.tenants import NameTaken, Token, new_token
 from appliance.visit import visit
 from hil.cli import bench
 
@@ -33,9 +34,11 @@ commands = typer.Typer(
     # A plain traceback is for logs, and shows no values: there are keys among them.
     pretty_exceptions_enable=False,
 )
-tokens = typer.Typer(help="Keys for the API.", no_args_is_help=True)
+tokens = typer.Typer(help="Keys for the API, and tokens of projects.", no_args_is_help=True)
+projects = typer.Typer(help="Who uses the box by PhoneVoice's contract.", no_args_is_help=True)
 webhooks = typer.Typer(help="Who is told of calls.", no_args_is_help=True)
 commands.add_typer(tokens, name="token")
+commands.add_typer(projects, name="project")
 commands.add_typer(webhooks, name="webhook")
 commands.add_typer(bench, name="bench")
 
@@ -121,33 +124,107 @@ def doctor(
         raise typer.Exit(1)
 
 
+ProjectName = Annotated[
+    str | None, typer.Option("--project", help="A project of PhoneVoice's, by its name or number.", metavar="PROJECT")
+]
+
+
 @tokens.command("create")
 def create_token(
     name: Annotated[str, typer.Argument(help="Who will use it; only for people to read.")] = "default",
+    project: ProjectName = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """Makes a key for the header X-API-Key and prints it, this once: only its digest is kept."""
-    key, digest = new_key()
-    _with_store(_read(config), lambda store: store.add_key(digest, name=name, at=app.now()))
-    print(key)
+    """Makes a key for the header X-API-Key, or a project's bearer token, and prints it, this once."""
+
+    async def create(store: Store) -> str:
+        if project is None:
+            key, digest = new_key()
+            await store.add_key(digest, name=name, at=app.now())
+            return key
+        token, digest = new_token("project")
+        await store.tenants.add_token(digest, project=await _project(store, project), name=name, at=app.now())
+        return token
+
+    print(_with_store(_read(config), create))
 
 
 @tokens.command("list")
-def list_tokens(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Names and dates of all keys; the keys themselves nobody knows."""
-    for key in _with_store(_read(config), Store.keys):
-        print(f"{key.created_at}  {key.name}" + (f"  revoked {key.revoked_at}" if key.revoked_at else ""))
+def list_tokens(project: ProjectName = None, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Names and dates of all keys and tokens, or of a project's; they themselves nobody knows."""
+
+    async def look_up(store: Store) -> tuple[Sequence[Key], Sequence[Token]]:
+        if project is not None:
+            return (), await store.tenants.tokens(await _project(store, project))
+        return await store.keys(), await store.tenants.tokens()
+
+    keys, bearers = _with_store(_read(config), look_up)
+    for key in keys:
+        print(f"{key.created_at}  {key.name}{_revoked(key.revoked_at)}")
+    for token in bearers:
+        whose = f"user {token.holder}" if token.by_user else f"{token.name}  project {token.holder}"
+        print(f"{token.created_at}  {whose}{_revoked(token.revoked_at)}")
+
+
+def _revoked(at: str | None) -> str:
+    return f"  revoked {at}" if at else ""
 
 
 @tokens.command("revoke")
 def revoke_token(
-    name: Annotated[str, typer.Argument(help="All keys of this name.")], config: ConfigFile = DEFAULT_CONFIG
+    name: Annotated[str, typer.Argument(help="All of this name; of a user, his address.")],
+    project: ProjectName = None,
+    config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """Makes keys void at once, also for a service at work."""
-    count = _with_store(_read(config), lambda store: store.revoke_keys(name, at=app.now()))
+    """Makes keys, or tokens of a project or a user, void at once, also for a service at work."""
+
+    async def revoke(store: Store) -> int:
+        if project is not None:
+            return await store.tenants.revoke(project=await _project(store, project), name=name, at=app.now())
+        if "@" in name:
+            return await store.tenants.revoke_user(name, at=app.now())
+        return await store.revoke_keys(name, at=app.now())
+
+    count = _with_store(_read(config), revoke)
     if not count:
-        _fail(f"no valid key is called {name}")
+        _fail(f"no valid {'token' if project or '@' in name else 'key'} is called {name}")
     print(f"{name}: {count} revoked")
+
+
+@projects.command("create")
+def create_project(
+    name: Annotated[str, typer.Argument(help="What it is called, by people and here.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Makes a project: its numbers, webhooks, agents and calls are seen by its own tokens alone."""
+    if "@" in name or not name.strip():
+        _fail("a project's name is not empty, and has no @: that is how those of users are called")
+    try:
+        made = _with_store(_read(config), lambda store: store.tenants.add_project(name, at=app.now()))
+    except NameTaken:
+        _fail(f"there is a project {name} already")
+    print(f"{made.name}: project {made.id}; `branchline token create --project {made.id}` makes a token")
+
+
+@projects.command("list")
+def list_projects(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Shows all projects, oldest first; the first is the box's own."""
+    for project in _with_store(_read(config), lambda store: store.tenants.projects()):
+        print(f"{project.id}  {project.created_at}  {project.name}")
+
+
+async def _project(store: Store, name: str) -> int:
+    found = await store.tenants.project(int(name) if name.isdecimal() else name)
+    if found is None:
+        _fail(f"no project is called {name}: `branchline project list` names them")
+    return found.id
+
+
+@commands.command()
+def signups(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Shows who wants an account and waits for his code, which whoever runs the box is to give him."""
+    for waiting in _with_store(_read(config), lambda store: store.tenants.signups(at=app.now())):
+        print(f"{waiting.code}  {waiting.email}  until {waiting.expires_at}")
 
 
 @webhooks.command("resume")

@@ -181,6 +181,14 @@ class Tenants:
             Commit.TOKEN_REVOKED, lambda connection: connection.execute(statement, values).rowcount
         )
 
+    async def revoke_user(self, email: str, *, at: datetime) -> int:
+        """All tokens of the user with this address; how many there were."""
+        statement = """UPDATE tokens SET revoked_at = ? WHERE revoked_at IS NULL
+            AND user = (SELECT id FROM users WHERE email = ?)"""
+        return await self._database.write(
+            Commit.TOKEN_REVOKED, lambda connection: connection.execute(statement, (text_of(at), email)).rowcount
+        )
+
     # --- becoming a user (phonevoice 2.2) ---------------------------------------------------------------------------
 
     async def sign_up(self, email: str, name: str | None, code: str, *, at: datetime, expires_at: datetime) -> bool:

@@ -179,6 +179,17 @@ async def test_all_of_it_is_described(tmp_path):
             ("get", "/tokens"),
             ("post", "/tokens"),
             ("delete", "/tokens/{id}"),
+            ("get", "/projects"),
+            ("post", "/projects"),
+            ("get", "/projects/{project}"),
+            ("get", "/projects/{project}/tokens"),
+            ("post", "/projects/{project}/tokens"),
+            ("delete", "/projects/{project}/tokens/{token}"),
+            ("get", "/projects/{project}/agents"),
+            ("post", "/projects/{project}/agents"),
+            ("get", "/projects/{project}/agents/{id}"),
+            ("put", "/projects/{project}/agents/{id}"),
+            ("delete", "/projects/{project}/agents/{id}"),
         }
 
 
