@@ -117,6 +117,8 @@ class KeyRequired:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(LOCKED):
+            # A slash at the end is no other path, and to follow a redirect might be to show the key in the clear.
+            scope["path"] = scope["path"].rstrip("/")
             refusal = await check_key(dict(scope["headers"]).get(b"x-api-key"), self._store)
             if refusal is not None:
                 await refuse(refusal)(scope, receive, send)

@@ -40,6 +40,7 @@ CONTRACT: Mapping[str, str] = {
     "1: the header's name is written in any case": _KEY,
     "1: an unknown path is 404": REST,
     "1: a path with another method is refused in the same shape": REST,
+    "1: a slash at the end is no other path": REST,
     "1: fields that nobody knows are ignored": REST,
     "1: text of any language is taken and told as it is": REST,
     "1: what is no JSON object is 400": f"{WORDS}::test_1_what_is_no_json_object_is_400",
@@ -52,6 +53,7 @@ CONTRACT: Mapping[str, str] = {
     "2.1: name and answer_url are enough": REST,
     "2.1: every field is taken": REST,
     "2.1: an optional address may be null": REST,
+    "2.1: a name has up to 100 characters": REST,
     "2.1: a bad body is 400": REST,
     "2.1: a body without end is 400": REST,
     "2.1: a fault is 500": REST,
@@ -94,6 +96,7 @@ CONTRACT: Mapping[str, str] = {
     "3.2: a number of no line is 400": REST,
     "3.2: an unknown app is 404": REST,
     "3.2: a number of another app is 409": REST,
+    "3.2: a number of another contract is 409": REST,
     "3.2: a fault is 500": REST,
     "3.3: links are told newest first": REST,
     "3.3: of none there is an empty list": REST,
@@ -172,6 +175,9 @@ CONTRACT: Mapping[str, str] = {
     "6.3: bidirectional, what is wrong": _BAD_REPLY,
     "6.3: stream_timeout, out of bounds": _BAD_REPLY,
     "6.3: keep_call_alive, what is wrong": _BAD_REPLY,
+    "6.3: url of ws and wss, each codec, each direction, stream_timeout and extra_headers at their bounds": (
+        f"{REPLY}::test_6_3_what_is_within_its_bounds_is_taken"
+    ),
     "6.3: extra_headers, and null": f"{REPLY}::test_6_3_extra_headers_are_taken_and_null_is_none",
     "6.3: extra_headers, what is wrong": _BAD_REPLY,
     "6.4: BOTH, INBOUND, OUTBOUND, bidirectional false: what flows": _DIRECTION,

@@ -15,7 +15,9 @@ import httpx
 import pytest
 import trio
 
+from appliance.claims import PHONEVOICE, claim, release
 from appliance.contracts.sfvopi import Json, Link
+from appliance.database import Commit, open_database
 from appliance.store import Store
 from appliance.trunk import Trunk
 from tests.jacks import TestJack
@@ -55,6 +57,8 @@ class Row:
     status: int
     answer: object
     before: Sequence[Request] = ()
+    # Whether another contract has the number that is free otherwise.
+    claimed: bool = False
 
 
 def good(data: object) -> Json:
@@ -120,6 +124,7 @@ ROWS = {
     "1: a path with another method is refused in the same shape": Row(
         Request("GET", "/calls"), 405, bad("Method Not Allowed")
     ),
+    "1: a slash at the end is no other path": Row(Request("GET", f"{PATH}/"), 200, good(app())),
     "1: fields that nobody knows are ignored": Row(
         Request("POST", "/apps", {"name": "Bar", "answer_url": URL, "colour": "red"}), 200, good(CREATED)
     ),
@@ -133,6 +138,9 @@ ROWS = {
         Request("POST", "/apps", {"name": "Bar", "answer_url": URL, "hangup_url": None, "fallback_answer_url": None}),
         200,
         good(CREATED),
+    ),
+    "2.1: a name has up to 100 characters": Row(
+        Request("POST", "/apps", {"name": "é" * 100, "answer_url": URL}), 200, good(CREATED | {"name": "é" * 100})
     ),
     "2.1: a bad body is 400": Row(Request("POST", "/apps", {"name": "Bar"}), 400, BAD_BODY),
     "2.1: a body without end is 400": Row(Request("POST", "/apps", b" " * 300_000), 400, BAD_BODY),
@@ -219,6 +227,9 @@ ROWS = {
     "3.4: a number of another app is 404": Row(
         Request("DELETE", f"/apps/{OTHER.app_id}/numbers/{NUMBER}"), 404, bad("Number not linked to this app")
     ),
+    "3.2: a number of another contract is 409": Row(
+        LINK, 409, bad("VoIP number is already linked to another service of this box"), claimed=True
+    ),
     # --- calls
     "4.1: an order is queued": Row(
         call(), 200, good({"request_uuid": Like("sfv_ob_req_[a-z0-9]{12}"), "status": "queued"})
@@ -289,12 +300,16 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[int,
     found: dict[str, tuple[int, Any]] = {}
 
     async def ask_all() -> None:
-        async with open_client(tmp_path_factory.mktemp("rest")) as client:
+        directory = tmp_path_factory.mktemp("rest")
+        async with open_client(directory) as client, open_database(directory / "box.db") as other:
             for name, row in ROWS.items():
                 await furnish(client.box.store)
+                if row.claimed:
+                    await other.write(Commit.NUMBER_BOUGHT, lambda connection: claim(connection, FREE, PHONEVOICE))
                 for request in row.before:
                     assert (await client.ask(request, **{"X-API-Key": client.key}))[0] == 200
                 found[name] = await client.ask(row.request, **{"X-API-Key": client.key})
+                await other.write(Commit.NUMBER_RELEASED, lambda connection: release(connection, FREE))
             tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
             for (table,) in client.box.rows(tables):
                 if table != "keys":

@@ -167,6 +167,7 @@ async def test_6_5_the_fallback_has_the_same_payload_a_method_of_its_own_and_ten
         await scene.ordered("answer", "hang up")
         ended = await scene.told("/hangup")
         assert (ended["call_status"], ended["answer_at"], ended["duration"]) == ("FAILED", NOON, 20)
+        assert scene.paths == ["/answer", "/fallback", "/hangup"]
 
 
 @pytest.mark.parametrize("direction", ["INBOUND", "OUTBOUND"])
