@@ -37,9 +37,11 @@ commands = typer.Typer(
 tokens = typer.Typer(help="Keys for the API, and tokens of projects.", no_args_is_help=True)
 projects = typer.Typer(help="Who uses the box by PhoneVoice's contract.", no_args_is_help=True)
 webhooks = typer.Typer(help="Who is told of calls.", no_args_is_help=True)
+cloud = typer.Typer(help="Where recordings are brought.", no_args_is_help=True)
 commands.add_typer(tokens, name="token")
 commands.add_typer(projects, name="project")
 commands.add_typer(webhooks, name="webhook")
+commands.add_typer(cloud, name="cloud")
 commands.add_typer(bench, name="bench")
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration, a TOML file.", metavar="FILE")]
@@ -252,8 +254,18 @@ def show_webhook_log(
         print(f"{entry.at}  {entry.type} {entry.event_id} try {entry.attempt}: {came} in {entry.duration_ms} ms{again}")
 
 
+@cloud.command("retry")
+def retry_uploads(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Has recordings wait again that the cloud refused; the service sees them within a minute."""
+    settings = _read(config)
+    if not settings.takes_recordings:
+        _fail(f"{config}: there is no cloud that takes recordings")
+    count = _with_store(settings, lambda store: store.uploads.retry())
+    print(f"{count} recording{'' if count == 1 else 's'} waiting again")
+
+
 def _webhook(config: Path, settings: Config, name: str) -> Webhook:
-    for webhook in settings.webhooks:
+    for webhook in settings.told:
         if name in (webhook.key, webhook.url):
             return webhook
     _fail(f"{config}: no webhook is called {name}")

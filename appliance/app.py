@@ -21,6 +21,7 @@ import trio
 from starlette.types import ASGIApp
 
 from appliance.api import make_api
+from appliance.cloud import Cloud
 from appliance.config import Config
 from appliance.control import Control, NotDialed
 from appliance.courier import run_courier
@@ -75,7 +76,7 @@ async def serve(config: Config) -> None:
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
         async with (
-            open_store(data_dir / DATABASE, config.webhooks) as store,
+            open_store(data_dir / DATABASE, config.told, uploads=config.takes_recordings) as store,
             open_customer(USER_AGENT, tls=tls) as customer,
             open_media() as media,
             # Cancelled last: lines must be there while calls are hung up, and somebody to take the last events.
@@ -116,7 +117,13 @@ async def serve(config: Config) -> None:
                 trunk.attend = postbox.attend
             doctor = Doctor(control.trunks, tests, sysfs=config.lab.sysfs, now=now, casebook=store.casebook)
             rounds = Rounds(doctor, config.doctor, store.casebook, now=now)
-            health = Health(media, control.trunks, store.outbox, Notifier())
+            cloud = None
+            if config.cloud is not None:
+                make_cloud = partial(Cloud, store.outbox, store.uploads, config.cloud, user_agent=USER_AGENT, tls=tls)
+                cloud = make_cloud(allow_loopback=config.lab.allow_loopback, now=now)
+            if not store.uploads.wanted and (count := await store.uploads.give_up()):
+                log.warning("recordings wait no more: there is no cloud that takes them", count=count)
+            health = Health(media, control.trunks, store.outbox, Notifier(), cloud)
             metrics = Metrics(health, control.trunks, store.outbox)
             org_id = config.sfvopi.org_id
             ours = config.phonevoice
@@ -136,6 +143,8 @@ async def serve(config: Config) -> None:
             courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
             await base.start(bus.watch)
             base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))
+            if cloud is not None:
+                base.start_soon(cloud.run)
             async with trio.open_nursery() as nursery:
                 await nursery.start(control.run)
                 await nursery.start(postbox.run)

@@ -215,6 +215,17 @@ class Config(_Section):
     cloud: Cloud | None = None
     lab: Lab = Lab()
 
+    @property
+    def told(self) -> Sequence[Webhook]:
+        """Whom events are for, the cloud among them."""
+        hook = None if self.cloud is None else self.cloud.webhook
+        return self.webhooks if hook is None else (*self.webhooks, hook)
+
+    @property
+    def takes_recordings(self) -> bool:
+        """Whether there is a cloud that does."""
+        return self.cloud is not None and self.cloud.recordings
+
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "service": Service,

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 import trio
 
+from appliance.cloud import Cloud
 from appliance.media import Media, audio_report
 from appliance.outbox import Outbox
 from appliance.trunk import Trunk
@@ -51,11 +52,14 @@ class Notifier:
 class Health:
     """A box whose media clock stands still is unwell: no call has sound. A line that is down is only told."""
 
-    def __init__(self, media: Media, trunks: Sequence[Trunk], outbox: Outbox, notifier: Notifier) -> None:
+    def __init__(
+        self, media: Media, trunks: Sequence[Trunk], outbox: Outbox, notifier: Notifier, cloud: Cloud | None = None
+    ) -> None:
         self._media = media
         self._trunks = trunks
         self._outbox = outbox
         self._notifier = notifier
+        self._cloud = cloud
         self._ticks = 0
         self._ticked_at = 0.0
         self._worst_late_us = 0
@@ -88,6 +92,10 @@ class Health:
     def status(self) -> str:
         return OK if self._look() else "media stopped"
 
+    async def cloud_report(self) -> dict[str, Any]:
+        """Of each lane to the cloud, by its name; none where there is no cloud."""
+        return {} if self._cloud is None else await self._cloud.report()
+
     async def report(self) -> dict[str, Any]:
         """`worst_late_us` is since the last report."""
         status = self.status
@@ -105,6 +113,7 @@ class Health:
             "lines": [line_report(trunk) for trunk in self._trunks],
             "undelivered_events": await self._outbox.pending(),
             "webhooks_gone": [public(url) for url in await self._outbox.gone()],
+            "cloud": await self.cloud_report() or None,
         }
 
 

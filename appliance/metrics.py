@@ -3,7 +3,8 @@
 Counts are since the service was started. What changes with a call - its audio - is there only during the call.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily as Counter
@@ -14,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from appliance.health import OK, Health, line_report
+from appliance.ingest import Trouble
 from appliance.media import audio_report
 from appliance.outbox import Outbox
 from appliance.trunk import Trunk
@@ -36,8 +38,9 @@ class Metrics:
         """In the text format, version 0.0.4."""
         undelivered = Gauge("branchline_undelivered_events", "Events that a webhook has not taken yet")
         undelivered.add_metric((), await self._outbox.pending())
+        cloud = _cloud(await self._health.cloud_report())
         box = CollectorRegistry()
-        box.register(_Sheet([*_media(self._health), *_lines(self._trunks), undelivered]))
+        box.register(_Sheet([*_media(self._health), *_lines(self._trunks), undelivered, *cloud]))
         return generate_latest(box) + generate_latest(self._process)
 
 
@@ -56,6 +59,19 @@ def _media(health: Health) -> Iterator[Metric]:
     yield Counter("branchline_media_ticks", "Frames of 20 ms", stats.ticks)
     yield Counter("branchline_media_skipped", "Frames that came too late to be made up for", stats.skipped)
     yield Counter("branchline_media_lost_events", "News of the media that nobody took in time", stats.lost_events)
+
+
+def _cloud(report: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    well = Gauge("branchline_cloud_up", "1 while nothing keeps events or recordings from it", labels=("what",))
+    waiting = Gauge("branchline_cloud_waiting", "What the cloud has not taken yet", labels=("what",))
+    for what, lane in report.items():
+        well.add_metric((what,), lane["state"] not in set(Trouble))
+        waiting.add_metric((what,), lane["waiting"])
+    yield from (well, waiting)
+    if recordings := report.get("recordings"):
+        size_bytes = recordings["waiting_bytes"]
+        yield Gauge("branchline_cloud_waiting_bytes", "Of recordings that the cloud has not taken yet", size_bytes)
+        yield Gauge("branchline_cloud_refused", "Recordings that the cloud will not take", recordings["refused"])
 
 
 def _lines(trunks: Sequence[Trunk]) -> Iterator[Metric]:
