@@ -60,16 +60,16 @@ async def take_message(
     if rule.announcement is not None:
         try:
             path = announcements / rule.announcement
-            await _announce(await trio.to_thread.run_sync(read_announcement, path), media, sinks)
+            await announce(await trio.to_thread.run_sync(read_announcement, path), media, sinks)
         except AnnouncementError as exc:
             log.error("announcement not played", error=str(exc))
     if rule.record:
-        await _beep(media, sinks)
+        await beep(media, sinks)
         log.info("the box takes a message")
         await trio.sleep(rule.limit_s)
 
 
-async def _announce(announcement: Announcement, media: Media, sinks: Sequence[Port]) -> None:
+async def announce(announcement: Announcement, media: Media, sinks: Sequence[Port]) -> None:
     engine, rate_hz = media.engine, announcement.rate_hz
     # As a stream's, since that is resampled.
     stream = engine.stream(Codec.L16, rate_hz, prefix=b"", suffix=b"", uplink=False)
@@ -83,7 +83,7 @@ async def _announce(announcement: Announcement, media: Media, sinks: Sequence[Po
                 return
 
 
-async def _beep(media: Media, sinks: Sequence[Port]) -> None:
+async def beep(media: Media, sinks: Sequence[Port]) -> None:
     with closing(media.engine.tone(BEEP)) as port, media.events_of(port) as events:
         for sink in sinks:
             media.engine.connect(port, sink)

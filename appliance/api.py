@@ -25,8 +25,9 @@ from appliance.box_recordings import recording_routes
 from appliance.claims import NumberTaken
 from appliance.contracts import phonevoice, sfvopi
 from appliance.contracts.sfvopi import Refusal, Refused
-from appliance.control import Control, NotDialed
+from appliance.control import Control
 from appliance.database import StoreError
+from appliance.exchange import NotDialed
 from appliance.health import OK, Health
 from appliance.metrics import Metrics
 from appliance.numbers import normalise

@@ -23,10 +23,11 @@ from starlette.types import ASGIApp
 from appliance.api import make_api
 from appliance.cloud import Cloud
 from appliance.config import Config
-from appliance.control import Control, NotDialed
+from appliance.control import Control
 from appliance.courier import run_courier
 from appliance.customer import open_customer
 from appliance.doctor import Doctor
+from appliance.exchange import NotDialed
 from appliance.health import Health, Notifier
 from appliance.lines import make_bus, make_trunk
 from appliance.local import local_socket, make_local_api
@@ -95,6 +96,7 @@ async def serve(config: Config) -> None:
                 rules=rules,
                 concurrent_calls=dialing.concurrent_calls,
                 announcements=data_dir / ANNOUNCEMENTS,
+                relay=config.relay,
             )
             bus = make_bus(config.lines, config.lab)
 

@@ -4,6 +4,7 @@ When nobody says what to do with the call, the box may take a message by itself.
 """
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 
 import trio
@@ -50,8 +51,38 @@ async def attend(order: StreamTo, conductor: Conductor, port: Port, ears: Sequen
     return ours(Reason.STREAM_LOST if end.ending is Ending.LOST else Reason.CUSTOMER)
 
 
+class AgentCall:
+    """The program of an agent's call: its stream is known."""
+
+    unanswered = None
+
+    def __init__(self, stream: StreamTo, *, recorded: bool, ring_s: float, limit_s: float) -> None:
+        self.ring_s = ring_s
+        self.limit_s = limit_s
+        self._stream = stream
+        self._recorded = recorded
+
+    def alerting(self, call: Call) -> Request | None:
+        return None
+
+    def farewell(self, call: Call) -> Request | None:
+        return None
+
+    async def follow(self, conductor: Conductor, port: Port) -> Ended:
+        async with AsyncExitStack() as stack:
+            # Who listens later hears the agent from here: its stream is made anew by then, perhaps.
+            gallery = stack.enter_context(closing(conductor.means.media.engine.conference()))
+            ears: list[Port] = []
+            if self._recorded:
+                ears = await stack.enter_async_context(conductor.recording(port))
+            conductor.parties = (port, gallery)
+            return await attend(self._stream, conductor, port, (gallery, *ears))
+
+
 class AppCall:
     """The program of an app's call: its answer webhook is asked (sfvopi 6)."""
+
+    unanswered = None
 
     def __init__(self, route: Route) -> None:
         self.ring_s = route.ring_timeout_s

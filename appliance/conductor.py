@@ -19,7 +19,7 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from appliance import events
-from appliance.call import Call, Change, Ended, Reason
+from appliance.call import Call, Change, Ended, Joined, Reason
 from appliance.contracts.sfvopi import Request
 from appliance.customer import Customer
 from appliance.database import StoreError
@@ -68,6 +68,10 @@ class Program(Protocol):
     @property
     def limit_s(self) -> float: ...
 
+    @property
+    def unanswered(self) -> Ended | None:
+        """Why a call that comes is not to be answered at all."""
+
     async def follow(self, conductor: "Conductor", port: Port) -> Ended:
         """The call was answered, `port` is its sound. Returns why it is to be hung up."""
 
@@ -76,6 +80,10 @@ class Program(Protocol):
 
     def farewell(self, call: Call) -> Request | None:
         """It has ended."""
+
+
+class NoConversation(Exception):
+    """Nobody could be heard in this call now."""
 
 
 class Conductor:
@@ -87,6 +95,9 @@ class Conductor:
         self.leg = Leg(
             seizure, means.media, told=self._told, meter=self.meter, if_cancelled=Reason.SHUTDOWN, log=self.log
         )
+        # Whom a third party hears; and the scope of such, while there is a conversation.
+        self.parties: Sequence[Port] = ()
+        self._guests: trio.Nursery | None = None
         self._program = program
         # Each change is made of the one before.
         self._changing = trio.Lock()
@@ -96,11 +107,16 @@ class Conductor:
         async with self._conducted():
             await self.leg.answer(self._follow, limit_s=self._program.limit_s)
 
-    async def outbound(self, to: str | None = None) -> None:
+    async def outbound(self, to: str | None = None, *, limit_s: float = math.inf) -> None:
         """`to` is what our own line dials, where that is not whom the call is for."""
         async with self._conducted():
-            limits = {"ring_s": self._program.ring_s, "limit_s": self._program.limit_s}
+            limits = {"ring_s": self._program.ring_s, "limit_s": min(limit_s, self._program.limit_s)}
             await self.leg.dial(to or self.call.to, self._follow, **limits)
+
+    async def refuse(self, end: Ended) -> None:
+        """The call is not answered."""
+        async with self._conducted():
+            await self.leg.refuse(end)
 
     def hang_up(self) -> None:
         """The customer wants it, whatever the call is at."""
@@ -119,7 +135,13 @@ class Conductor:
                     await self._give_receipt()
 
     async def _follow(self, port: Port) -> Ended:
-        return await self._program.follow(self, port)
+        async with trio.open_nursery() as self._guests:
+            try:
+                end = await self._program.follow(self, port)
+            finally:
+                self.parties = ()
+            self._guests.cancel_scope.cancel()
+        return end
 
     # --- its facts --------------------------------------------------------------------------------------------------
 
@@ -144,7 +166,7 @@ class Conductor:
                     self._answered_s = trio.current_time()
                 await self._save(replace(call, details={**call.details, **details}))
         end = {"reason": call.end.reason.value, "cause": call.end.cause} if call.end else {}
-        self.log.info("call", state=call.state.value, **end)
+        self.log.info("call", state="joined" if isinstance(change, Joined) else call.state.value, **end)
 
     async def _save(self, call: Call) -> None:
         news = [events.of_call(call, self.means.now())] if events.status(call) != events.status(self.call) else []
@@ -182,8 +204,11 @@ class Conductor:
         talk: Callable[[Port], Awaitable[Ended]],
         ring_s: float,
         limit_s: float = math.inf,
-    ) -> Ended:
-        """One more line dials `to`, and is in the call for as long as `talk` lasts. How it ended, when it has.
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+    ) -> Leg:
+        """One more line dials `to`, and is in the call for as long as `talk` lasts. Returns when it has been hung up.
+
+        It has started, by its id, when it is written down.
 
         Raises:
             StoreError: it can't be written down, and is not dialed.
@@ -209,9 +234,33 @@ class Conductor:
             leg = Leg(seizure, self.means.media, told=told, meter=Meter(), if_cancelled=Reason.HANGUP, log=bound)
             # Keys pass as the sound that they are; a second time as keys they would be two.
             leg.digits.close()
+            task_status.started(row)
             await leg.dial(to, talk, ring_s=ring_s, limit_s=limit_s)
-        assert leg.end is not None
-        return leg.end
+        return leg
+
+    async def join_in(self, seizure: Seizure, to: str, *, ring_s: float, limit_s: float = math.inf) -> int:
+        """`to` is called, and hears the conversation without being heard, on no recording; its end is not the call's.
+        The leg's id, once it is written down.
+
+        Raises:
+            NoConversation, StoreError
+        """
+        engine, parties, guests = self.means.media.engine, self.parties, self._guests
+        if not parties or guests is None:
+            seizure.close()
+            raise NoConversation
+
+        async def listen(port: Port) -> Ended:
+            for party in parties:
+                engine.connect(party, port)
+            return await trio.sleep_forever()
+
+        async def attend(task_status: trio.TaskStatus[int]) -> None:
+            await self.call_up(
+                seizure, to, role="monitor", talk=listen, ring_s=ring_s, limit_s=limit_s, task_status=task_status
+            )
+
+        return int(await guests.start(attend))
 
     @asynccontextmanager
     async def recording(self, left: Port, right: Sequence[Port] = ()) -> AsyncIterator[list[Port]]:

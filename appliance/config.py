@@ -57,6 +57,7 @@ from appliance.fields import (
     is_address,
 )
 from appliance.limits import Limits
+from appliance.options import Consent, RelayRule
 from drivers.countries import PROFILES
 from drivers.models import Sound, UsbId
 
@@ -156,6 +157,22 @@ class Doctor(_Section):
     pairs: Annotated[tuple[Pair, ...], Field(strict=False)] = ()
 
 
+class Relay(_Section, RelayRule):
+    """Which lines dial for relays, in which order; and what a relay does that has no rule of its own (docs/relay.md).
+
+    `order` is whose line is taken first: of the same `operator` as the line that was called, of the same `kind` (SIM or
+    analog), or as `listed` in `lines`, which are the only ones if there are any. `consents` are by country.
+    """
+
+    order: Literal["operator", "kind", "listed"] = "operator"
+    lines: Annotated[tuple[LineName, ...], Field(strict=False)] = ()
+    consents: dict[CountryCode, Consent] = {}
+    limit_s: Annotated[int, Field(ge=60, le=86400)] = 14400
+
+
+ORDINARY_RELAY = Relay()
+
+
 class Sfvopi(_Section):
     org_id: Annotated[int, Field(ge=1, lt=2**53)] = 1
     default_country: CountryCode = "FR"
@@ -212,6 +229,7 @@ class Config(_Section):
     phonevoice: PhoneVoice = PhoneVoice()
     dialing: Dialing = Dialing()
     doctor: Doctor = Doctor()
+    relay: Relay = Relay()
     cloud: Cloud | None = None
     lab: Lab = Lab()
 
@@ -236,6 +254,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "phonevoice": PhoneVoice,
     "dialing": Dialing,
     "doctor": Doctor,
+    "relay": Relay,
     "cloud": Cloud,
     "lab": Lab,
 }
@@ -275,7 +294,7 @@ def parse(text: str, models: Mapping[str, Device]) -> Config:
     else:
         for place, line in enumerate(config.lines, 1):
             problems += [f"lines.{place}.{text}" for text in _misfits(line, models[line.model])]
-        problems += [f"doctor.{text}" for text in _strangers(config)]
+        problems += _strangers(config)
         problems += _cloud_problems(config)
     problems += _repeats(raw)
     if problems:
@@ -284,15 +303,17 @@ def parse(text: str, models: Mapping[str, Device]) -> Config:
 
 
 def _strangers(config: Config) -> Iterator[str]:
-    """Lines that the doctor is to see, and that there are not; each message begins with the key."""
+    """Lines that are named, and that there are not; each message begins with the key."""
     there = {line.name for line in config.lines}
     if unknown := sorted(set(config.doctor.lines) - there):
-        yield f"lines: no line is called {', '.join(unknown)}"
+        yield f"doctor.lines: no line is called {', '.join(unknown)}"
+    if unknown := sorted(set(config.relay.lines) - there):
+        yield f"relay.lines: no line is called {', '.join(unknown)}"
     for place, pair in enumerate(config.doctor.pairs, 1):
         if unknown := sorted(set(pair) - there):
-            yield f"pairs.{place}: no line is called {', '.join(unknown)}"
+            yield f"doctor.pairs.{place}: no line is called {', '.join(unknown)}"
         elif pair[0] == pair[1]:
-            yield f"pairs.{place}: a line can't call itself"
+            yield f"doctor.pairs.{place}: a line can't call itself"
 
 
 def _cloud_problems(config: Config) -> Iterator[str]:

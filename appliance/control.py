@@ -1,12 +1,14 @@
 """All calls: those that come, those that are asked for, and those that a crash left open."""
 
 import ssl
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from secrets import token_hex, token_urlsafe
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -16,15 +18,17 @@ from structlog.typing import FilteringBoundLogger
 from appliance import events
 from appliance.attendant import AppCall
 from appliance.call import Call, Direction, Ended, Kind, Reason, State
-from appliance.conductor import Conductor, Farewell, Means, Program
+from appliance.conductor import Conductor, Farewell, Means, NoConversation, Program
+from appliance.config import ORDINARY_RELAY, Relay
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
+from appliance.exchange import Exchange
 from appliance.leg import LINE_BUSY, LINE_DOWN, ours
-from appliance.limits import Used, day_and_month, exhausted, minutes_left
 from appliance.media import Media
-from appliance.numbers import ORDINARY_RULES, DialingRules, caller_id, country_of, forbidden
+from appliance.numbers import ORDINARY_RULES, DialingRules, caller_id
+from appliance.plans import Plan, Plans
 from appliance.recording import RecordingError, encode_mp3, record, repair
 from appliance.store import Store
 from appliance.trunk import Seizure, Trunk, TrunkBusy, TrunkDown
@@ -35,10 +39,8 @@ log = structlog.get_logger(__name__)
 
 # A disk that was full has room again when somebody has made some.
 WRITE_AGAIN_S = 60
-
-
-class NotDialed(Exception):
-    """The order is against the rules of this box; the message says which, for whoever gave it."""
+# Of a third party, who is waited for by nobody.
+SUPERVISOR_RING_S = 60
 
 
 class Control:
@@ -60,14 +62,18 @@ class Control:
         rules: DialingRules = ORDINARY_RULES,
         concurrent_calls: int | None = None,
         announcements: Path = Path("announcements"),
+        relay: Relay = ORDINARY_RELAY,
     ) -> None:
         self.trunks: list[Trunk] = []
-        self._rules = rules
-        # Of calls that we placed: how many there may be, and are.
-        self._most_placed = concurrent_calls
-        self._placed = 0
-        # How each call that is under way is hung up, by its uuid.
+        self._relay = relay
+        self._exchange = Exchange(
+            self.trunks, store, country=country, now=now, rules=rules, most_placed=concurrent_calls, choice=relay
+        )
+        self.permit = self._exchange.permit
+        self.plans = Plans(self._exchange, self.trunks, relay)
+        # How each call that is under way is hung up, by its uuid; and who conducts it, when it has a line.
         self._under_way: dict[str, Callable[[], None]] = {}
+        self._conductors: dict[str, Conductor] = {}
         self._store = store
         self._customer = customer
         self._country = country
@@ -117,6 +123,19 @@ class Control:
         hang_up()
         return True
 
+    async def add_monitor(self, uuid: str, phone: str) -> int:
+        """A third party is called, who hears and is not heard (phonevoice 4.4). The id of his leg.
+
+        Raises:
+            NoConversation, NoLine, NotDialed
+        """
+        conductor = self._conductors.get(uuid)
+        if conductor is None or not conductor.parties:
+            raise NoConversation
+        like, project = conductor.leg.seizure.trunk, conductor.call.project
+        seizure, limit_s = await self._exchange.seize(phone, project=project, like=like, limit_s=self._relay.limit_s)
+        return await conductor.join_in(seizure, phone, ring_s=SUPERVISOR_RING_S, limit_s=limit_s)
+
     @contextmanager
     def _carried(self, call: Call, hang_up: Callable[[], None]) -> Iterator[None]:
         self._under_way[call.uuid] = hang_up
@@ -125,8 +144,19 @@ class Control:
         finally:
             del self._under_way[call.uuid]
 
+    @contextmanager
+    def _conducting(self, call: Call, program: Program, seizure: Seizure) -> Iterator[Conductor]:
+        conductor = Conductor(call, program, seizure, self._means)
+        with closing(seizure), self._carried(call, conductor.hang_up):
+            self._conductors[call.uuid] = conductor
+            try:
+                yield conductor
+            finally:
+                del self._conductors[call.uuid]
+
     async def _inbound(self, seizure: Seizure, incoming: Incoming) -> None:
-        with closing(seizure):
+        with ExitStack() as stack:
+            stack.enter_context(closing(seizure))
             try:
                 taken = await self._take(seizure.trunk, incoming)
             except StoreError as exc:
@@ -135,12 +165,20 @@ class Control:
             if taken is None:
                 # sfvopi 6.1: it rings until the caller has enough, and nobody is told.
                 await seizure.over()
-            else:
-                conductor = Conductor(*taken, seizure, self._means)
-                with self._carried(taken[0], conductor.hang_up):
+                return
+            stack.pop_all()
+            call, program = taken
+            with self._conducting(call, program, seizure) as conductor:
+                if program.unanswered is not None:
+                    await conductor.refuse(program.unanswered)
+                else:
                     await conductor.inbound()
 
     async def _take(self, trunk: Trunk, incoming: Incoming) -> tuple[Call, Program] | None:
+        caller = caller_id(incoming.number, self._country)
+        if (relay := await self._store.directory.relay_of(trunk.number)) is not None:
+            plan = self.plans.relayed(trunk, relay, caller)
+            return await self._open(plan, Direction.INBOUND, line=trunk.name), plan.program
         app = await self._store.app_of_number(trunk.number)
         if app is None or app.status != "ACTIVE":
             log.info("call not taken: no active app for the number", line=trunk.name)
@@ -149,7 +187,7 @@ class Control:
             uuid=str(uuid4()),
             line=trunk.name,
             direction=Direction.INBOUND,
-            from_=caller_id(incoming.number, self._country),
+            from_=caller,
             to=trunk.number,
             state=State.INCOMING,
             started_at=self._now(),
@@ -165,11 +203,9 @@ class Control:
             NotDialed: the number, or how much the line was used, forbids it.
         """
         route = order.route(app)
-        trunk = next((trunk for trunk in self.trunks if trunk.number == order.from_), None)
-        if self._placed == self._most_placed:
-            raise NotDialed(f"Not dialed: {self._placed} calls are under way, as many as the box may place at once")
-        self._placed += 1
-        try:
+        trunk = self._trunk_of(order.from_)
+        with ExitStack() as placing:
+            placing.enter_context(self._exchange.placing())
             if trunk is not None and (limit_s := await self.permit(trunk, order.to)) is not None:
                 route = replace(route, time_limit_s=min(route.time_limit_s, limit_s))
             call = await self._store.open_call(
@@ -184,26 +220,14 @@ class Control:
                 app_id=app.app_id,
                 route=route.to_json(),
             )
-        except BaseException:
-            self._placed -= 1
-            raise
-        self._calls.start_soon(self._outbound, call, AppCall(route), trunk)
+            self._calls.start_soon(self._outbound, placing.pop_all(), call, AppCall(route), trunk)
 
-    async def permit(self, trunk: Trunk, to: str) -> int | None:
-        """How many seconds a call may last, None: as many as it likes. Raises NotDialed."""
-        if (why := forbidden(to, self._rules, country_of(trunk.number) or self._country)) is not None:
-            raise NotDialed(f"Not dialed: {why}")
-        used = Used(*await self._store.minutes_used(trunk.name, day_and_month(self._now().astimezone())))
-        if (limit := exhausted(trunk.limits, used)) is not None:
-            raise NotDialed(f"Not dialed: line {trunk.name} has used up its {limit}")
-        minutes = minutes_left(trunk.limits, used)
-        return None if minutes is None else 60 * minutes
+    def _trunk_of(self, number: str | None) -> Trunk | None:
+        return next((trunk for trunk in self.trunks if trunk.number == number), None)
 
-    async def _outbound(self, call: Call, program: Program, trunk: Trunk | None) -> None:
-        try:
+    async def _outbound(self, placing: ExitStack, call: Call, program: Program, trunk: Trunk | None) -> None:
+        with placing:
             await self._carry(call, program, trunk)
-        finally:
-            self._placed -= 1
 
     async def _carry(self, call: Call, program: Program, trunk: Trunk | None) -> None:
         try:
@@ -219,9 +243,63 @@ class Control:
             log.info("call not placed", call=call.uuid, reason=type(exc).__name__)
             await self._close(call, program.farewell, LINE_BUSY if isinstance(exc, TrunkBusy) else LINE_DOWN)
             return
-        conductor = Conductor(call, program, seizure, self._means)
-        with closing(seizure), self._carried(call, conductor.hang_up):
+        with self._conducting(call, program, seizure) as conductor:
             await conductor.outbound()
+
+    # --- calls of a project -----------------------------------------------------------------------------------------
+
+    async def initiate(self, plan: Plan, details: Mapping[str, Any] | None = None) -> Call:
+        """Returns when the order is safe; how it fares is told by events (phonevoice 4). `details` are the call's.
+
+        Raises:
+            NotDialed
+        """
+        self._exchange.check(plan.dials)
+        self._exchange.check(plan.to)
+        with ExitStack() as placing:
+            placing.enter_context(self._exchange.placing())
+            call = await self._open(plan, Direction.OUTBOUND, line="", details=details)
+            self._calls.start_soon(self._carry_when_free, placing.pop_all(), call, plan)
+        return call
+
+    async def _open(
+        self, plan: Plan, direction: Direction, *, line: str, details: Mapping[str, Any] | None = None
+    ) -> Call:
+        return await self._store.open_call(
+            uuid=str(uuid4()),
+            line=line,
+            direction=direction,
+            from_=plan.from_,
+            to=plan.to,
+            state=State.INCOMING if direction is Direction.INBOUND else State.QUEUED,
+            started_at=self._now(),
+            # What it is to be it is told at once; of an end after a crash there is nothing to say but the event.
+            route="{}",
+            kind=plan.kind,
+            project=plan.project,
+            relay_number=plan.relay_number,
+            # phonevoice 4.1: what it is known by besides its id.
+            details={"telephony_ref": "CA" + token_hex(16), "cable_token": token_urlsafe(32), **(details or {})},
+        )
+
+    async def _carry_when_free(self, placing: ExitStack, call: Call, plan: Plan) -> None:
+        with placing:
+            found: tuple[Seizure, float] | Ended = ours(Reason.CUSTOMER)
+            with trio.CancelScope() as waiting, self._carried(call, waiting.cancel):
+                found = await self._exchange.wait(plan.seek)
+            if isinstance(found, Ended):
+                log.info("call not placed", call=call.uuid, reason=found.reason.value)
+                await self._close(call, plan.program.farewell, found)
+                return
+            seizure, limit_s = found
+            trunk = seizure.trunk
+            call = replace(call, line=trunk.name, from_=call.from_ or trunk.number)
+            with self._conducting(call, plan.program, seizure) as conductor:
+                if waiting.cancel_called:
+                    conductor.hang_up()
+                await conductor.outbound(plan.dials, limit_s=limit_s)
+
+    # --- the ends of calls ------------------------------------------------------------------------------------------
 
     async def _close(self, call: Call, farewell: Farewell, end: Ended) -> None:
         """Ends a call that no line carries."""

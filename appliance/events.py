@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from ulid import ULID
 
-from appliance.call import Call, State
+from appliance.call import Call, Kind, State
 from appliance.message import Message
 
 Json = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -114,7 +114,10 @@ def of_call(call: Call, at: datetime, *, revision: int = 1, recording_url: str |
         "revision": revision,
         "ended_reason": call.end.reason.value if call.end else None,
     }
-    return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data, call.id)
+    if is_now == "in-progress" and call.kind is Kind.RELAY:
+        # 7.3: nobody placed the call, who would have been given it.
+        data["cable_token"] = call.details.get("cable_token")
+    return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data, call.id, call.project)
 
 
 def of_message(message: Message, at: datetime) -> Event:

@@ -139,6 +139,16 @@ class Leg:
 
         await self._live(order, connect, talk, limit_s)
 
+    async def refuse(self, end: Ended) -> None:
+        """It is not answered. Who calls on an analog line hears it ring all the same, until he has enough."""
+        self._is_up = True
+        self.stop(end)
+        if self.seizure.trunk.analog:
+            await self._end(end)
+            await self.seizure.over()
+        else:
+            await self._live(trio.sleep_forever, trio.sleep_forever, _no_talk, math.inf)
+
     def stop(self, end: Ended) -> None:
         """Whatever it is at."""
         self.decided = self.decided or end
@@ -310,3 +320,7 @@ class Leg:
                 await self._line.send_dtmf(digits)
             except CommandError as exc:
                 self._log.warning("keys are not sent", error=str(exc))
+
+
+async def _no_talk(port: Port) -> Ended:
+    raise AssertionError("it was not answered")

@@ -1,6 +1,6 @@
 """What an app wants of this box beyond its contract. All of it is off unless somebody asks for it."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +26,35 @@ class TakeMessage(BaseModel):
     ] = None
     record: Annotated[bool, Field(description="False: hung up after the announcement.")] = True
     limit_s: Annotated[int, Field(ge=1, le=600, description="The longest message.")] = 120
+
+
+# What both hear before a call is recorded: nothing, a beep, or a file in `announcements`.
+Consent = Literal["none", "beep"] | Annotated[str, Field(pattern=FILE_NAME)]
+
+
+class RelayRule(BaseModel):
+    """What a relay does beyond forwarding. Of a relay's own rule only what is set there counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ring_s: Annotated[int, Field(ge=5, le=120, description="How long the owner's phone rings.")] = 30
+    no_answer: Annotated[TakeMessage | None, Field(description="For callers whom the owner does not answer.")] = None
+    busy: Annotated[TakeMessage | None, Field(description="When the owner is busy, or rejects.")] = None
+    no_line: Annotated[TakeMessage | None, Field(description="When he can't be reached: no free line, no network.")] = (
+        None
+    )
+    paused: Annotated[TakeMessage | None, Field(description="While the relay is paused.")] = None
+    consent: Annotated[
+        Consent | None,
+        Field(description="What both hear before it is recorded. Null: what the country's profile says."),
+    ] = None
+
+    def over(self, text: str | None) -> Self:
+        """With what a relay's own rule (JSON) sets. Raises: ValueError: written by a newer program."""
+        if text is None:
+            return self
+        own = RelayRule.model_validate_json(text)
+        return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
 
 class Options(BaseModel):

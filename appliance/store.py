@@ -262,9 +262,9 @@ class Store:
 
         def work(connection: sqlite3.Connection) -> None:
             cursor = connection.execute(
-                """UPDATE calls SET state = ?, line = ?, started_at = ?, answered_at = ?, joined_at = ?, ended_at = ?,
-                reason = ?, cause = ?, details = ? WHERE id = ? AND ended_at IS NULL""",
-                (call.state.value, call.line, *times, *end, json.dumps(call.details), call.id),
+                """UPDATE calls SET state = ?, line = ?, from_ = ?, started_at = ?, answered_at = ?, joined_at = ?,
+                ended_at = ?, reason = ?, cause = ?, details = ? WHERE id = ? AND ended_at IS NULL""",
+                (call.state.value, call.line, call.from_, *times, *end, json.dumps(call.details), call.id),
             )
             if cursor.rowcount != 1:
                 raise ValueError(f"call {call.id} is not open")

@@ -59,6 +59,8 @@ class Seizure:
         self.audio: Port | None = None
         # A test call of the box's own: who has it ends it when somebody else wants the line.
         self.gives_way = False
+        # It dials for a relay.
+        self.forwards = False
         self.wanted = trio.Event()
 
     def tell(self, event: LineEvent | Lost) -> None:
@@ -209,6 +211,15 @@ class Trunk:
     def climbed(self) -> dict[str, int]:
         """How often each rung above the driver's own was taken."""
         return {rung.value: count for rung, count in self._ladder.climbed.items()}
+
+    @property
+    def gives_way(self) -> bool:
+        """It has a test call."""
+        return self._seizure is not None and self._seizure.gives_way
+
+    @property
+    def forwards(self) -> bool:
+        return self._seizure is not None and self._seizure.forwards
 
     async def make_way(self) -> None:
         """Returns when no test call has the line, or none will give way."""

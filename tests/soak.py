@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from appliance.contracts.sfvopi import order
-from appliance.control import NotDialed
+from appliance.exchange import NotDialed
 from appliance.message import Message, PartState
 from drivers.line import LineState
 from hil import mishaps

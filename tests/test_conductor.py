@@ -17,8 +17,9 @@ import trio.testing
 
 from appliance.call import Direction, Ended, Outcome, Reason, State
 from appliance.contracts.sfvopi import App, Link, order
-from appliance.control import WRITE_AGAIN_S, Control, NotDialed
+from appliance.control import WRITE_AGAIN_S, Control
 from appliance.customer import open_customer
+from appliance.exchange import NotDialed
 from appliance.leg import HANG_UP_LIMIT_S
 from appliance.limits import Limits
 from appliance.media import Media, open_media

@@ -1,0 +1,532 @@
+"""A relay's call, a bridge and a third party, on lines that the test speaks for. No sound but the box's own."""
+
+import json
+import sqlite3
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from appliance.call import Ended, Reason
+from appliance.conductor import NoConversation
+from appliance.config import Relay
+from appliance.control import Control
+from appliance.customer import open_customer
+from appliance.directory import RelayNumber
+from appliance.exchange import NotDialed
+from appliance.limits import Limits
+from appliance.media import open_media
+from appliance.options import RelayRule, TakeMessage
+from appliance.relay import message_for
+from appliance.store import Store, open_store
+from appliance.trunk import NO_LIMITS, Trunk
+from drivers.errors import CommandError, LineLost
+from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState, Released
+from drivers.radio import Radio
+from tests.jacks import TestJack
+from tests.test_conductor import NOON, TestLine, still
+
+OFFICE, HOME, SPARE = "+33700000001", "+33700000002", "+33700000003"
+OWNER, CALLER = "+33612345678", "+33783484044"
+
+
+class Line(TestLine):
+    def lose(self) -> None:
+        self._tell.send_nowait(LineLost("unplugged"))  # type: ignore[arg-type]
+
+    async def next_event(self) -> LineEvent:
+        event = await super().next_event()
+        if isinstance(event, LineLost):
+            raise event
+        return event
+
+
+class Town:
+    """A box with three lines, of which the first relays to the owner's phone."""
+
+    def __init__(self, directory: Path, store: Store, control: Control, relay: RelayNumber) -> None:
+        self.now = NOON
+        self.lines: dict[str, Line] = {}
+        self.store = store
+        self.control = control
+        self.relay = relay
+        self._directory = directory
+
+    @property
+    def office(self) -> Line:
+        return self.lines["office"]
+
+    @property
+    def home(self) -> Line:
+        return self.lines["home"]
+
+    @property
+    def trunks(self) -> dict[str, Trunk]:
+        return {trunk.name: trunk for trunk in self.control.trunks}
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self._directory / "box.db")) as connection:
+            return connection.execute(query).fetchall()
+
+    async def until(self, query: str) -> None:
+        """Returns when there is such a row, and all is still."""
+        with trio.fail_after(3600):
+            while not self.rows(query):
+                await still()
+        await still()
+
+    def ring(self, caller: str | None = CALLER) -> None:
+        self.office.when["answer"] = lambda: self.office.say(Answered())
+        self.office.say(Incoming(caller), state=LineState.IN_USE)
+
+    async def dialed(self, line: Line) -> None:
+        while "dial" not in line.orders:
+            await still()
+        await still()
+
+    async def joined(self) -> None:
+        """A call that has come so far."""
+        self.ring()
+        await self.dialed(self.home)
+        self.home.say(Alerting(), Answered())
+        await self.until("SELECT 1 FROM calls WHERE joined_at IS NOT NULL")
+
+    async def ended(self) -> tuple[str, int]:
+        await self.until("SELECT 1 FROM calls WHERE ended_at IS NOT NULL")
+        while any(trunk.state is LineState.IN_USE for trunk in self.control.trunks):
+            await still()
+        [end] = self.rows("SELECT reason, cause FROM calls")
+        assert self.rows("SELECT * FROM legs WHERE ended_at IS NULL") == []
+        return end
+
+    @property
+    def events(self) -> list[str]:
+        return [str(type_) for (type_,) in self.rows("SELECT type FROM events ORDER BY seq")]
+
+    @property
+    def legs(self) -> list[tuple[Any, ...]]:
+        return self.rows("SELECT line, role, to_, answered_at IS NOT NULL, reason, cause FROM legs ORDER BY id")
+
+
+@asynccontextmanager
+async def open_town(
+    directory: Path,
+    *,
+    choice: Relay = Relay(),  # noqa: B008 - a value
+    forward_to: str = OWNER,
+    limits: Limits = NO_LIMITS,
+    recordings: bool = False,
+) -> AsyncIterator[Town]:
+    tls = ssl.create_default_context()
+    if recordings:
+        (directory / "recordings").mkdir()
+    async with (
+        open_store(directory / "box.db") as store,
+        open_media() as media,
+        open_customer("test", tls=tls) as customer,
+    ):
+        control = Control(
+            store=store,
+            media=media,
+            customer=customer,
+            recordings=directory / "recordings" if recordings else None,
+            country="FR",
+            user_agent="test",
+            tls=tls,
+            now=lambda: town.now,
+            announcements=directory,
+            relay=choice,
+        )
+        relay = await store.directory.buy(
+            OFFICE, project=1, forward_to=forward_to, country="FR", type_="mobile", at=NOON
+        )
+        town = Town(directory, store, control, relay)
+        for name, number in (("office", OFFICE), ("home", HOME), ("spare", SPARE)):
+            line = town.lines[name] = Line()
+
+            @asynccontextmanager
+            async def opened(line: Line = line) -> AsyncIterator[Line]:
+                line.say(state=LineState.IDLE)
+                yield line
+
+            has = NO_LIMITS if name == "office" else limits
+            control.trunks.append(Trunk(name, number, jack=TestJack(opened), ring=control.ring, limits=has))
+        async with trio.open_nursery() as base, trio.open_nursery() as nursery:
+            await nursery.start(control.run)
+            for trunk in control.trunks:
+                base.start_soon(trunk.keep)
+            await still()
+            yield town
+            nursery.cancel_scope.cancel()
+            base.cancel_scope.cancel()
+
+
+# --- two who talk ---
+
+
+async def test_a_caller_is_answered_at_once_and_joined_with_the_owner_on_another_line(tmp_path, mock_clock):
+    async with open_town(tmp_path) as town:
+        await town.joined()
+        assert town.office.orders == ["answer"]
+        assert town.home.orders == ["dial"]
+        mock_clock.jump(7)
+        town.office.release()
+        assert await town.ended() == ("hangup", 16)
+        assert town.home.orders == ["dial", "hang up"]
+        assert town.legs == [("home", "owner", OWNER, 1, "hangup", 16)]
+        assert town.events == ["phone_call.ringing", "phone_call.started", "phone_call.completed"]
+        [started, completed] = [json.loads(data) for (data,) in town.rows("SELECT data FROM events WHERE seq > 1")]
+        parties = {"from": CALLER, "to": OWNER, "relay_number": OFFICE, "direction": "inbound"}
+        assert parties.items() <= started.items()
+        assert (started["status"], completed["status"], completed["duration"]) == ("in-progress", "completed", 7)
+        assert len(started["cable_token"]) >= 32
+        assert "cable_token" not in completed
+
+
+async def test_the_owner_hangs_up_and_the_caller_is_hung_up(tmp_path):
+    async with open_town(tmp_path) as town:
+        await town.joined()
+        town.home.release()
+        assert await town.ended() == ("hangup", 16)
+        assert town.office.orders == ["answer", "hang up"]
+        assert town.events[-1] == "phone_call.completed"
+
+
+async def test_a_line_that_is_lost_ends_the_other_and_is_told_as_an_error(tmp_path):
+    async with open_town(tmp_path) as town:
+        await town.joined()
+        town.home.lose()
+        assert await town.ended() == ("line_lost", 27)
+        assert town.office.orders == ["answer", "hang up"]
+        assert town.events[-1] == "phone_call.error"
+
+
+async def test_a_call_that_is_hung_up_by_order_leaves_both_lines_free(tmp_path):
+    async with open_town(tmp_path) as town:
+        await town.joined()
+        [(uuid,)] = town.rows("SELECT uuid FROM calls")
+        assert town.control.hang_up(uuid)
+        assert await town.ended() == ("customer", 16)
+        assert [line.orders[-1] for line in (town.office, town.home)] == ["hang up", "hang up"]
+        assert town.events[-1] == "phone_call.completed"
+
+
+async def test_a_call_is_cut_at_its_longest(tmp_path, mock_clock):
+    async with open_town(tmp_path, choice=Relay(limit_s=60)) as town:
+        await town.joined()
+        mock_clock.jump(60)
+        assert await town.ended() == ("time_limit", 16)
+
+
+async def test_the_minutes_of_a_line_that_dials_for_a_relay_are_counted_and_limited(tmp_path, mock_clock):
+    async with open_town(tmp_path, limits=Limits(minutes_per_day=1)) as town:
+        await town.joined()
+        mock_clock.jump(60)
+        assert await town.ended() == ("time_limit", 16)
+        assert await town.store.minutes_used("home", [NOON]) == [1]
+
+
+# --- the owner who is not reached ---
+
+
+async def test_an_owner_who_does_not_answer_in_his_time(tmp_path, mock_clock):
+    async with open_town(tmp_path) as town:
+        town.ring()
+        await town.dialed(town.home)
+        town.home.say(Alerting())
+        await still()
+        mock_clock.jump(30)
+        assert await town.ended() == ("ring_timeout", 19)
+        assert town.events == ["phone_call.ringing", "phone_call.no-answer"]
+        assert [line.orders[-1] for line in (town.office, town.home)] == ["hang up", "hang up"]
+
+
+@pytest.mark.parametrize(("cause", "event"), [(17, "busy"), (21, "busy"), (19, "no-answer"), (1, "failed")])
+async def test_why_the_owner_was_not_reached_is_told_by_the_event(tmp_path, cause, event):
+    async with open_town(tmp_path) as town:
+        town.ring()
+        await town.dialed(town.home)
+        town.home.say(Released(cause), state=LineState.IDLE)
+        assert await town.ended() == ("refused", cause)
+        assert town.events == ["phone_call.ringing", f"phone_call.{event}"]
+        assert town.lines["spare"].orders == []
+
+
+async def test_a_caller_who_gives_up_leaves_no_line_dialing(tmp_path):
+    async with open_town(tmp_path) as town:
+        town.ring()
+        await town.dialed(town.home)
+        town.office.release()
+        assert await town.ended() == ("hangup", 16)
+        assert town.home.orders == ["dial", "hang up"]
+        assert town.events == ["phone_call.ringing", "phone_call.canceled"]
+
+
+async def test_a_line_that_refuses_to_dial_is_made_up_for_once(tmp_path):
+    async with open_town(tmp_path) as town:
+
+        def refuse() -> None:
+            town.home.state = LineState.IDLE
+            raise CommandError("ATD", "NO DIALTONE")
+
+        town.home.when["dial"] = refuse
+        town.ring()
+        await town.dialed(town.lines["spare"])
+        town.lines["spare"].say(Answered())
+        await town.until("SELECT 1 FROM calls WHERE joined_at IS NOT NULL")
+        town.office.release()
+        assert await town.ended() == ("hangup", 16)
+        assert [(line, answered, reason) for line, _, _, answered, reason, _ in town.legs] == [
+            ("home", 0, "refused"),
+            ("spare", 1, "hangup"),
+        ]
+
+
+async def test_without_a_free_line_the_call_fails_and_says_so(tmp_path):
+    async with open_town(tmp_path) as town:
+        for name in ("home", "spare"):
+            town.lines[name].say(state=LineState.SEARCHING)
+        await still()
+        town.ring()
+        assert await town.ended() == ("no_line", 34)
+        assert town.events == ["phone_call.ringing", "phone_call.failed"]
+        assert town.legs == []
+
+
+async def test_lines_are_taken_in_the_order_that_is_configured(tmp_path):
+    def radio(operator: str) -> Radio:
+        return Radio(operator=operator)
+
+    async with open_town(tmp_path, choice=Relay()) as town:
+        exchange, trunks = town.control._exchange, town.trunks
+        for name, operator in (("office", "Bouygues"), ("home", "Orange"), ("spare", "Bouygues")):
+            town.lines[name].radio = radio(operator)
+
+        def order() -> list[str]:
+            return [trunk.name for trunk in exchange.in_order(trunks["office"])]
+
+        assert order() == ["office", "spare", "home"]
+        exchange._choice = Relay(order="kind")
+        assert order() == ["office", "home", "spare"]
+        trunks["home"].analog = True
+        assert order() == ["office", "spare", "home"]
+        exchange._choice = Relay(order="listed", lines=("home", "spare"))
+        assert order() == ["home", "spare"]
+
+
+# --- who is not forwarded ---
+
+
+async def test_a_paused_relay_rejects_and_tells_busy_and_the_call_that_runs_goes_on(tmp_path):
+    async with open_town(tmp_path) as town:
+        await town.joined()
+        await town.store.directory.change(town.relay.id, enabled=False)
+        town.home.release()
+        assert await town.ended() == ("hangup", 16)
+        town.office.orders.clear()
+        town.ring()
+        await town.until("SELECT 1 FROM calls WHERE reason = 'paused'")
+        assert town.office.orders == ["hang up"]
+        assert town.events[-2:] == ["phone_call.ringing", "phone_call.busy"]
+
+
+async def test_on_an_analog_line_a_caller_can_not_be_rejected_but_is_told(tmp_path):
+    async with open_town(tmp_path) as town:
+        await town.store.directory.change(town.relay.id, enabled=False)
+        town.trunks["office"].analog = True
+        town.ring()
+        await town.until("SELECT 1 FROM calls WHERE reason = 'paused'")
+        assert town.office.orders == []
+        town.office.release()
+        await still()
+        assert town.trunks["office"].seize()
+
+
+async def test_the_owner_who_calls_his_relay_is_busy_and_not_called(tmp_path):
+    async with open_town(tmp_path) as town:
+        town.ring(OWNER)
+        assert await town.ended() == ("owner", 17)
+        assert town.office.orders == ["hang up"]
+        assert town.events[-1] == "phone_call.busy"
+
+
+async def test_a_relay_to_a_line_of_the_box_is_a_loop(tmp_path):
+    async with open_town(tmp_path, forward_to=HOME) as town:
+        town.ring()
+        assert await town.ended() == ("loop", 21)
+        assert town.events[-1] == "phone_call.failed"
+
+
+async def test_a_phone_that_forwards_to_the_relay_does_not_make_the_box_call_itself_for_ever(tmp_path):
+    async with open_town(tmp_path) as town:
+        await town.store.directory.buy(
+            SPARE, project=1, forward_to="+33655555555", country="FR", type_="mobile", at=NOON
+        )
+        town.ring()
+        await town.dialed(town.home)
+        spare = town.lines["spare"]
+        spare.say(Incoming(HOME), state=LineState.IN_USE)
+        await town.until("SELECT 1 FROM calls WHERE reason = 'loop'")
+        assert spare.orders == ["hang up"]
+        town.office.release()
+        await still()
+
+
+# --- messages ---
+
+
+def test_each_reason_has_its_message():
+    rule = RelayRule(
+        **{name: TakeMessage(announcement=f"{name}.wav") for name in ("no_answer", "busy", "no_line", "paused")}
+    )
+    ends = {
+        Ended(Reason.RING_TIMEOUT, 19): rule.no_answer,
+        Ended(Reason.REFUSED, 19): rule.no_answer,
+        Ended(Reason.REFUSED, 17): rule.busy,
+        Ended(Reason.OWNER, 17): rule.busy,
+        Ended(Reason.REFUSED, 38): rule.no_line,
+        Ended(Reason.NO_LINE, 34): rule.no_line,
+        Ended(Reason.LINE_LOST, 27): rule.no_line,
+        Ended(Reason.PAUSED, 21): rule.paused,
+        Ended(Reason.LOOP, 21): None,
+        Ended(Reason.HANGUP, 16): None,
+    }
+    assert {end: message_for(rule, end) for end in ends} == ends
+
+
+def test_a_relays_own_rule_is_over_what_is_configured():
+    configured = Relay(ring_s=20, busy=TakeMessage(limit_s=5))
+    rule = configured.over('{"busy": null, "no_answer": {"limit_s": 7}}')
+    assert (rule.ring_s, rule.busy, rule.no_answer) == (20, None, TakeMessage(limit_s=7))
+    assert configured.over(None) is configured
+
+
+async def test_a_caller_whom_the_owner_does_not_answer_leaves_a_message(tmp_path, mock_clock):
+    choice = Relay(no_answer=TakeMessage(limit_s=10))
+    async with open_town(tmp_path, choice=choice, recordings=True) as town:
+        town.ring()
+        await town.dialed(town.home)
+        town.home.say(Alerting())
+        await still()
+        mock_clock.jump(30)
+        await town.until("SELECT 1 FROM recordings")
+        assert town.home.orders == ["dial", "hang up"]
+        assert town.office.orders == ["answer"]
+        town.office.release()
+        assert await town.ended() == ("ring_timeout", 19)
+        assert town.events == ["phone_call.ringing", "phone_call.no-answer"]
+
+
+async def test_who_calls_a_paused_relay_with_a_message_is_answered(tmp_path):
+    async with open_town(tmp_path, choice=Relay(paused=TakeMessage(limit_s=10))) as town:
+        await town.store.directory.change(town.relay.id, enabled=False)
+        town.ring()
+        await town.until("SELECT 1 FROM calls WHERE answered_at IS NOT NULL")
+        assert town.office.orders == ["answer"]
+        town.office.release()
+        assert await town.ended() == ("paused", 21)
+
+
+# --- before it is recorded ---
+
+
+async def test_what_both_heard_before_the_recording_is_in_the_calls_row(tmp_path):
+    async with open_town(tmp_path, choice=Relay(consents={"FR": "beep"}), recordings=True) as town:
+        await town.joined()
+        [(details,)] = town.rows("SELECT details FROM calls")
+        consent = json.loads(details)["consent"]
+        assert (consent["country"], consent["what"], consent["played"]) == ("FR", "beep", True)
+        assert datetime.fromisoformat(consent["at"]).tzinfo
+        assert len(town.rows("SELECT * FROM recordings")) == 1
+
+
+async def test_without_what_is_to_be_said_before_it_nothing_is_recorded_and_they_talk(tmp_path):
+    async with open_town(tmp_path, choice=Relay(consent="recorded.wav"), recordings=True) as town:
+        await town.joined()
+        [(details,)] = town.rows("SELECT details FROM calls")
+        assert json.loads(details)["consent"]["played"] is False
+        assert town.rows("SELECT * FROM recordings") == []
+
+
+# --- a bridge, and a third party ---
+
+
+async def test_a_bridge_calls_its_agent_first_and_then_the_recipient(tmp_path, mock_clock):
+    async with open_town(tmp_path) as town:
+        plan = town.control.plans.bridge(1, "+33611111111", "+33622222222", relay_number=OFFICE)
+        call = await town.control.initiate(plan, {"enable_analysis": False})
+        assert (call.from_, call.to, call.details["enable_analysis"]) == (OFFICE, "+33622222222", False)
+        assert call.details["telephony_ref"].startswith("CA")
+        await town.dialed(town.home)
+        assert town.office.orders == []
+        town.home.say(Alerting(), Answered())
+        await town.dialed(town.office)
+        assert town.events == ["phone_call.queued", "phone_call.ringing"]
+        town.office.say(Alerting(), Answered())
+        await town.until("SELECT 1 FROM calls WHERE joined_at IS NOT NULL")
+        mock_clock.jump(3)
+        town.office.release()
+        assert await town.ended() == ("hangup", 16)
+        assert town.events[2:] == ["phone_call.started", "phone_call.completed"]
+        assert town.rows("SELECT line, line IN (SELECT line FROM legs) FROM calls") == [("home", 0)]
+
+
+async def test_a_bridge_whose_agent_does_not_answer_never_dials_the_recipient(tmp_path, mock_clock):
+    async with open_town(tmp_path) as town:
+        await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33622222222"))
+        await town.until("SELECT 1 FROM calls WHERE state = 'dialing'")
+        line = next(line for line in town.lines.values() if line.orders)
+        line.say(Alerting())
+        await still()
+        mock_clock.jump(30)
+        assert await town.ended() == ("ring_timeout", 19)
+        assert town.events[-1] == "phone_call.no-answer"
+        assert town.legs == []
+
+
+async def test_an_order_waits_for_a_line_half_a_minute(tmp_path, mock_clock):
+    async with open_town(tmp_path) as town:
+        for line in town.lines.values():
+            line.say(state=LineState.SEARCHING)
+        await still()
+        await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33622222222"))
+        await still()
+        for _ in range(61):
+            mock_clock.jump(0.5)
+            await still()
+        assert await town.ended() == ("no_line", 34)
+        assert town.events == ["phone_call.queued", "phone_call.failed"]
+
+
+async def test_a_third_party_comes_and_goes_and_the_call_goes_on(tmp_path):
+    async with open_town(tmp_path) as town:
+        await town.joined()
+        [(uuid,)] = town.rows("SELECT uuid FROM calls")
+        leg = await town.control.add_monitor(uuid, "+33633333333")
+        spare = town.lines["spare"]
+        await town.dialed(spare)
+        spare.say(Answered())
+        await town.until(f"SELECT 1 FROM legs WHERE id = {leg} AND answered_at IS NOT NULL AND role = 'monitor'")
+        spare.release()
+        await town.until(f"SELECT 1 FROM legs WHERE id = {leg} AND ended_at IS NOT NULL")
+        assert town.rows("SELECT state FROM calls") == [("active",)]
+        spare.orders.clear()
+        await town.control.add_monitor(uuid, "+33633333333")
+        await town.dialed(spare)
+        town.office.release()
+        assert await town.ended() == ("hangup", 16)
+        assert spare.orders == ["dial", "hang up"]
+        with pytest.raises(NoConversation):
+            await town.control.add_monitor(uuid, "+33633333333")
+
+
+async def test_an_order_to_an_emergency_number_is_refused(tmp_path):
+    async with open_town(tmp_path) as town:
+        with pytest.raises(NotDialed, match="emergency"):
+            await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33112"))
+        assert town.rows("SELECT * FROM calls") == []
