@@ -29,7 +29,8 @@ log = structlog.get_logger(__name__)
 
 # 2.2
 CODE_LIFE = timedelta(minutes=15)
-# Ours, of all who try together: six digits are not many.
+# Ours, of all strangers together: each signup is a line for somebody to read, and six digits are not many.
+SIGNUPS_PER_HOUR = 60
 CONFIRMS_PER_HOUR = 10
 RESOLVE_LIMIT_S = 5
 
@@ -45,6 +46,7 @@ class Terms:
 
 def account_routes(tenants: Tenants, *, signup: bool, now: Callable[[], datetime]) -> APIRouter:
     routes = APIRouter(prefix="/api", include_in_schema=False)
+    signups = Throttle(SIGNUPS_PER_HOUR / 3600, SIGNUPS_PER_HOUR)
     confirms = Throttle(CONFIRMS_PER_HOUR / 3600, CONFIRMS_PER_HOUR)
 
     @routes.get("/whoami")
@@ -57,6 +59,8 @@ def account_routes(tenants: Tenants, *, signup: bool, now: Callable[[], datetime
         asked = phonevoice.read(phonevoice.SignUp, await body_of(request))
         if not signup:
             raise Refused(phonevoice.NO_SIGN_UP)
+        if not signups.allows("", trio.current_time()):
+            raise Refused(phonevoice.TOO_MANY_SIGNUPS)
         code, at = f"{randbelow(10**6):06}", now()
         if not await tenants.sign_up(asked.email, asked.name, code, at=at, expires_at=at + CODE_LIFE):
             raise Refused(phonevoice.TOO_MANY_SIGNUPS)

@@ -103,7 +103,7 @@ class Kind:
         return (
             country in (None, self.country)
             and type_ in (None, self.type)
-            and (area_code is None or self._national.startswith((area_code, area_code.removeprefix("0"))))
+            and (area_code is None or self._national.startswith((area_code, area_code.removeprefix("0") or area_code)))
             and (contains is None or contains in self.number)
         )
 
