@@ -10,17 +10,19 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import trio
 import trio.testing
 
-from appliance.call import Direction, State
+from appliance.call import Direction, Ended, Reason, State
 from appliance.cloud import Cloud
 from appliance.config import Cloud as Settings
 from appliance.database import Commit
 from appliance.events import Event
 from appliance.ingest import window
 from appliance.store import Store, open_store
+from drivers.line import Answered
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 TOKEN = "project-token-0123456789"
@@ -81,7 +83,7 @@ class Box:
         wav = self.directory / f"{name}.wav"
         wav.with_suffix(".mp3").write_bytes(content)
         call = await self.store.open_call(
-            uuid=name,
+            uuid=str(uuid4()),
             line="office",
             direction=Direction.INBOUND,
             from_="+33700000001",
@@ -90,6 +92,9 @@ class Box:
             started_at=self.now(),
             route="{}",
         )
+        for what in (Answered(), Ended(Reason.HANGUP, 16)):
+            call = call.apply(what, self.now())
+            await self.store.save(call)
         await self.store.open_recording(call.id, wav)
         await self.store.recording_encoded(wav, Mp3(size, sha256(content).hexdigest()))
         return content

@@ -39,6 +39,13 @@ def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def spoken(value: object) -> str | None:
+    """An answer's name in a test's; it says nothing for None, and other things speak for themselves."""
+    if isinstance(value, bytes):
+        return value.partition(b"\r")[0].decode().replace("HTTP/1.1 ", "")
+    return "nothing" if value is None else None
+
+
 @dataclass
 class Place:
     """An HTTP server, bare. What it answers is `answers`' affair; None: it says nothing, and hangs up."""
@@ -154,6 +161,7 @@ async def test_events_are_posted_in_their_order_with_the_token(tmp_path):
         (None, "unreachable", 5),
         (b"garbage\r\n\r\n", "unreachable", 5),
     ],
+    ids=spoken,
 )
 async def test_what_troubles_the_cloud_costs_no_event(tmp_path, mock_clock, said, state, again_s):
     async with opened(tmp_path) as (box, place):
@@ -229,7 +237,7 @@ async def test_nothing_goes_to_the_box_itself_but_in_a_lab(tmp_path):
 # --- recordings -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_short_recording_is_one_put_with_its_digest(tmp_path):
+async def test_a_short_recording_is_one_put_with_its_digest(tmp_path, mock_clock):
     async with opened(tmp_path) as (box, place):
         content = await box.record("a", 3000)
         box.start()
@@ -239,7 +247,7 @@ async def test_a_short_recording_is_one_put_with_its_digest(tmp_path):
         assert put.headers["authorization"] == head.headers["authorization"] == f"Bearer {TOKEN}"
         digest = digest_field(hashlib.sha256(content).hexdigest())
         assert (put.headers["content-digest"], put.headers["repr-digest"]) == (digest, digest)
-        assert put.headers["branchline-recording"] == "call=1, frames=8000"
+        assert put.headers["branchline-recording"] == 'call=1, frames=8000, answered="2026-06-04T12:00:00.000Z"'
         assert put.headers["content-type"] == "audio/mpeg"
         assert "content-range" not in put.headers
 
@@ -310,6 +318,7 @@ async def test_what_is_there_already_is_not_sent(tmp_path, told):
         (answer(308), "failing", 5),
         (None, "unreachable", 5),
     ],
+    ids=spoken,
 )
 async def test_what_troubles_the_cloud_costs_no_recording(tmp_path, mock_clock, said, state, again_s):
     async with opened(tmp_path) as (box, place):
@@ -534,6 +543,7 @@ async def test_an_address_that_is_too_old_is_asked_for_anew(tmp_path, mock_clock
         (answer(200, b'{"url": "http://x/", "headers": {"a": "b\\r\\nc"}}'), {"state": "failing", "waiting": 1}),
         (answer(200, b'{"url": "http://127.0.0.1:1/", "headers": {"a": 1}}'), {"state": "failing", "waiting": 1}),
     ],
+    ids=spoken,
 )
 async def test_what_a_presigner_answers(tmp_path, said, facts):
     async with opened(tmp_path, bucket=True) as (box, place):

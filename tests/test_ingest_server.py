@@ -4,11 +4,14 @@ import ast
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -17,7 +20,8 @@ import trio
 
 from appliance.ingest import PART_BYTES
 from tests.clouds import TOKEN, Box, open_box, settings
-from tests.test_examples import EXAMPLES, free_ports, listening
+from tests.rig import COMMAND, KEY, PATIENCE_S, Run
+from tests.test_examples import EXAMPLES, a_moment, free_ports, listening
 
 
 @dataclass
@@ -69,7 +73,9 @@ def started(directory: Path, port: int) -> subprocess.Popen[str]:
     arguments = [*line[1:], "--port", str(port)]
     arguments[arguments.index("--token") + 1] = TOKEN
     arguments[arguments.index("--directory") + 1] = str(directory)
-    return subprocess.Popen([sys.executable, *arguments], cwd=EXAMPLES.parent, stdout=subprocess.PIPE, text=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "said").open("a") as said:
+        return subprocess.Popen([sys.executable, *arguments], cwd=EXAMPLES.parent, stdout=said, text=True)
 
 
 def docstring() -> str:
@@ -168,13 +174,13 @@ async def test_what_the_server_was_killed_over_is_whole_in_the_end(tmp_path, moc
     process = started(cloud, port)
     try:
         await listening_at(port)
-        async with open_box(tmp_path, settings(f"http://127.0.0.1:{port}", bandwidth_kib_s=512)) as box:
+        async with open_box(tmp_path, settings(f"http://127.0.0.1:{port}", bandwidth_kib_s=2048)) as box:
             content = await box.record("a", 3 * PART_BYTES)
             box.start()
             part = cloud / "recordings/a.part"
             while not (part.exists() and part.stat().st_size > PART_BYTES):
                 await trio.testing.wait_all_tasks_blocked(0.002)
-                mock_clock.jump(0.1)
+                mock_clock.jump(0.03)
             process.send_signal(signal.SIGKILL)
             process.communicate()
             while (await box.lane("recordings"))["state"] != "unreachable":
@@ -195,6 +201,95 @@ async def test_what_the_server_was_killed_over_is_whole_in_the_end(tmp_path, moc
 async def listening_at(port: int) -> None:
     """By the machine's clock, whichever the test has."""
     await trio.to_thread.run_sync(lambda: trio.run(listening, port))
+
+
+COMMITS = ("recording.encoded", "recording.uploaded", "delivery.attempted")
+POINTS = [f"{when}.{commit}{time}" for when in ("before", "after") for commit in COMMITS for time in ("", ":2")]
+
+
+@pytest.fixture(scope="module")
+def lives():
+    """Lives a box until it ends or dies; its exit status."""
+    program = [sys.executable, "-m", "tests.uploading_box"]
+    with subprocess.Popen(
+        program, cwd=EXAMPLES.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def live(path: Path, url: str, crash: str | None = None) -> int:
+            process.stdin.write(json.dumps({"path": str(path), "url": url, "crash": crash}) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield live
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_box_that_was_killed_brings_each_thing_once(tmp_path, server, lives, point):
+    directory, port = server
+    box, url = tmp_path / "box", f"http://127.0.0.1:{port}"
+    box.mkdir()
+    for thing in directory.glob("*/*"):
+        thing.unlink()
+    said = len((directory / "said").read_text().splitlines())
+    assert lives(box, url, point) == -signal.SIGKILL
+    assert lives(box, url) == 0
+    there = {file.stem: file.read_bytes() for file in (directory / "recordings").iterdir()}
+    assert there == {file.stem: file.read_bytes() for file in (box / "recordings").glob("*.mp3")}
+    assert len(there) == 3
+    told = (directory / "said").read_text().splitlines()[said:]
+    recordings = Counter(line for line in told if line.startswith("recording "))
+    assert recordings == {f"recording {name}.mp3": 1 for name in there}
+    with closing(sqlite3.connect(box / "box.db")) as database:
+        events = {id_ for (id_,) in database.execute("SELECT id FROM deliveries WHERE state = 'delivered'")}
+        assert database.execute("SELECT count(*) FROM deliveries WHERE state <> 'delivered'").fetchone() == (0,)
+        uploads = database.execute("SELECT upload, count(*) FROM recordings GROUP BY upload").fetchall()
+    assert {file.stem for file in (directory / "events").iterdir()} == events
+    assert uploads == [("uploaded", 3)]
+
+
+CONFIG = """\
+[service]
+data_dir = "{data}"
+listen = "127.0.0.1:0"
+[cloud]
+url = "http://127.0.0.1:{port}/"
+token = "{token}"
+[lab]
+allow_loopback = true
+"""
+
+
+async def test_the_service_brings_what_waits_and_tells_of_it(tmp_path, server, nursery):
+    directory, port = server
+    data, config = tmp_path / "data", tmp_path / "branchline.toml"
+    config.write_text(CONFIG.format(data=data, port=port, token=TOKEN))
+    data.mkdir()
+    async with open_box(data, settings("http://x")) as box:
+        content = await box.record("waited", 5000)
+        await box.happen(1)
+        await box.store.add_key(sha256(KEY.encode()).hexdigest(), name="test", at=box.now())
+    (data / "box.db").rename(data / "branchline.db")
+    command = [COMMAND, "run", "--config", config]
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    run = Run(process)
+    nursery.start_soon(run.read_log)
+    try:
+        run.url = (await run.logged("ready"))["listen"][0]
+        await run.logged("recording uploaded", recording="waited")
+        async with httpx.AsyncClient(base_url=run.url, headers={"X-API-Key": KEY}) as client:
+            with trio.fail_after(PATIENCE_S):
+                while (cloud := (await client.get("/healthz")).json()["cloud"])["events"]["waiting"]:
+                    await a_moment()
+            well = {"state": "ok", "reason": None, "again_s": 0, "waiting": 0}
+            assert cloud == {"events": well, "recordings": well | {"waiting_bytes": 0, "refused": 0}}
+            figures = (await client.get("/metrics")).text.splitlines()
+            assert 'branchline_cloud_up{what="recordings"} 1.0' in figures
+            assert 'branchline_cloud_waiting{what="events"} 0.0' in figures
+    finally:
+        assert await run.stop() == 0
+    assert (directory / "recordings/waited.mp3").read_bytes() == content
+    assert TOKEN not in str(run.log.all)
 
 
 async def test_who_has_no_token_or_a_name_that_is_none_gets_nothing(server):
