@@ -5,6 +5,7 @@ async with open_phonevoice(tmp_path) as desk:
 """
 
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import trio
 from starlette.types import ASGIApp
 
 from appliance.api import make_api
@@ -63,6 +65,23 @@ class Asker:
         return str(said["error"])
 
 
+class Names(trio.abc.HostnameResolver):
+    """Where all names lead to; nowhere at first."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+
+    async def getaddrinfo(
+        self, host: object, port: object, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        if not self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
+
+    async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
 @dataclass
 class Desk:
     api: ASGIApp
@@ -70,6 +89,7 @@ class Desk:
     http: httpx.AsyncClient
     ours: Asker
     theirs: Asker
+    names: Names
 
     @property
     def store(self) -> Store:
@@ -113,7 +133,10 @@ async def open_phonevoice(directory: Path, terms: Terms | None = None) -> AsyncI
             transport=httpx.ASGITransport(api, raise_app_exceptions=False), base_url="http://box"
         ) as http:
             ours, theirs = [Asker(http, store, project, await token_of(store, project)) for project in (BOX, other.id)]
-            yield Desk(api, box, http, ours, theirs)
+            # Nothing is looked up in the world.
+            names = Names()
+            trio.socket.set_custom_hostname_resolver(names)
+            yield Desk(api, box, http, ours, theirs, names)
 
 
 @asynccontextmanager

@@ -1,12 +1,10 @@
 """PhoneVoice's REST over HTTP in this process; the number in a name is the section of spec/phonevoice.md."""
 
 import logging
-import socket
 from datetime import timedelta
 
 import httpx
 import pytest
-import trio
 
 from appliance.call import Direction, Kind, State
 from appliance.directory import AgentSettings
@@ -471,25 +469,8 @@ async def test_8_a_target_that_no_event_may_go_to_is_refused_at_creation(tmp_pat
         assert list(said["errors"]) == ["url"]
 
 
-class Names:
-    """As if a name led somewhere: trio's own way of standing in for the DNS."""
-
-    def __init__(self, addresses: list[str]) -> None:
-        self.addresses = addresses
-
-    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
-        if not self.addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "no such name")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
-
-    async def getnameinfo(self, sockaddr, flags):
-        raise NotImplementedError
-
-
 async def test_8_a_name_is_judged_by_where_it_leads(tmp_path):
     async with open_phonevoice(tmp_path) as desk:
-        names = Names([])
-        trio.socket.set_custom_hostname_resolver(names)
         for status, url, addresses in [
             (201, "https://crm.example/", ["93.184.216.34"]),
             (201, "http://crm.lan/", ["192.168.1.2"]),
@@ -498,9 +479,9 @@ async def test_8_a_name_is_judged_by_where_it_leads(tmp_path):
             (422, "https://crm.example/", ["169.254.169.254"]),
             (422, "http://crm.example/", ["93.184.216.34"]),
         ]:
-            names.addresses = addresses
+            desk.names.addresses = addresses
             await desk.ours.ask("POST", WEBHOOKS, {"url": url}, status=status)
-        names.addresses = ["127.0.0.1"]
+        desk.names.addresses = ["127.0.0.1"]
         await desk.ours.refused("PATCH", f"{WEBHOOKS}/1", {"url": "https://crm.example/2"}, status=422)
 
 
