@@ -22,6 +22,58 @@ _IN_OPEN, _IN_CLOSE = 0x20, 0x18
 _EVENT = struct.Struct("iIII")
 
 
+class _Openings:
+    """Who opens and closes the ptys of a run. There is one for all: a user has 128 of them (max_user_instances), and a
+    bench of 64 lines as many ptys.
+    """
+
+    def __init__(self) -> None:
+        self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify")
+        # By the watch's number, which is never used again.
+        self._masks: dict[int, list[int]] = {}
+        self._reading = False
+        self._read = trio.lowlevel.ParkingLot()
+
+    def watch(self, path: str, masks: list[int]) -> int:
+        """What happens there is appended."""
+        number: int = _libc.inotify_add_watch(self._fd, path.encode(), _IN_OPEN | _IN_CLOSE)
+        if number < 0:
+            raise OSError(ctypes.get_errno(), f"inotify on {path}")
+        self._masks[number] = masks
+        return number
+
+    def forget(self, number: int) -> bool:
+        """True: it was the last, and this is of no use any more."""
+        _libc.inotify_rm_watch(self._fd, number)
+        del self._masks[number]
+        if not self._masks:
+            os.close(self._fd)
+        return not self._masks
+
+    async def news(self) -> None:
+        """Returns when something has happened anywhere; one of those who wait reads for all."""
+        if self._reading:
+            await self._read.park()
+            return
+        self._reading = True
+        try:
+            await trio.lowlevel.wait_readable(self._fd)
+            events, at = os.read(self._fd, 4096), 0
+            while at < len(events):
+                number, mask, _, name_bytes = _EVENT.unpack_from(events, at)
+                at += _EVENT.size + name_bytes
+                if number in self._masks:
+                    self._masks[number].append(mask)
+        finally:
+            self._reading = False
+            self._read.unpark_all()
+
+
+_openings = trio.lowlevel.RunVar[_Openings | None]("openings", default=None)
+
+
 class Pty:
     """`link` names the slave; what stood there before, left by a bench that was killed, is replaced if it is a link."""
 
@@ -33,10 +85,11 @@ class Pty:
         self._opened = 0
         # DTR falls with the last close; a pty has no other way to show it.
         self.on_hang_up: Callable[[], None] = lambda: None
-        self._watch = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         path = os.ttyname(self._slave)
-        if self._watch < 0 or _libc.inotify_add_watch(self._watch, path.encode(), _IN_OPEN | _IN_CLOSE) < 0:
-            raise OSError(ctypes.get_errno(), "inotify on a pty")
+        self._happened: list[int] = []
+        self._openings = _openings.get() or _Openings()
+        _openings.set(self._openings)
+        self._watch = self._openings.watch(path, self._happened)
         if link.is_symlink():
             link.unlink()
         link.symlink_to(path)
@@ -48,7 +101,9 @@ class Pty:
         """The name goes first: who sees the device gone does not find it again."""
         if self.link.is_symlink():
             self.link.unlink()
-        for fd in (self._watch, self.master, self._slave):
+        if self._openings.forget(self._watch):
+            _openings.set(None)
+        for fd in (self.master, self._slave):
             os.close(fd)
 
     async def tend(self) -> None:
@@ -58,12 +113,11 @@ class Pty:
         never get the port again.
         """
         while True:
-            await trio.lowlevel.wait_readable(self._watch)
-            events, at = os.read(self._watch, 4096), 0
-            while at < len(events):
-                _, mask, _, name_bytes = _EVENT.unpack_from(events, at)
-                at += _EVENT.size + name_bytes
+            while not self._happened:
+                await self._openings.news()
+            for mask in self._happened:
                 self._opened += 1 if mask & _IN_OPEN else -1
+            self._happened.clear()
             if not self._opened:
                 fcntl.ioctl(self._slave, termios.TIOCNXCL)
                 tty.setraw(self._slave)

@@ -11,7 +11,7 @@ import termios
 import wave
 from array import array
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hil.board import Profile
 from hil.cli import bench as bench_command
 from hil.network import Cause
 from hil.subscriber import PATIENCE_S, CallEnded, PhoneCall
+from hil.tty import Pty
 
 OWN, OTHER, ANNA = "+33700000002", "+33700000003", "+33783484044"
 FINALS = ("OK", "ERROR", "NO CARRIER", "BUSY", "+CME ERROR")
@@ -89,6 +90,29 @@ async def one_line(tmp_path: Path, profile: Profile | None = None) -> AsyncItera
 
 
 # --- signalling, in no time ---
+
+
+async def test_a_bench_may_have_more_ttys_than_a_user_has_inotifies_and_each_knows_its_own_host(tmp_path: Path) -> None:
+    hung_up: list[int] = []
+    told = trio.Event()
+    with ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            for number in range(150):
+                pty = stack.enter_context(Pty(tmp_path / str(number)))
+
+                def note(number: int = number) -> None:
+                    hung_up.append(number)
+                    if len(hung_up) == 2:
+                        told.set()
+
+                pty.on_hang_up = note
+                nursery.start_soon(pty.tend)
+            for number in (7, 140):
+                os.close(os.open(tmp_path / str(number), os.O_RDWR | os.O_NOCTTY))
+            with trio.fail_after(LIMIT_S):
+                await told.wait()
+            nursery.cancel_scope.cancel()
+    assert sorted(hung_up) == [7, 140]
 
 
 async def test_an_incoming_call_from_ring_to_hang_up(tmp_path: Path, autojump_clock: MockClock) -> None:
