@@ -16,6 +16,8 @@ from appliance.tls import Tls
 from native import Codec, Lane, StreamPort
 
 READ_BYTES = 64 * 1024
+# What trio-websocket is given at once: it reads all messages of it before anybody else runs.
+HANDED_BYTES = 4096
 # Answers to commands are never dropped; a server that orders this many and reads none is lost.
 BACKLOG_LIMIT_BYTES = 2**20
 # As much of an answer to a handshake as holds its status: `HTTP/1.1 404`.
@@ -132,7 +134,7 @@ class Outlet(trio.abc.Stream):
         while True:
             self._pull()
             if self._lane.handed:
-                data = self._lane.take()
+                data = self._lane.take(HANDED_BYTES)
                 if len(self.beginning) < STATUS_BYTES:
                     self.beginning += data[:STATUS_BYTES]
                 return data

@@ -1,5 +1,6 @@
 """A lane: a stream's media messages on its WebSocket, past Python. Everything here is for one thread of Python's."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -94,8 +95,9 @@ class Lane:
         self._news = lib.lane_feed(self._pointer, ffi.from_buffer(data), len(data))
         check(self._news)
 
-    def take(self) -> bytes:
-        data = bytearray(lib.lane_handed(self._pointer))
+    def take(self, most: int = sys.maxsize) -> bytes:
+        """What is handed over, so many bytes at most."""
+        data = bytearray(min(most, lib.lane_handed(self._pointer)))
         self._news = lib.lane_take(self._pointer, ffi.from_buffer(data), len(data))
         return bytes(data)
 

@@ -282,6 +282,17 @@ def test_what_fills_the_queue_is_handed_over_and_not_counted_twice(engine: Engin
     assert (stats.lane_messages, stats.refused_bytes, stats.queued_ms) == (1, 0, 600_000)
 
 
+def test_what_is_handed_over_may_be_taken_in_parts(engine: Engine) -> None:
+    lane = open_lane(open_stream(engine))
+    data = frame(b"{}") + binary + ping
+    lane.feed(data)
+    parts = []
+    while lane.handed:
+        parts.append(lane.take(5))
+    assert b"".join(parts) == data
+    assert {len(part) for part in parts[:-1]} == {5}
+
+
 @pytest.mark.parametrize("size", [20_000, 49_108, 49_120, 200_000])
 def test_a_frame_above_64_kib_is_handed_over_as_it_comes(engine: Engine, size: int) -> None:
     port = open_stream(engine)
