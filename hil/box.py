@@ -104,6 +104,13 @@ class Box:
     def running(self) -> bool:
         return self.started and self.status is None
 
+    @property
+    def rss_mib(self) -> float:
+        """Its resident memory, while it runs."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
     def remains(self) -> bool:
         """Whether any process of its session still runs."""
         assert self._process is not None

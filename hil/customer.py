@@ -130,6 +130,9 @@ async def open_webhooks(stream: Callable[[], dict[str, object]]) -> AsyncIterato
             pass
 
     class Server(ThreadingHTTPServer):
+        # All lines may ring at once; with the library's five the kernel refuses some.
+        request_queue_size = 256
+
         def handle_error(self, request: object, client_address: object) -> None:
             # A connection that was kept alive and goes with its process is no fault.
             if not isinstance(sys.exception(), ConnectionError):

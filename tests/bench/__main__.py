@@ -18,7 +18,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from tests.bench import capacity, drift, dtmf, facts, relay, samples, service, sound, start, streams
+from tests.bench import capacity, crowd, drift, dtmf, facts, relay, samples, service, sound, start, streams
 from tests.bench.figures import TERMS, Figure, table, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,9 +42,10 @@ SUITES: dict[Measure, tuple[str, ...]] = {
     capacity.measure: ("stream.calls_per_core",),
     relay.measure: ("latency.relay_",),
     start.measure: (start.NAME,),
+    crowd.measure: ("calls.", "service.rss_mib.64"),
     service.measure: (
         "start.lines_ready_s.8",
-        "service.",
+        "service.rss_mib.8",
         "latency.line_",
         "latency.socket_",
         "latency.clear_",

@@ -192,7 +192,7 @@ class _Rig:
                 self._voice.ask("clear")
                 await trio.sleep(SILENT_S)
             cleared = self._voice.ask("dump")
-            rss_mib = self._rss_mib()
+            rss_mib = self._box.rss_mib
             if not load.ask("end")["requests"]:
                 raise RuntimeError("the service answered nobody")
         for call in calls:
@@ -205,16 +205,6 @@ class _Rig:
             talk_until, clear_until = (min(pauses.first(since), take.held_up(since)) for since in (take.begun, paused))
             late.find(take, talk, clear, talk_until, clear_until)
         return late
-
-    def _rss_mib(self) -> float:
-        """Of the process that runs with this box's configuration."""
-        for directory in Path("/proc").glob("[0-9]*"):
-            try:
-                if str(self._box.config).encode() in (directory / "cmdline").read_bytes():
-                    return int((directory / "status").read_text().split("VmRSS:")[1].split()[0]) / 1024
-            except (OSError, IndexError):
-                continue
-        raise RuntimeError("no service")
 
     # --- calls that end ---------------------------------------------------------------------------------------------
 

@@ -74,6 +74,23 @@ def unmasked(masked: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(masked, "big") ^ int.from_bytes(key, "big")).to_bytes(len(masked), "big")
 
 
+def shake_hands(tcp: socket.socket) -> str:
+    """As a server; the path that was asked for. Raises: OSError: it took too long, or ended."""
+    tcp.settimeout(HANDSHAKE_LIMIT_S)
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        data = tcp.recv(4096)
+        if not data:
+            raise ConnectionResetError("no request")
+        request += data
+    key = next(line.split()[1] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
+    accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+    tcp.sendall(head + accept + b"\r\n\r\n")
+    return request.split()[1].decode()
+
+
 class Connection:
     def __init__(self, tcp: socket.socket) -> None:
         self.socket = tcp
@@ -202,19 +219,10 @@ class Server:
     def _accept(self) -> None:
         tcp, _ = self._listener.accept()
         tcp.settimeout(HANDSHAKE_LIMIT_S)
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tcp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if self._tls:
             tcp = self._tls.wrap_socket(tcp, server_side=True)
-        request = b""
-        while not request.endswith(b"\r\n\r\n"):
-            request += tcp.recv(4096)
-        key = next(line.split()[1] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
-        accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
-        head = (
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-        )
-        tcp.sendall(head + accept + b"\r\n\r\n")
+        shake_hands(tcp)
         tcp.setblocking(False)
         connection = Connection(tcp)
         self._selector.register(tcp, selectors.EVENT_READ, connection)
