@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.box_api import COMMON, GREATEST_SEQ, PREFIX, Body, JsonRoute, errors
 from appliance.directory import Agent, AgentSettings, Directory, SlugTaken
+from appliance.fields import ProjectName
 from appliance.tenants import NameTaken, Project, Tenants, new_token
 
 log = structlog.get_logger(__name__)
@@ -22,8 +23,7 @@ MISSING_OR_TAKEN = errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
 class NewProject(Body):
-    # An address is the name of a project that somebody signed up for.
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^@]+$", examples=["shop"])]
+    name: Annotated[ProjectName, Field(examples=["shop"])]
 
 
 class ProjectFacts(BaseModel):

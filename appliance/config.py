@@ -45,12 +45,14 @@ from appliance.fields import (
     CloudUrl,
     CountryCode,
     Digits,
+    Email,
     EventTypes,
     HoursOfDay,
     LineName,
     ModelName,
     Number,
     Patterns,
+    ProjectName,
     TimeOfDay,
     UsbPort,
     WebhookUrl,
@@ -208,9 +210,9 @@ class PhoneVoice(_Section):
 
     enabled: bool = True
     signup: bool = True
-    project: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    project: ProjectName | None = None
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)] | None = None
+    email: Email | None = None
 
 
 class Lab(_Section):

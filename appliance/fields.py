@@ -135,6 +135,18 @@ def _time_of_day(text: object) -> time:
     return time.fromisoformat(text)
 
 
+def _email(text: str) -> str:
+    if not re.fullmatch(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}", text):
+        raise ValueError("is not an address, like desk@example.com")
+    return text
+
+
+def _project_name(text: str) -> str:
+    if "@" in text or not text.strip():
+        raise ValueError("must not be empty nor have an @: that is how projects of users are called")
+    return text
+
+
 def _cloud_url(text: str) -> str:
     if "?" in text or "#" in text:
         raise ValueError("must end with its path: what is sent there has names of its own below it")
@@ -165,6 +177,8 @@ Digits = Annotated[str, AfterValidator(_digits)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 CountryCode = Annotated[str, AfterValidator(_country)]
 WebhookUrl = Annotated[str, AfterValidator(_webhook_url)]
+Email = Annotated[str, AfterValidator(_email)]
+ProjectName = Annotated[str, Field(max_length=100), AfterValidator(_project_name)]
 CloudUrl = Annotated[WebhookUrl, AfterValidator(_cloud_url)]
 CloudEvents = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_known_events)]
 BearerToken = Annotated[str, AfterValidator(_token)]

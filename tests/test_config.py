@@ -252,6 +252,12 @@ ONE_FAULT = {
     SERVICE + WEBHOOK + WEBHOOK: ('webhooks.2.url: "https://crm.example/hook" is taken already by webhooks.1.url'),
     SERVICE + "[sfvopi]\norg_id = 0": "sfvopi.org_id: must be at least 1",
     SERVICE + '[sfvopi]\norg_id = "1"': "sfvopi.org_id: must be a whole number",
+    SERVICE + "[phonevoice]\nsignup = 1": "phonevoice.signup: must be true or false, without quotes",
+    SERVICE + '[phonevoice]\nproject = ""': (
+        "phonevoice.project: must not be empty nor have an @: that is how projects of users are called"
+    ),
+    SERVICE + '[phonevoice]\nemail = "desk"': "phonevoice.email: is not an address, like desk@example.com",
+    SERVICE + "[phonevoice]\nsign_up = true": 'phonevoice.sign_up: unknown key, did you mean "signup"?',
     SERVICE + '[sfvopi]\ndefault_country = "fr"': (
         'sfvopi.default_country: "fr" is not a country of two capital letters, like "FR" (ISO 3166)'
     ),

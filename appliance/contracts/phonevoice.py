@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.events import OWN, TYPES, WILDCARDS
-from appliance.fields import WebhookUrl
+from appliance.fields import Email, WebhookUrl
 from appliance.numbers import is_e164
 
 Json = dict[str, Any]
@@ -97,19 +97,18 @@ SELECTORS = (TYPES - OWN) | (WILDCARDS - {"line.*"})
 E164 = Annotated[StrictStr, AfterValidator(_e164)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=200)]
 EventTypes = Annotated[tuple[StrictStr, ...], AfterValidator(_event_types)]
-Email = Annotated[StrictStr, StringConstraints(pattern=r"^[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}$")]
 Country = Annotated[StrictStr, Field(pattern=r"^[A-Z]{2}$")]
 # 5; of these the documents show only `local`.
 NumberType = Literal["local", "mobile", "national", "toll_free"]
 
 
 class SignUp(BaseModel):
-    email: Email
+    email: Annotated[Email, Field(strict=True)]
     name: Name | None = None
 
 
 class Confirm(BaseModel):
-    email: Email
+    email: Annotated[Email, Field(strict=True)]
     code: Annotated[StrictStr, Field(max_length=20)]
 
 
