@@ -29,6 +29,8 @@ from appliance.control import Control
 from appliance.database import StoreError
 from appliance.exchange import NotDialed
 from appliance.health import OK, Health
+from appliance.heard import heard_routes
+from appliance.links import Links
 from appliance.metrics import Metrics
 from appliance.numbers import normalise
 from appliance.phonevoice_api import Terms, account_routes, number_routes, webhook_routes
@@ -36,6 +38,7 @@ from appliance.phonevoice_calls import call_routes as phonevoice_calls
 from appliance.phonevoice_gate import PATHS as PHONEVOICE_PATHS
 from appliance.phonevoice_gate import TokenRequired
 from appliance.phonevoice_gate import refuse as refuse_phonevoice
+from appliance.shelf import Shelf
 from appliance.store import Store
 from appliance.texting import Postbox
 
@@ -231,6 +234,8 @@ def sfvopi_routes(
 def make_api(
     control: Control,
     store: Store,
+    shelf: Shelf,
+    links: Links,
     health: Health,
     metrics: Metrics,
     postbox: Postbox,
@@ -246,11 +251,12 @@ def make_api(
     for box in (
         box_routes(control.trunks, postbox),
         call_routes(control, store),
-        recording_routes(store),
+        recording_routes(store, shelf, links, now),
         app_routes(control, store, now),
         project_routes(store.tenants, store.directory, now),
     ):
         api.include_router(box)
+    api.include_router(heard_routes(store.archive, links, now), include_in_schema=False)
     # Its bodies are the contract's own, which these pages know nothing of.
     routes = sfvopi_routes(control, store, org_id=org_id, country=country, now=now)
     api.include_router(routes, include_in_schema=False)

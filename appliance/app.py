@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -30,12 +31,15 @@ from appliance.doctor import Doctor
 from appliance.exchange import NotDialed
 from appliance.health import Health, Notifier
 from appliance.lines import make_bus, make_trunk
+from appliance.links import KEY_BYTES, Links, origin_of
 from appliance.local import local_socket, make_local_api
 from appliance.media import open_media
 from appliance.metrics import Metrics
 from appliance.numbers import DialingRules
 from appliance.phonevoice_api import Terms
+from appliance.recording import sync_directory
 from appliance.rounds import Rounds
+from appliance.shelf import Shelf
 from appliance.store import open_store
 from appliance.testcall import TestCalls
 from appliance.texting import Postbox
@@ -47,6 +51,7 @@ log = structlog.get_logger(__name__)
 USER_AGENT = f"Branchline/{version('branchline')}"
 DATABASE = "branchline.db"
 ANNOUNCEMENTS = "announcements"
+LINK_KEY = "links.key"
 # What hypercorn waits for requests in progress when we stop.
 GRACE_S = 3
 
@@ -76,19 +81,22 @@ async def serve(config: Config) -> None:
         local_socket(data_dir) as local,
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
+        origin = config.service.public_url or origin_of(listener.getsockname(), socket.gethostname())
+        links = Links(make_key(data_dir / LINK_KEY), origin)
         async with (
-            open_store(data_dir / DATABASE, config.told, uploads=config.takes_recordings) as store,
+            open_store(data_dir / DATABASE, config.told, uploads=config.takes_recordings, links=links) as store,
             open_customer(USER_AGENT, tls=tls) as customer,
             open_media() as media,
             # Cancelled last: lines must be there while calls are hung up, and somebody to take the last events.
             trio.open_nursery() as base,
         ):
+            shelf = Shelf(store.recordings, recordings, now=now, keeping=config.recordings)
             rules = DialingRules(dialing.deny, dialing.allow, dialing.premium, dialing.emergency)
             control = Control(
                 store=store,
                 media=media,
                 customer=customer,
-                recordings=recordings if config.service.recordings else None,
+                shelf=shelf if config.service.recordings else None,
                 country=country,
                 user_agent=USER_AGENT,
                 tls=tls,
@@ -134,6 +142,8 @@ async def serve(config: Config) -> None:
             api = make_api(
                 control,
                 store,
+                shelf,
+                links,
                 health,
                 metrics,
                 postbox,
@@ -148,6 +158,7 @@ async def serve(config: Config) -> None:
             if cloud is not None:
                 base.start_soon(cloud.run)
             async with trio.open_nursery() as nursery:
+                await nursery.start(shelf.run)
                 await nursery.start(control.run)
                 await nursery.start(postbox.run)
                 nursery.start_soon(rounds.run)
@@ -180,6 +191,26 @@ def make_directories(data_dir: Path) -> Path:
         reason = os.strerror(errno.ENOTDIR) if isinstance(exc, FileExistsError) else exc.strerror
         raise Unable(f"service.data_dir: {exc.filename}: {reason}") from exc
     return recordings
+
+
+def make_key(path: Path) -> bytes:
+    """Made once: with another key nobody could follow an address that was given out. Raises Unable."""
+    try:
+        if not path.exists():
+            draft = path.with_suffix(".part")
+            draft.unlink(missing_ok=True)
+            with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(path)
+            sync_directory(path.parent)
+        key = path.read_bytes()
+    except OSError as exc:
+        raise Unable(f"service.data_dir: {path}: {exc.strerror}") from exc
+    if len(key) != KEY_BYTES:
+        raise Unable(f"service.data_dir: {path} is damaged; without it a new one is made, and older addresses are void")
+    return key
 
 
 @contextmanager

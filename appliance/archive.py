@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,22 @@ from appliance.database import Database
 CALL_COLUMNS = """id, uuid, line, direction, from_, to_, started_at, state, request_uuid, app_id, answered_at, ended_at,
     reason, cause, project, kind, relay_number, joined_at, revision, details"""
 _CALLS = ", ".join(f"calls.{name.strip()}" for name in CALL_COLUMNS.split(","))
-_RECORDING = "recordings.id, recordings.rowid, wav, frames, size_bytes, sha256"
+_RECORDING = "recordings.id, recordings.rowid, wav, frames, size_bytes, sha256, deleted_at, deleted_why, deleted_by"
+
+
+class RecordingState(Enum):
+    RECORDING = "recording"
+    ENCODING = "encoding"  # the call is over; there is the WAV, and no MP3 yet
+    READY = "ready"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """`frames` at 8000 Hz, size and digest are known once it is encoded; `seq` is its place among all."""
+    """`frames` at 8000 Hz, size and digest are known once it is encoded; `seq` is its place among all.
+
+    Of one that was deleted there is when, why, and by which key; None: by the box itself.
+    """
 
     id: str
     seq: int
@@ -31,19 +42,34 @@ class Recording:
     frames: int | None
     size_bytes: int | None
     sha256: str | None
+    deleted_at: datetime | None = None
+    deleted_why: str | None = None
+    deleted_by: str | None = None
 
     @property
     def mp3(self) -> Path:
         return self.wav.with_suffix(".mp3")
 
+    @property
+    def state(self) -> RecordingState:
+        return _state(ended=self.call.end is not None, encoded=self.sha256 is not None, deleted=bool(self.deleted_at))
+
+
+def _state(*, ended: bool, encoded: bool, deleted: bool) -> RecordingState:
+    if deleted:
+        return RecordingState.DELETED
+    if encoded:
+        return RecordingState.READY
+    return RecordingState.ENCODING if ended else RecordingState.RECORDING
+
 
 @dataclass(frozen=True)
 class Record:
-    """A call, what was measured of it, and its recordings by their ids."""
+    """A call, what was measured of it, and its recordings by their ids and states."""
 
     call: Call
     receipt: Mapping[str, Any] | None
-    recordings: Sequence[str]
+    recordings: Sequence[tuple[str, RecordingState]]
 
 
 @dataclass(frozen=True)
@@ -117,10 +143,12 @@ class Archive:
         query = f"""SELECT {_RECORDING}, {_CALLS} FROM recordings JOIN calls ON calls.id = call_id
             {where} ORDER BY recordings.rowid DESC LIMIT ?"""
         rows = await self._database.read(lambda connection: connection.execute(query, (*values, limit)).fetchall())
-        return [
-            Recording(id_, seq, call_of(call), Path(wav), frames, size_bytes, sha256)
-            for id_, seq, wav, frames, size_bytes, sha256, *call in rows
-        ]
+        found = []
+        for id_, seq, wav, frames, size_bytes, sha256, deleted_at, *more in rows:
+            at = datetime.fromisoformat(deleted_at) if deleted_at else None
+            call = call_of(more[2:])
+            found.append(Recording(id_, seq, call, Path(wav), frames, size_bytes, sha256, at, *more[:2]))
+        return found
 
     async def events(self, *, after: int, type_: str | None = None, limit: int) -> list[PastEvent]:
         """Oldest first."""
@@ -144,13 +172,17 @@ def _records(connection: sqlite3.Connection, wanted: _Wanted, limit: int) -> lis
     where, values = _where(wanted)
     query = f"SELECT {CALL_COLUMNS}, receipt FROM calls {where} ORDER BY id DESC LIMIT ?"
     rows = connection.execute(query, (*values, limit)).fetchall()
-    recordings: dict[int, list[str]] = {row[0]: [] for row in rows}
+    calls = [call_of(row[:-1]) for row in rows]
+    recordings: dict[int, list[tuple[str, RecordingState]]] = {call.id: [] for call in calls}
+    ended = {call.id for call in calls if call.end}
     places = ", ".join("?" * len(rows))
-    query = f"SELECT call_id, id FROM recordings WHERE call_id IN ({places}) ORDER BY rowid"
-    for call_id, recording in connection.execute(query, tuple(recordings)):
-        recordings[call_id].append(recording)
+    query = f"""SELECT call_id, id, sha256 IS NOT NULL, deleted_at IS NOT NULL FROM recordings
+        WHERE call_id IN ({places}) ORDER BY rowid"""
+    for call_id, id_, encoded, deleted in connection.execute(query, tuple(recordings)):
+        recordings[call_id].append((id_, _state(ended=call_id in ended, encoded=encoded, deleted=deleted)))
     return [
-        Record(call_of(call), json.loads(receipt) if receipt else None, recordings[call[0]]) for *call, receipt in rows
+        Record(call, json.loads(row[-1]) if row[-1] else None, recordings[call.id])
+        for call, row in zip(calls, rows, strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from appliance.archive import Record
+from appliance.archive import Record, RecordingState
 from appliance.box_api import COMMON, PAGE, PREFIX, JsonRoute, errors
 from appliance.call import Direction, Outcome, Reason, State
 from appliance.control import Control
@@ -52,6 +52,11 @@ class Lines(BaseModel):
     lines: Sequence[Line]
 
 
+class RecordingOfCall(BaseModel):
+    id: str
+    state: RecordingState
+
+
 class Call(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
@@ -70,7 +75,7 @@ class Call(BaseModel):
     outcome: Annotated[Outcome | None, Field(description="How it came out; null until the end.")]
     reason: Annotated[Reason | None, Field(description="Why it ended: `ended_reason` of events.")]
     cause: Annotated[int | None, Field(description="ITU-T Q.850.", examples=[16])]
-    recordings: Annotated[Sequence[str], Field(description="By their ids.")]
+    recordings: Sequence[RecordingOfCall]
     receipt: Annotated[
         Mapping[str, Any] | None,
         Field(description="What was measured of it; a moment after the end. docs/api.md has the names."),
@@ -194,6 +199,6 @@ def shown(record: Record) -> Call:
         outcome=call.outcome,
         reason=call.end.reason if call.end else None,
         cause=call.end.cause if call.end else None,
-        recordings=record.recordings,
+        recordings=[RecordingOfCall(id=id_, state=state) for id_, state in record.recordings],
         receipt=record.receipt,
     )

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import structlog
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from appliance import events
 from appliance.call import Call, Change, Ended, Joined, Reason
@@ -26,10 +25,11 @@ from appliance.database import StoreError
 from appliance.leg import Leg, ours
 from appliance.media import Media
 from appliance.receipt import Meter
+from appliance.shelf import Shelf
 from appliance.store import Store
 from appliance.trunk import Seizure
 from drivers.line import Alerting, Answered
-from native import Port, Recorder
+from native import Port
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +41,8 @@ Farewell = Callable[[Call], Request | None]
 class Means:
     """What every call works with.
 
-    `tell` sends a webhook, `finish` writes an end down that could not be written at once, and `record` takes a recorder
-    down to a file until the event is set, and makes that small: all in the background. Nothing is recorded when
-    `recordings` is None. `announcements` is a directory, too.
+    `tell` sends a webhook, and `finish` writes an end down that could not be written at once: both in the background.
+    Without a shelf nothing is recorded. `announcements` is a directory.
     """
 
     store: Store
@@ -51,8 +50,7 @@ class Means:
     customer: Customer
     tell: Callable[[Request, Call], None]
     finish: Callable[[Call, Farewell], None]
-    record: Callable[[Recorder, Path, trio.Event, FilteringBoundLogger], None]
-    recordings: Path | None
+    shelf: Shelf | None
     announcements: Path
     user_agent: str
     tls: ssl.SSLContext
@@ -169,9 +167,9 @@ class Conductor:
         self.log.info("call", state="joined" if isinstance(change, Joined) else call.state.value, **end)
 
     async def _save(self, call: Call) -> None:
-        news = [events.of_call(call, self.means.now())] if events.status(call) != events.status(self.call) else []
+        is_news = events.status(call) != events.status(self.call)
         try:
-            await self.means.store.save(call, events=news)
+            await self.means.store.save(call, told_at=self.means.now() if is_news else None)
             self.call = call
         except StoreError as exc:
             self.log.error("call not written down", state=call.state.value, error=str(exc))
@@ -265,17 +263,17 @@ class Conductor:
     @asynccontextmanager
     async def recording(self, left: Port, right: Sequence[Port] = ()) -> AsyncIterator[list[Port]]:
         """Of two channels, from now on. Yields where more of the right one is to be sent."""
-        if self.means.recordings is None:
+        if (shelf := self.means.shelf) is None:
             yield []
             return
         engine, ended = self.means.media.engine, trio.Event()
-        path = self.means.recordings / f"{self.call.uuid}.wav"
+        path = shelf.directory / f"{self.call.uuid}.wav"
         recorder = engine.recorder()
         engine.connect(left, recorder.left)
         for port in right:
             engine.connect(port, recorder.right)
         try:
-            await self.means.store.open_recording(self.call.id, path)
+            await self.means.store.recordings.open(self.call.id, path)
         except BaseException as exc:
             recorder.close()
             if not isinstance(exc, StoreError):
@@ -284,7 +282,7 @@ class Conductor:
             yield []
             return
         # Beside the call: its end does not wait for the disk.
-        self.means.record(recorder, path, ended, self.log)
+        shelf.record(recorder, path, ended, self.log)
         try:
             yield [recorder.right]
         finally:

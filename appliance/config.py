@@ -4,10 +4,11 @@
 data_dir = "/var/lib/branchline" name = "office"                   url = "https://crm.example/hook"
 listen = "127.0.0.1:8080"        model = "ec25"                    secret = "whsec_..."
                                  number = "+33700000002"           events = ["phone_call.*"]
-[sfvopi]                         usb = "1-1.2"
-default_country = "FR"           [cloud]                          [doctor]
-[lab]                            url = "https://ingest.example"   at = "03:30"
-                                 token = "..."
+public_url = "https://box.ex..." usb = "1-1.2"
+[sfvopi]                         [cloud]                           [doctor]
+default_country = "FR"           url = "https://ingest.example"    at = "03:30"
+[lab]                            token = "..."                     [recordings]
+                                                                   keep_days = 90
 
 Where a line's modem is, is one of
 
@@ -51,6 +52,7 @@ from appliance.fields import (
     LineName,
     ModelName,
     Number,
+    Origin,
     Patterns,
     ProjectName,
     TimeOfDay,
@@ -81,6 +83,7 @@ class Service(_Section):
     listen: Address = "127.0.0.1:8080"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     recordings: bool = True
+    public_url: Origin | None = None
 
 
 class LineConfig(_Section):
@@ -149,6 +152,24 @@ class Webhook(_Section):
 
 
 Pair = Annotated[tuple[LineName, LineName], Field(strict=False)]
+
+
+class Keeping(_Section):
+    """How long recordings are kept, how much room they may take, and how much they must leave; None: as it comes.
+
+    Days are of the box being up, so that no setting of the clock deletes anything.
+    """
+
+    keep_days: Annotated[int, Field(ge=1)] | None = None
+    max_mib: Annotated[int, Field(ge=1)] | None = None
+    # With less than 200 MiB nothing is recorded any more (appliance/recording.py).
+    keep_free_mib: Annotated[int, Field(ge=256)] | None = None
+
+    def surplus(self, kept_bytes: int, free_bytes: int) -> int:
+        """By how many bytes there is too much."""
+        over = 0 if self.max_mib is None else kept_bytes - self.max_mib * 2**20
+        short = 0 if self.keep_free_mib is None else self.keep_free_mib * 2**20 - free_bytes
+        return max(0, over, short)
 
 
 class Doctor(_Section):
@@ -230,6 +251,7 @@ class Config(_Section):
     sfvopi: Sfvopi = Sfvopi()
     phonevoice: PhoneVoice = PhoneVoice()
     dialing: Dialing = Dialing()
+    recordings: Keeping = Keeping()
     doctor: Doctor = Doctor()
     relay: Relay = Relay()
     cloud: Cloud | None = None
@@ -255,6 +277,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "sfvopi": Sfvopi,
     "phonevoice": PhoneVoice,
     "dialing": Dialing,
+    "recordings": Keeping,
     "doctor": Doctor,
     "relay": Relay,
     "cloud": Cloud,

@@ -1,11 +1,10 @@
 """All calls: those that come, those that are asked for, and those that a crash left open."""
 
 import ssl
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from secrets import token_hex, token_urlsafe
 from typing import Any
@@ -13,9 +12,7 @@ from uuid import uuid4
 
 import structlog
 import trio
-from structlog.typing import FilteringBoundLogger
 
-from appliance import events
 from appliance.attendant import AppCall
 from appliance.call import Call, Direction, Ended, Kind, Reason, State
 from appliance.conductor import Conductor, Farewell, Means, NoConversation, Program
@@ -29,11 +26,10 @@ from appliance.leg import LINE_BUSY, LINE_DOWN, ours
 from appliance.media import Media
 from appliance.numbers import ORDINARY_RULES, DialingRules, caller_id
 from appliance.plans import Plan, Plans
-from appliance.recording import RecordingError, encode_mp3, record, repair
+from appliance.shelf import Shelf
 from appliance.store import Store
 from appliance.trunk import Seizure, Trunk, TrunkBusy, TrunkDown
 from drivers.line import Incoming
-from native import Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +40,8 @@ SUPERVISOR_RING_S = 60
 
 
 class Control:
-    """Trunks are added before `run`. `recordings` is a directory, or None to record nothing. `announcements` is where
-    apps' options find theirs.
+    """Trunks are added before `run`. Without a shelf nothing is recorded. `announcements` is where apps' options find
+    theirs.
     """
 
     def __init__(
@@ -54,7 +50,7 @@ class Control:
         store: Store,
         media: Media,
         customer: Customer,
-        recordings: Path | None,
+        shelf: Shelf | None,
         country: str,
         user_agent: str,
         tls: ssl.SSLContext,
@@ -84,15 +80,12 @@ class Control:
             customer,
             self._tell,
             self._finish_later,
-            self._record,
-            recordings,
+            shelf,
             announcements,
             user_agent,
             tls,
             now,
         )
-        # One encoder at a time: a box with one core free has calls to carry with it.
-        self._encoder = trio.CapacityLimiter(1)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ends what the last run left open, then serves calls until cancelled; then every call is hung up."""
@@ -109,7 +102,7 @@ class Control:
 
     @property
     def records(self) -> bool:
-        return self._means.recordings is not None
+        return self._means.shelf is not None
 
     @property
     def announcements(self) -> Path:
@@ -309,7 +302,7 @@ class Control:
         """Writes an end down, and tells it: as soon as the disk lets us, or else the next start does."""
         while True:
             try:
-                await self._store.save(call, events=[events.of_call(call, self._now())])
+                await self._store.save(call, told_at=self._now())
                 break
             except StoreError as exc:
                 log.error("call not written down", call=call.uuid, error=str(exc))
@@ -322,11 +315,6 @@ class Control:
             log.warning("call was cut by a restart", call=call.uuid, line=call.line)
             farewell = AppCall(Route.from_json(route)).farewell if call.kind is Kind.APP else _in_silence
             await self._close(call, farewell, ours(Reason.RESTART))
-        unfinished = await self._store.open_recordings()
-        if self._means.recordings is not None:
-            await trio.to_thread.run_sync(drop_encoded, self._means.recordings, unfinished)
-        for path in unfinished:
-            self._chores.start_soon(self._encode, path)
 
     # --- chores: what is done for a call when it is over, or beside it ----------------------------------------------
 
@@ -350,41 +338,6 @@ class Control:
             except CustomerFailed as exc:
                 log.warning("webhook failed", call=call.uuid, error=str(exc))
 
-    def _record(self, recorder: Recorder, wav: Path, ended: trio.Event, log: FilteringBoundLogger) -> None:
-        self._chores.start_soon(self._take_down, recorder, wav, ended, log)
-
-    async def _take_down(self, recorder: Recorder, wav: Path, ended: trio.Event, log: FilteringBoundLogger) -> None:
-        with closing(recorder):
-            await record(recorder, wav, ended=ended, log=log)
-        await self._encode(wav)
-
-    async def _encode(self, wav: Path) -> None:
-        """The WAV goes only when the MP3 is safe; what a crash interrupts is done again at the next start."""
-        async with self._encoder:
-            try:
-                recorded = await trio.to_thread.run_sync(frames_in, wav) > 0
-                if recorded:
-                    await self._store.recording_encoded(wav, await encode_mp3(wav, wav.with_suffix(".mp3")))
-                else:
-                    await self._store.recording_dropped(wav)
-                await trio.to_thread.run_sync(partial(wav.unlink, missing_ok=True))
-                log.info("recorded" if recorded else "nothing recorded", call=wav.stem)
-            except (RecordingError, StoreError, OSError) as exc:
-                log.error("recording not encoded", error=str(exc))
-
 
 def _in_silence(call: Call) -> None:
     """Of a kind of which only events are told."""
-
-
-def frames_in(wav: Path) -> int:
-    """0 also where a crash came before there was anything on the disk."""
-    return repair(wav) if wav.exists() and wav.stat().st_size else 0
-
-
-def drop_encoded(recordings: Path, unfinished: Collection[Path]) -> None:
-    """What a crash left: the WAVs whose MP3 was safe already, and the drafts of encoders."""
-    for path in recordings.iterdir():
-        encoded = path.suffix == ".wav" and path.with_suffix(".mp3").exists() and path not in unfinished
-        if encoded or path.suffix == ".part":
-            path.unlink()

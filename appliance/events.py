@@ -93,10 +93,10 @@ def status(call: Call) -> str:
     return "ringing" if call.state is State.ACTIVE and call.talked_at is None else STATUS[call.state]
 
 
-def of_call(call: Call, at: datetime, *, revision: int = 1, recording_url: str | None = None) -> Event:
+def of_call(call: Call, at: datetime, *, recording_url: str | None = None) -> Event:
     """What became of the call, by its state. Keys are never left out: null says unknown (7.3).
 
-    The end of a call is told again when more is known of it, under the next revision (7.4).
+    The end of a call is told again when more is known of it, each time as the next revision (7.4).
     """
     is_now = status(call)
     data: dict[str, Json] = {
@@ -111,7 +111,7 @@ def of_call(call: Call, at: datetime, *, revision: int = 1, recording_url: str |
         "recording_url": recording_url,
         "transcription": None,
         "analysis": None,
-        "revision": revision,
+        "revision": call.revision,
         "ended_reason": call.end.reason.value if call.end else None,
     }
     if is_now == "in-progress" and call.kind is Kind.RELAY:

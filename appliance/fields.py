@@ -120,6 +120,13 @@ def _webhook_url(text: str, info: ValidationInfo) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    parts = urlsplit(web_address(text))
+    if not text.isascii() or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError('must be no more than where this box is reached, like "https://box.example"')
+    return text
+
+
 def is_address(host: str) -> bool:
     """Not a name, of which nobody knows yet where it leads."""
     try:
@@ -176,6 +183,7 @@ UsbPort = Annotated[str, AfterValidator(_usb_port)]
 Digits = Annotated[str, AfterValidator(_digits)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 CountryCode = Annotated[str, AfterValidator(_country)]
+Origin = Annotated[str, AfterValidator(_origin)]
 WebhookUrl = Annotated[str, AfterValidator(_webhook_url)]
 Email = Annotated[str, AfterValidator(_email)]
 ProjectName = Annotated[str, Field(max_length=100), AfterValidator(_project_name)]

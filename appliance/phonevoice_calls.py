@@ -1,6 +1,6 @@
 """PhoneVoice's REST: calls (4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
@@ -21,9 +21,11 @@ def call_routes(store: Store, *, now: Callable[[], datetime]) -> APIRouter:
         call = await store.call(phonevoice.identifier(request.path_params["id"]))
         return own(call, lambda call: call.project, bearer_of(request))
 
-    def call_json(call: Call) -> answers.Json:
-        """7.3: what events tell of it."""
-        return dict(events.of_call(call, now(), revision=call.revision).data)
+    async def calls_json(calls: Sequence[Call]) -> list[answers.Json]:
+        """7.3: what events tell of them."""
+        at = now()
+        urls = await store.recordings.urls(calls, at)
+        return [dict(events.of_call(call, at, recording_url=url).data) for call, url in zip(calls, urls, strict=True)]
 
     @routes.get("")
     async def list_calls(request: Request) -> Response:
@@ -34,12 +36,13 @@ def call_routes(store: Store, *, now: Callable[[], datetime]) -> APIRouter:
         agents = [
             answers.agent_json(agent, agent.settings.model_dump()) for agent in await store.directory.agents(project)
         ]
-        return list_answer(request, "calls", [call_json(call) for call in calls], page, total, agents=agents)
+        return list_answer(request, "calls", await calls_json(calls), page, total, agents=agents)
 
     @routes.get("/{id}")
     async def get(request: Request) -> Response:
         """Ours: the contract itself has no way to read a call."""
-        return answer(200, call_json(await own_call(request)))
+        (call,) = await calls_json([await own_call(request)])
+        return answer(200, call)
 
     @routes.post("/{id}/embed_session")
     async def embed_session(request: Request) -> Response:

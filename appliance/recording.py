@@ -86,7 +86,7 @@ class Wav:
         self._need_room()
         self._file = self._path.open("xb", buffering=0)
         self._put(0, _header(0))
-        _sync_directory(self._path)
+        sync_directory(self._path.parent)
 
     def append(self, frames: bytes) -> None:
         """Whole frames; they count as recorded when the header says so, and it says so last."""
@@ -206,16 +206,16 @@ async def encode_mp3(wav: Path, mp3: Path) -> Mp3:
 
 def _publish(draft: Path, name: Path) -> None:
     draft.rename(name)
-    _sync_directory(name)
+    sync_directory(name.parent)
 
 
-def _sync_directory(path: Path) -> None:
-    """A new name is safe only once its directory is (fsync(2))."""
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+def sync_directory(directory: Path) -> None:
+    """A name that is new, or gone, is safely so only once its directory is (fsync(2))."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _encode(wav: str, mp3: str) -> Mp3:

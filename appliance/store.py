@@ -1,4 +1,4 @@
-"""What the box remembers: apps, their numbers, keys, calls and recordings. What is asked of what was is in `archive`.
+"""What the box remembers: apps, their numbers, keys and calls. What is asked of what was is in `archive`.
 
 Facts that must be true together are one commit: a call's change of state, and the events that tell it.
 """
@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Any, Protocol
+from typing import Any
 
 from appliance.archive import CALL_COLUMNS, Archive, call_of, text_of
 from appliance.call import Call, Direction, Ended, Kind, State
@@ -22,10 +22,12 @@ from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, Database, open_database
 from appliance.directory import Directory
-from appliance.events import Event, of_call
+from appliance.events import of_call
+from appliance.links import Links
 from appliance.mailbox import Mailbox
 from appliance.options import Options
 from appliance.outbox import Outbox
+from appliance.recordings import Recordings
 from appliance.repeats import Repeats
 from appliance.subscriptions import Subscriptions
 from appliance.tenants import Tenants
@@ -54,23 +56,19 @@ def new_key() -> tuple[str, str]:
     return key, sha256(key.encode()).hexdigest()
 
 
-class Encoded(Protocol):
-    """What is to be known of a recording's final file."""
-
-    @property
-    def frames(self) -> int: ...
-    @property
-    def size_bytes(self) -> int: ...
-    @property
-    def sha256(self) -> str: ...
+def key_id(key: str) -> str:
+    return sha256(key.encode()).hexdigest()[:KEY_ID_LENGTH]
 
 
 class Store:
     """Open with `open_store`."""
 
-    def __init__(self, database: Database, outbox: Outbox, *, uploads: bool = False) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, *, uploads: bool = False, links: Links | None = None
+    ) -> None:
         self.outbox = outbox
         self.uploads = Uploads(database, wanted=uploads)
+        self.recordings = Recordings(database, outbox, self.uploads, links)
         self.subscriptions = Subscriptions(database, outbox.ring)
         self.mailbox = Mailbox(database, outbox)
         self.casebook = Casebook(database, outbox)
@@ -250,8 +248,8 @@ class Store:
         self.outbox.ring()
         return call
 
-    async def save(self, call: Call, *, events: Sequence[Event] = ()) -> None:
-        """The call's change, and with it what is told of it. With a call all its legs end.
+    async def save(self, call: Call, *, told_at: datetime | None = None) -> None:
+        """The call's change, which is told as of `told_at`, or not at all. With a call all its legs end.
 
         Raises:
             ValueError: the call has ended before; its end is told once.
@@ -271,11 +269,12 @@ class Store:
             if call.end:
                 ended = "UPDATE legs SET ended_at = ?, reason = ?, cause = ? WHERE call_id = ? AND ended_at IS NULL"
                 connection.execute(ended, (_text(call.ended_at), *end, call.id))
-            for event in events:
-                self.outbox.put(connection, event)
+            if told_at is not None:
+                recording_url = self.recordings.url(connection, call, told_at) if call.end else None
+                self.outbox.put(connection, of_call(call, told_at, recording_url=recording_url))
 
         await self._database.write(Commit.CALL_JOINED if joins else Commit(f"call.{call.state.value}"), work)
-        if events:
+        if told_at is not None:
             self.outbox.ring()
 
     async def open_leg(self, call_id: int, *, line: str, role: str, to: str, at: datetime) -> int:
@@ -331,29 +330,6 @@ class Store:
         """What was measured of a call that has ended, as JSON."""
         await self._execute(Commit.CALL_MEASURED, "UPDATE calls SET receipt = ? WHERE id = ?", receipt, call_id)
 
-    # --- recordings -------------------------------------------------------------------------------------------------
-
-    async def open_recording(self, call_id: int, wav: Path) -> None:
-        statement = "INSERT INTO recordings (wav, id, call_id) VALUES (?, ?, ?)"
-        await self._execute(Commit.RECORDING_OPENED, statement, str(wav), wav.stem, call_id)
-
-    async def open_recordings(self) -> list[Path]:
-        """Not yet encoded. At the start of the service these are what a crash cut off."""
-        return [Path(row[0]) for row in await self._rows("SELECT wav FROM recordings WHERE sha256 IS NULL")]
-
-    async def recording_dropped(self, wav: Path) -> None:
-        """There is nothing in it."""
-        await self._execute(Commit.RECORDING_ENCODED, "DELETE FROM recordings WHERE wav = ?", str(wav))
-
-    async def recording_encoded(self, wav: Path, file: Encoded) -> None:
-        statement = "UPDATE recordings SET frames = ?, size_bytes = ?, sha256 = ?, upload = ? WHERE wav = ?"
-        facts = (file.frames, file.size_bytes, file.sha256, self.uploads.first)
-        await self._execute(Commit.RECORDING_ENCODED, statement, *facts, str(wav))
-        self.uploads.ring()
-
-    async def recording_deleted(self, wav: Path) -> None:
-        await self._execute(Commit.RECORDING_DELETED, "DELETE FROM recordings WHERE wav = ?", str(wav))
-
     # ----------------------------------------------------------------------------------------------------------------
 
     async def _execute(self, commit: Commit, statement: str, *values: object) -> int:
@@ -369,11 +345,14 @@ def _text(at: datetime | None) -> str | None:
 
 
 @asynccontextmanager
-async def open_store(path: Path, webhooks: Iterable[Webhook] = (), *, uploads: bool = False) -> AsyncIterator[Store]:
-    """Events go into the outbox for `webhooks`; recordings wait for the cloud where there is one for `uploads`.
+async def open_store(
+    path: Path, webhooks: Iterable[Webhook] = (), *, uploads: bool = False, links: Links | None = None
+) -> AsyncIterator[Store]:
+    """Events go into the outbox for `webhooks`; recordings wait for the cloud where there is one for `uploads`, and are
+    told with addresses where there are `links`.
 
     Raises:
         StoreError: the file can't be used; the message is for people.
     """
     async with open_database(path) as database:
-        yield Store(database, Outbox(database, webhooks), uploads=uploads)
+        yield Store(database, Outbox(database, webhooks), uploads=uploads, links=links)

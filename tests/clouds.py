@@ -95,8 +95,8 @@ class Box:
         for what in (Answered(), Ended(Reason.HANGUP, 16)):
             call = call.apply(what, self.now())
             await self.store.save(call)
-        await self.store.open_recording(call.id, wav)
-        await self.store.recording_encoded(wav, Mp3(size, sha256(content).hexdigest()))
+        await self.store.recordings.open(call.id, wav)
+        await self.store.recordings.encoded(wav, Mp3(size, sha256(content).hexdigest()), NOON)
         return content
 
     async def lane(self, name: str) -> dict[str, Any]:

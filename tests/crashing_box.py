@@ -21,14 +21,17 @@ from appliance.call import Call, Change, Dialed, Direction, Ended, Joined, Kind,
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.courier import run_courier
-from appliance.events import of_call, status
+from appliance.events import status
 from appliance.ingest import Verdict
+from appliance.links import Links
 from appliance.mailbox import NewPart
 from appliance.message import Message, MessagePart, PartState
 from appliance.options import Options
+from appliance.recordings import Why
 from appliance.store import Store, open_store
 from drivers.line import Alerting, Answered
 
+LINKS = Links(b"k" * 32, "https://box.example")
 SECRET = "whsec_0123456789abcdef01234567"
 NUMBER = "+33700000002"
 TLS = ssl.create_default_context()  # slow to make, never used
@@ -53,8 +56,7 @@ def now() -> datetime:
 
 async def change(store: Store, call: Call, what: Change) -> Call:
     changed = call.apply(what, now())
-    news = [of_call(changed, now())] if status(changed) != status(call) else []
-    await store.save(changed, events=news)
+    await store.save(changed, told_at=now() if status(changed) != status(call) else None)
     return changed
 
 
@@ -79,15 +81,22 @@ async def converse(store: Store, number: int) -> Call:
             await store.leg_answered(leg, now())
         if what == END and leg is not None:
             await store.leg_ended(leg, END, now())
+        if what == END and direction is Direction.OUTBOUND:
+            await encode(store, call)
         call = await change(store, call, what)
-    wav = Path(f"/recordings/{call.uuid}.wav")
-    await store.open_recording(call.id, wav)
-    await store.recording_encoded(wav, Mp3())
+    if direction is Direction.INBOUND:
+        await encode(store, call)
     while (upload := await store.uploads.next()) is not None:
         await store.uploads.tried(upload, Verdict.AGAIN if upload.tries < 2 else Verdict.TAKEN)
-    await store.recording_deleted(wav)
+    await store.recordings.deleted([call.uuid], Why.ORDERED, now(), by="key")
     await store.measured(call.id, "{}")
     return call
+
+
+async def encode(store: Store, call: Call) -> None:
+    wav = Path(f"/recordings/{call.uuid}.wav")
+    await store.recordings.open(call.id, wav)
+    await store.recordings.encoded(wav, Mp3(), now())
 
 
 async def correspond(store: Store) -> None:
@@ -121,10 +130,12 @@ def message(direction: Direction) -> Message:
 async def live(path: Path, url: str, calls: int) -> None:
     hooks = [Webhook.model_construct(url=url + name, secret=SECRET, events=("*",), name=None) for name in "ab"]
     courier = partial(run_courier, user_agent="box", allow_loopback=True, now=now, tls=TLS)
-    async with open_store(path, hooks, uploads=True) as store, trio.open_nursery() as nursery:
+    async with open_store(path, hooks, uploads=True, links=LINKS) as store, trio.open_nursery() as nursery:
         nursery.start_soon(courier, store.outbox, hooks)
         for call, _ in await store.open_calls():
             await change(store, call, Ended(Reason.RESTART, 41))
+        for wav in await store.recordings.unfinished():
+            await store.recordings.encoded(wav, Mp3(), now())
         await store.save_app(APP)
         await store.link(Link(APP.app_id, NUMBER, APP.created_at))
         await store.set_options(APP.app_id, Options())

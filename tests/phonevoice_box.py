@@ -25,7 +25,7 @@ from appliance.tenants import BOX, new_token
 from appliance.texting import Postbox
 from appliance.trunk import Trunk
 from tests.jacks import TestJack
-from tests.test_conductor import NOON, NUMBER, Box, open_box
+from tests.test_conductor import LINKS, NOON, NUMBER, Box, open_box
 
 # Of an SFVoPI app's is NUMBER; these are free.
 PARIS, TOLL_FREE, SAN_FRANCISCO = "+33159133354", "+33800123456", "+14155550123"
@@ -120,6 +120,8 @@ async def open_phonevoice(directory: Path, terms: Terms | None = None) -> AsyncI
         api = make_api(
             control,
             store,
+            box.shelf,
+            LINKS,
             health,
             metrics,
             postbox,

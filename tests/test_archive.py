@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.archive import RecordingState
 from appliance.call import Direction, Ended, Reason, State
-from appliance.events import of_call
+from appliance.recordings import Why
 from appliance.store import Store, open_store
 from appliance.webhook import KEEP_H
 
@@ -41,7 +42,7 @@ async def opened(store, number):
 
 async def end(store, call):
     ended = replace(call, state=State.ENDED, ended_at=NOON, end=Ended(Reason.HANGUP, 16))
-    await store.save(ended, events=[of_call(ended, NOON)])
+    await store.save(ended, told_at=NOON)
     return ended
 
 
@@ -73,18 +74,18 @@ async def test_a_call_is_found_by_either_of_its_names_with_all_that_is_known(sto
     assert (await store.archive.call("asked-1")) == (await store.archive.call("call-1"))
     record = await store.archive.call("call-2")
     assert (record.receipt, record.recordings) == (None, [])
-    await store.open_recording(record.call.id, WAV)
+    await store.recordings.open(record.call.id, WAV)
     await store.measured(record.call.id, '{"answer_webhook_ms": 12}')
     record = await store.archive.call("call-2")
-    assert (record.receipt, record.recordings) == ({"answer_webhook_ms": 12}, ["call-2"])
+    assert (record.receipt, record.recordings) == ({"answer_webhook_ms": 12}, [("call-2", RecordingState.RECORDING)])
     assert await store.archive.call("asked-2") is None
 
 
-async def test_recordings_are_found_until_they_are_deleted(store):
+async def test_recordings_are_found_and_after_that_what_became_of_them(store):
     for number in (2, 3):
         call = await store.call(number)
-        await store.open_recording(call.id, WAV.with_name(f"call-{number}.wav"))
-    await store.recording_encoded(WAV, Mp3())
+        await store.recordings.open(call.id, WAV.with_name(f"call-{number}.wav"))
+    await store.recordings.encoded(WAV, Mp3(), NOON)
     newer, older = await store.archive.recordings(limit=10)
     assert (older.id, older.call.uuid, older.frames, older.sha256) == ("call-2", "call-2", 8000, "ab" * 32)
     assert older.mp3 == WAV.with_suffix(".mp3")
@@ -92,8 +93,10 @@ async def test_recordings_are_found_until_they_are_deleted(store):
     assert await store.archive.recordings(limit=10, before=newer.seq) == [older]
     assert await store.archive.recordings(limit=10, line="one") == [newer]
     assert await store.archive.recording("call-2") == older
-    await store.recording_deleted(WAV)
-    assert await store.archive.recording("call-2") is None
+    await store.recordings.deleted(["call-2"], Why.ORDERED, NOON, by="abc")
+    gone = await store.archive.recording("call-2")
+    assert gone == replace(older, deleted_at=NOON, deleted_why="ordered", deleted_by="abc")
+    assert (older.state, gone.state) == (RecordingState.READY, RecordingState.DELETED)
 
 
 async def test_events_are_there_once_without_any_webhook_and_after_a_place(store):

@@ -12,13 +12,13 @@ import pytest
 from starlette.types import ASGIApp
 
 from appliance.api import make_api
-from appliance.box_recordings import part_of
 from appliance.call import Direction, Ended, Reason, State
+from appliance.filepart import part_of
 from appliance.health import Health, Notifier, line_report
 from appliance.metrics import Metrics
 from appliance.store import Store, new_key
 from appliance.texting import Postbox
-from tests.test_conductor import APP, NOON, NUMBER, Box, open_box, still, write_announcement
+from tests.test_conductor import APP, LINKS, NOON, NUMBER, Box, open_box, still, write_announcement
 
 SOUND = bytes(range(256)) * 300
 SHA256 = "ab" * 32
@@ -56,7 +56,9 @@ async def open_api(directory: Path, *, recordings: Path | None = None) -> AsyncI
         health = Health(box.media, control.trunks, store.outbox, Notifier({}))
         metrics = Metrics(health, control.trunks, store.outbox)
         postbox = Postbox(store.mailbox, names={NUMBER: "test"}, country="FR", now=lambda: box.now)
-        api = make_api(control, store, health, metrics, postbox, org_id=1, country="FR", now=lambda: box.now)
+        api = make_api(
+            control, store, box.shelf, LINKS, health, metrics, postbox, org_id=1, country="FR", now=lambda: box.now
+        )
         yield api, box, key
 
 
@@ -94,9 +96,9 @@ async def make_recording(client: Client, uuid: str = "call-1") -> Path:
     wav = client.directory / f"{uuid}.wav"
     record = await client.box.store.archive.call(uuid)
     assert record
-    await client.box.store.open_recording(record.call.id, wav)
+    await client.box.store.recordings.open(record.call.id, wav)
     wav.with_suffix(".mp3").write_bytes(SOUND)
-    await client.box.store.recording_encoded(wav, Mp3())
+    await client.box.store.recordings.encoded(wav, Mp3(), NOON)
     return wav.with_suffix(".mp3")
 
 
@@ -228,7 +230,7 @@ async def test_a_call_is_told_with_all_that_is_known_under_both_its_names(tmp_pa
             "outcome": "completed",
             "reason": "hangup",
             "cause": 16,
-            "recordings": ["call-1"],
+            "recordings": [{"id": "call-1", "state": "ready"}],
             "receipt": {"answer_webhook_ms": 12},
         }
         assert await client.get("/calls/sfv_ob_req_call-1") == call
@@ -267,6 +269,7 @@ async def test_a_call_is_hung_up_once(tmp_path):
 async def test_a_recording_is_told_heard_and_deleted(tmp_path):
     async with open_client(tmp_path) as client:
         mp3 = await make_recording(client)
+        call = await client.box.store.call(1)
         (facts,) = (await client.get("/recordings"))["recordings"]
         assert facts == {
             "id": "call-1",
@@ -281,21 +284,43 @@ async def test_a_recording_is_told_heard_and_deleted(tmp_path):
             "size_bytes": len(SOUND),
             "sha256": SHA256,
             "media_type": "audio/mpeg",
+            "url": LINKS.recording(call, "call-1", NOON),
+            "deleted_at": None,
+            "deleted_why": None,
+            "deleted_by": None,
         }
         assert await client.get("/recordings/call-1") == facts
         audio = await client.http.get("/recordings/call-1/audio")
         assert (audio.status_code, audio.content) == (200, SOUND)
         assert await client.ask("DELETE", "/recordings/call-1", 204) is None
         assert not mp3.exists()
-        assert (await client.get("/calls/call-1"))["recordings"] == []
-        await client.ask("DELETE", "/recordings/call-1", 404)
+        assert (await client.get("/calls/call-1"))["recordings"] == [{"id": "call-1", "state": "deleted"}]
+        gone = await client.get("/recordings/call-1")
+        key = (await client.get("/tokens"))["tokens"][0]["id"]
+        deletion = {"deleted_at": "2026-06-04T12:00:00Z", "deleted_why": "ordered", "deleted_by": key}
+        assert gone == {**facts, "state": "deleted", "url": None, **deletion}
+        for method, path in (("GET", "/recordings/call-1/audio"), ("DELETE", "/recordings/call-1")):
+            assert await client.ask(method, path, 410) == {"message": "the recording was deleted"}
+
+
+async def test_until_there_is_an_mp3_the_wav_is_heard(tmp_path):
+    async with open_client(tmp_path) as client:
+        await make_call(client.box.store)
+        wav = tmp_path / "call-1.wav"
+        wav.write_bytes(SOUND)
+        await client.box.store.recordings.open(1, wav)
+        facts = await client.get("/recordings/call-1")
+        assert (facts["state"], facts["media_type"], facts["url"]) == ("encoding", "audio/wav", None)
+        audio = await client.http.get("/recordings/call-1/audio", headers={"Range": "bytes=0-9"})
+        assert (audio.content, audio.headers["content-type"]) == (SOUND[:10], "audio/wav")
+        await client.ask("DELETE", "/recordings/call-1", 409)
 
 
 async def test_a_recording_in_the_making_is_left_alone(tmp_path):
     async with open_client(tmp_path) as client:
         await client.box.place()
         await client.box.state("dialing")
-        await client.box.store.open_recording(1, tmp_path / "one.wav")
+        await client.box.store.recordings.open(1, tmp_path / "one.wav")
         assert (await client.get("/recordings/one"))["state"] == "recording"
         for method, path in (("GET", "/recordings/one/audio"), ("DELETE", "/recordings/one")):
             assert await client.ask(method, path, 409) == {"message": "the recording is still being made"}

@@ -22,9 +22,11 @@ from appliance.customer import open_customer
 from appliance.exchange import NotDialed
 from appliance.leg import HANG_UP_LIMIT_S
 from appliance.limits import Limits
+from appliance.links import Links
 from appliance.media import Media, open_media
 from appliance.numbers import ORDINARY_RULES, DialingRules
 from appliance.options import Options, TakeMessage
+from appliance.shelf import Shelf
 from appliance.store import Store, open_store
 from appliance.trunk import NO_LIMITS, Trunk
 from drivers.line import (
@@ -43,6 +45,7 @@ from tests.jacks import TestJack
 from tests.rig import speech
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
+LINKS = Links(b"k" * 32, "https://box.example")
 NUMBER = "+33700000002"
 URL = "http://127.0.0.1:1/"
 APP = App("sfv_app_1", "Desk", URL, "POST", None, "POST", None, "POST", "ACTIVE", "2026-06-04T12:00:00.000Z")
@@ -113,6 +116,7 @@ class Box:
         self.line = line
         self.control = control
         self.media: Media
+        self.shelf: Shelf
         self._directory = directory
 
     def break_store(self, broken: bool) -> None:
@@ -164,15 +168,16 @@ async def open_box(
 
     tls = ssl.create_default_context()
     async with (
-        open_store(directory / "box.db") as store,
+        open_store(directory / "box.db", links=LINKS) as store,
         open_media() as media,
         open_customer("test", tls=tls) as customer,
     ):
+        shelf = Shelf(store.recordings, recordings or directory, now=lambda: box.now)
         control = Control(
             store=store,
             media=media,
             customer=customer,
-            recordings=recordings,
+            shelf=shelf if recordings else None,
             country="FR",
             user_agent="test",
             tls=tls,
@@ -182,11 +187,12 @@ async def open_box(
             announcements=directory,
         )
         box = Box(directory, store, line, control)
-        box.media = media
+        box.media, box.shelf = media, shelf
         await store.save_app(APP)
         await store.link(Link(APP.app_id, NUMBER, APP.created_at))
         control.trunks.append(Trunk("test", NUMBER, jack=TestJack(open_line), ring=control.ring, limits=limits))
         async with trio.open_nursery() as base, trio.open_nursery() as nursery:
+            await nursery.start(shelf.run)
             await nursery.start(control.run)
             base.start_soon(control.trunks[0].keep)
             await still()

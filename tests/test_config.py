@@ -162,7 +162,7 @@ ONE_FAULT = {
     SERVICE + 'log_level = "loud"': "service.log_level: must be 'debug', 'info', 'warning' or 'error'",
     SERVICE + 'recordings = "yes"': "service.recordings: must be true or false, without quotes",
     SERVICE + "recording = true": 'service.recording: unknown key, did you mean "recordings"?',
-    SERVICE + "zzz = 1": "service.zzz: unknown key (known: data_dir, listen, log_level, recordings)",
+    SERVICE + "zzz = 1": "service.zzz: unknown key (known: data_dir, listen, log_level, recordings, public_url)",
     SERVICE + "[[line]]": 'line: unknown key, did you mean "lines"?',
     SERVICE + "[lines]": "lines: must be sections that each begin with [[lines]]",
     SERVICE + with_line(name='"Büro"'): 'lines.1.name: "Büro" must be 1 to 32 of a-z, 0-9 and -',

@@ -79,12 +79,14 @@ def run() -> Iterator[Callable[..., int]]:
         process.stdin.close()
 
 
-def told(calls: list[tuple[int, str | None, str]]) -> set[tuple[str, int, str]]:
-    """What each of the two webhooks must have heard of the calls as they stand in the file."""
-    events = {(id_, "phone_call.started") for id_, talked_at, _ in calls if talked_at}
-    # A call that a restart found open ended by our own fault.
-    events |= {(id_, "phone_call.error" if r == "restart" else "phone_call.completed") for id_, _, r in calls}
-    return {(webhook, id_, kind) for webhook in ("/a", "/b") for id_, kind in events}
+def told(calls: list[tuple[int, str | None, str, int, str | None]]) -> set[tuple[str, int, str, int]]:
+    """What each of the two webhooks must have heard of the calls as they stand in the file, in which revisions."""
+    events = {(id_, "phone_call.started", 1) for id_, talked_at, *_ in calls if talked_at}
+    for id_, _, reason, revision, _ in calls:
+        # A call that a restart found open ended by our own fault.
+        end = "phone_call.error" if reason == "restart" else "phone_call.completed"
+        events |= {(id_, end, number) for number in range(1, revision + 1)}
+    return {(webhook, *event) for webhook in ("/a", "/b") for event in events}
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -97,7 +99,10 @@ def test_no_event_is_lost_or_told_under_two_ids(tmp_path, customer, run, point):
 
     database = sqlite3.connect(path)
     talked_at = "CASE kind WHEN 'relay' THEN joined_at ELSE answered_at END"
-    calls = database.execute(f"SELECT id, {talked_at}, reason FROM calls").fetchall()
+    facts = (
+        f"SELECT calls.id, {talked_at}, reason, revision, sha256 FROM calls LEFT JOIN recordings ON call_id = calls.id"
+    )
+    calls = database.execute(facts).fetchall()
     assert database.execute("SELECT count(*) FROM calls WHERE ended_at IS NULL").fetchone() == (0,)
     assert database.execute("SELECT count(*) FROM legs WHERE ended_at IS NULL").fetchone() == (0,)
     assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -109,11 +114,16 @@ def test_no_event_is_lost_or_told_under_two_ids(tmp_path, customer, run, point):
     assert {state for _, _, state in fates} == {"delivered", "expired"}
     database.close()
 
-    bodies = defaultdict(set)
+    bodies, heard = defaultdict(set), set()
     for webhook, body in received:
         event = json.loads(body)
-        bodies[webhook, event["data"].get("id"), event["type"]].add(body)
-    assert set(bodies) == told(calls) | {(webhook, None, "sms.received") for webhook in ("/a", "/b")}
+        data = event["data"]
+        bodies[webhook, data.get("id"), event["type"], data.get("revision")].add(body)
+        if data.get("recording_url"):
+            heard.add((webhook, data["id"]))
+    assert set(bodies) == told(calls) | {(webhook, None, "sms.received", None) for webhook in ("/a", "/b")}
+    # Each that was recorded, before its end or after, is told with the address, and no other.
+    assert heard == {(webhook, id_) for webhook in ("/a", "/b") for id_, *_, sha256 in calls if sha256}
     # One body is one id: the id is in it.
     assert all(len(same) == 1 for same in bodies.values())
     assert len({json.loads(body)["id"] for (body,) in bodies.values()}) == len(bodies)

@@ -68,6 +68,7 @@ def test_an_ended_call_is_told_under_its_outcome():
             "revision": 1,
             "ended_reason": "hangup",
         },
+        call=17,
     )
 
 

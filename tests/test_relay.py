@@ -23,6 +23,7 @@ from appliance.limits import Limits
 from appliance.media import open_media
 from appliance.options import RelayRule, TakeMessage
 from appliance.relay import message_for
+from appliance.shelf import Shelf
 from appliance.store import Store, open_store
 from appliance.trunk import NO_LIMITS, Trunk
 from drivers.errors import CommandError, LineLost
@@ -130,11 +131,12 @@ async def open_town(
         open_media() as media,
         open_customer("test", tls=tls) as customer,
     ):
+        shelf = Shelf(store.recordings, directory / "recordings" if recordings else directory, now=lambda: town.now)
         control = Control(
             store=store,
             media=media,
             customer=customer,
-            recordings=directory / "recordings" if recordings else None,
+            shelf=shelf if recordings else None,
             country="FR",
             user_agent="test",
             tls=tls,
@@ -157,6 +159,7 @@ async def open_town(
             has = NO_LIMITS if name == "office" else limits
             control.trunks.append(Trunk(name, number, jack=TestJack(opened), ring=control.ring, limits=has))
         async with trio.open_nursery() as base, trio.open_nursery() as nursery:
+            await nursery.start(shelf.run)
             await nursery.start(control.run)
             for trunk in control.trunks:
                 base.start_soon(trunk.keep)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from array import array
 
+import httpx
 import soundfile
 import trio
 
@@ -62,11 +63,18 @@ async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_p
         facts = {"status": "completed", "direction": "inbound", "from": rig.phone.number, "to": rig.number}
         assert facts.items() <= completed["data"].items()
         assert completed["data"]["duration"] == ended["duration"]
-        assert rig.customer.events == ["phone_call.started", "phone_call.completed"]
 
         await run.logged("recorded")
+        # Told again, with where the recording is.
+        again = await rig.customer.event("phone_call.completed", revision=2)
+        address = again["data"]["recording_url"]
+        assert again["data"] == {**completed["data"], "revision": 2, "recording_url": address}
+        assert rig.customer.events == ["phone_call.started", "phone_call.completed", "phone_call.completed"]
         (mp3,) = rig.recordings
         assert mp3.name == f"{uuid}.mp3"
+        async with httpx.AsyncClient(trust_env=False) as anybody:
+            heard = await anybody.get(address)
+        assert (heard.status_code, heard.content) == (200, mp3.read_bytes())
         samples, rate = soundfile.read(mp3, dtype="int16")
         assert rate == 8000
         caller, customer = (samples[:, channel].tobytes() for channel in (0, 1))
@@ -82,6 +90,7 @@ async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_p
         assert await run.stop() == 0
         assert rig.rows("SELECT type, state FROM deliveries ORDER BY seq") == [
             ("phone_call.started", "delivered"),
+            ("phone_call.completed", "delivered"),
             ("phone_call.completed", "delivered"),
         ]
         assert run.faults == []
@@ -171,8 +180,8 @@ async def test_an_outbound_call_rings_is_answered_and_ends_in_this_order(tmp_pat
             "/answer",
             "/hangup",
         ]
-        await rig.customer.event("phone_call.completed")
-        assert rig.customer.events == ["phone_call.started", "phone_call.completed"]
+        await rig.customer.event("phone_call.completed", revision=2)
+        assert rig.customer.events == ["phone_call.started", "phone_call.completed", "phone_call.completed"]
         assert rig.rows("SELECT reason FROM calls") == [("time_limit",)]
 
 

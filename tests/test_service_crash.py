@@ -29,8 +29,8 @@ class Aftermath:
     status: int
     frames_left: dict[str, int]
     frames: dict[str, int]
-    # Id, uuid, answered, reason; as far as there was one.
-    calls: Sequence[tuple[int, str, bool, str]]
+    # Id, uuid, answered, reason, how often its end was told; as far as there was one.
+    calls: Sequence[tuple[int, str, bool, str, int]]
     posts: Sequence[Post]
     modem_calls: int
     said: Sequence[str]
@@ -60,7 +60,7 @@ async def crash(point: str, directory: Path) -> Aftermath:
             status=status,
             frames_left=frames_left,
             frames={path.stem: frames(path) for path in rig.recordings},
-            calls=rig.rows("SELECT id, uuid, answered_at IS NOT NULL, reason FROM calls ORDER BY id"),
+            calls=rig.rows("SELECT id, uuid, answered_at IS NOT NULL, reason, revision FROM calls ORDER BY id"),
             posts=rig.customer.inbox.all,
             modem_calls=len(rig.line.modem.calls),
             said=run.faults,
@@ -143,19 +143,29 @@ def test_no_event_is_lost_and_none_is_told_under_two_ids(aftermath):
     told = defaultdict(set)
     for post in aftermath.posts:
         if post.path == "/events":
-            told[post.json["data"]["id"], post.json["type"]].add(post.json["id"])
-    expected = {(id_, "phone_call.started") for id_, _, answered, _ in aftermath.calls if answered}
-    expected |= {
-        (id_, "phone_call.error" if reason == "restart" else "phone_call.completed")
-        for id_, _, _, reason in aftermath.calls
-    }
+            data = post.json["data"]
+            told[data["id"], post.json["type"], data["revision"]].add(post.json["id"])
+    expected = {(id_, "phone_call.started", 1) for id_, _, answered, _, _ in aftermath.calls if answered}
+    for id_, _, _, reason, revision in aftermath.calls:
+        end = "phone_call.error" if reason == "restart" else "phone_call.completed"
+        expected |= {(id_, end, number) for number in range(1, revision + 1)}
     assert set(told) == expected
     assert [len(ids) for ids in told.values()] == [1] * len(told)
     assert all(is_signed(post) for post in aftermath.posts if post.path == "/events")
 
 
+def test_who_was_recorded_is_told_where_that_is(aftermath):
+    """In the last of what is told of the call's end; a recording with nothing in it is none."""
+    heard = defaultdict(dict)
+    for post in aftermath.posts:
+        if post.path == "/events" and post.json["data"]["ended_reason"]:
+            heard[post.json["data"]["id"]][post.json["data"]["revision"]] = post.json["data"]["recording_url"]
+    for id_, uuid, *_, revision in aftermath.calls:
+        assert (heard[id_][revision] is not None) == (uuid in aftermath.frames)
+
+
 def test_no_call_is_left_open_and_the_modem_is_on_hook(aftermath):
-    assert {reason for _, _, _, reason in aftermath.calls} <= {"hangup", "restart"}
+    assert {reason for _, _, _, reason, _ in aftermath.calls} <= {"hangup", "restart"}
     assert aftermath.calls[-1][3] == "hangup", "the last call went well"
     assert aftermath.modem_calls == 0
 
@@ -163,7 +173,7 @@ def test_no_call_is_left_open_and_the_modem_is_on_hook(aftermath):
 def test_a_call_that_was_cut_has_its_hangup_webhook(aftermath):
     hangups = [post.json for post in aftermath.posts if post.path == "/hangup"]
     told = Counter((hangup["call_uuid"], hangup["call_status"]) for hangup in hangups)
-    cut = {(uuid, "FAILED") for _, uuid, _, reason in aftermath.calls if reason == "restart"}
+    cut = {(uuid, "FAILED") for _, uuid, _, reason, _ in aftermath.calls if reason == "restart"}
     assert cut == {call for call in told if call[1] == "FAILED"}
     assert set(told.values()) == {1}
 

@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance.call import Direction, Ended, Reason, State
+from appliance.call import Direction, Ended, Kind, Reason, State
 from appliance.claims import PHONEVOICE, NumberTaken, claim, release
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, open_database
-from appliance.events import of_call
+from appliance.links import Links
 from appliance.options import Options, TakeMessage
 from appliance.outbox import Delivery
 from appliance.store import Key, open_store
 from drivers.line import Answered
 
 NOON = datetime(2026, 6, 4, 12, 0, 0, 123_000, UTC)
+LATER = NOON + timedelta(seconds=9)
+LINKS = Links(b"k" * 32, "https://box.example")
 APP = App(
     app_id="sfv_app_a8k3m2x9p1z0",
     name="bot",
@@ -203,12 +205,12 @@ async def test_a_change_and_the_events_that_tell_it_are_one_commit(path):
     async with open_store(path, [HOOK]) as store:
         call = await opened(store)
         active = call.apply(Answered(), NOON)
-        unspeakable = replace(of_call(active, NOON), data={"duration": float("nan")})
-        with pytest.raises(ValueError, match="JSON"):
-            await store.save(active, events=[of_call(active, NOON), unspeakable])
+        unspeakable = replace(active, revision=2**53)
+        with pytest.raises(ValueError, match="JavaScript"):
+            await store.save(unspeakable, told_at=NOON)
         assert await store.call(call.id) == call
         assert await store.outbox.pending() == 0
-        await store.save(active, events=[of_call(active, NOON)])
+        await store.save(active, told_at=NOON)
         assert await store.call(call.id) == active
         assert await store.outbox.pending() == 1
 
@@ -217,9 +219,9 @@ async def test_the_end_of_a_call_is_told_once(path):
     async with open_store(path, [HOOK]) as store:
         call = await opened(store)
         ended = call.apply(Ended(Reason.HANGUP, 16), NOON)
-        await store.save(ended, events=[of_call(ended, NOON)])
+        await store.save(ended, told_at=NOON)
         with pytest.raises(ValueError, match="is not open"):
-            await store.save(ended, events=[of_call(ended, NOON)])
+            await store.save(ended, told_at=NOON)
         assert await store.outbox.pending() == 1
 
 
@@ -239,7 +241,7 @@ async def test_news_comes_after_its_commit(path):
         ended = call.apply(Ended(Reason.HANGUP, 16), NOON)
         news = store.outbox.news
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: store.save(ended, events=[of_call(ended, NOON)]))
+            nursery.start_soon(lambda: store.save(ended, told_at=NOON))
             await news.wait()
             assert isinstance(await store.outbox.next_due(HOOK, NOON), Delivery)
 
@@ -249,10 +251,59 @@ async def test_a_recording_is_open_until_it_is_encoded(path):
     async with open_store(path) as store:
         call = await opened(store)
         for wav in wavs:
-            await store.open_recording(call.id, wav)
-        await store.recording_encoded(wavs[0], Mp3())
+            await store.recordings.open(call.id, wav)
+        await store.recordings.encoded(wavs[0], Mp3(), NOON)
     async with open_store(path) as store:
-        assert await store.open_recordings() == wavs[1:]
+        assert await store.recordings.unfinished() == wavs[1:]
+
+
+@pytest.mark.parametrize("kind", [Kind.APP, Kind.RELAY])
+async def test_an_end_is_told_again_with_the_address_when_there_is_one(path, kind):
+    """phonevoice 7.4"""
+    wav = Path("/data/a.wav")
+    async with open_store(path, links=LINKS) as store:
+        call = await opened(store, kind=kind)
+        await store.recordings.open(call.id, wav)
+        await store.save(call.apply(Ended(Reason.HANGUP, 16), NOON), told_at=NOON)
+        await store.recordings.encoded(wav, Mp3(), LATER)
+        _, first, second = await store.archive.events(after=0, limit=9)
+        assert (first.data["revision"], first.data["recording_url"]) == (1, None)
+        address = second.data["recording_url"]
+        assert second.data == {**first.data, "revision": 2, "recording_url": address}
+        assert (second.type, second.at) == (first.type, LATER)
+        name = f"{'call' if kind is Kind.APP else 'bridge'}_{call.id}.mp3"
+        assert address.startswith("https://box.example/rec/")
+        assert address.endswith("/" + name)
+        assert LINKS.opened(address.split("/")[-2], name, LATER) == "a"
+        ended = await store.call(call.id)
+        assert ended
+        assert ended.revision == 2
+
+
+async def test_an_end_that_comes_after_the_recording_is_told_once_with_its_address(path):
+    async with open_store(path, links=LINKS) as store:
+        call = await opened(store)
+        for name in "ab":
+            await store.recordings.open(call.id, Path(f"/data/{name}.wav"))
+            await store.recordings.encoded(Path(f"/data/{name}.wav"), Mp3(), NOON)
+        ended = call.apply(Ended(Reason.HANGUP, 16), NOON)
+        await store.save(ended, told_at=NOON)
+        _, told = await store.archive.events(after=0, limit=9)
+        assert told.data["revision"] == 1
+        assert told.data["recording_url"] == (await store.recordings.urls([ended], NOON))[0]
+        # Of two it is the newer one's.
+        assert (
+            "/".join(told.data["recording_url"].split("/")[-2:]) == LINKS.recording(call, "b", NOON).split("/rec/")[1]
+        )
+
+
+async def test_where_there_are_no_addresses_nothing_is_told_again(path):
+    async with open_store(path) as store:
+        call = await opened(store)
+        await store.recordings.open(call.id, Path("/data/a.wav"))
+        await store.save(call.apply(Ended(Reason.HANGUP, 16), NOON), told_at=NOON)
+        await store.recordings.encoded(Path("/data/a.wav"), Mp3(), NOON)
+        assert len(await store.archive.events(after=0, limit=9)) == 2
 
 
 def test_every_state_of_a_call_has_a_commit():

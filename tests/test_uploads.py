@@ -40,8 +40,8 @@ async def recorded(store: Store, *names: str) -> None:
             started_at=NOON,
             route="{}",
         )
-        await store.open_recording(call.id, Path(f"/recordings/{name}.wav"))
-        await store.recording_encoded(Path(f"/recordings/{name}.wav"), Mp3())
+        await store.recordings.open(call.id, Path(f"/recordings/{name}.wav"))
+        await store.recordings.encoded(Path(f"/recordings/{name}.wav"), Mp3(), NOON)
 
 
 async def next_(store: Store) -> Upload:

@@ -302,7 +302,7 @@ class Town:
             store=store,
             media=self.media,
             customer=Customer(client),
-            recordings=None,
+            shelf=None,
             country="FR",
             user_agent="town",
             tls=ssl.create_default_context(),
