@@ -34,6 +34,9 @@ from appliance.webhook import SIGNATURE_HEADER, retry_after_s, sign
 # Of one step: a connection made, a block that goes out, an answer once all is there. A slow uplink takes its time.
 STEP_LIMIT_S = {"connect": 15.0, "read": 60.0, "write": 60.0, "pool": 60.0}
 ANSWER_BYTES = 64 * 1024
+# Nobody holds a lane up for ever, a byte at a time: a request has a minute, and what it carries its time at this rate.
+ANSWER_LIMIT_S = 60
+SLOWEST_BYTES_PER_S = 512
 KEEP_CONNECTION_S = 4
 BLOCK_BYTES = 64 * 1024
 # What a presigner may ask to be sent along.
@@ -108,6 +111,14 @@ class Client:
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes] | None = None
     ) -> Answer:
         """Raises Troubled: there was no answer."""
+        limit_s = ANSWER_LIMIT_S + int(headers.get("Content-Length", 0)) / SLOWEST_BYTES_PER_S
+        with trio.move_on_after(limit_s):
+            return await self._asked(method, url, headers, content)
+        raise Troubled(Trouble.UNREACHABLE, f"no answer in {limit_s:.0f} s")
+
+    async def _asked(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes] | None
+    ) -> Answer:
         all_headers = {"User-Agent": self._user_agent, **headers}
         pool = self._pools[url.lower().startswith("https:")]
         try:

@@ -121,7 +121,8 @@ async def opened(tmp_path: Path, *, bucket: bool = False, **others: Any) -> Asyn
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         place.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, place.serve, [listener])
+        # Whatever it is by then.
+        nursery.start_soon(trio.serve_listeners, lambda stream: place.serve(stream), [listener])
         chosen = settings(None, presign=f"{place.url}/presign", **others) if bucket else settings(place.url, **others)
         async with open_box(tmp_path, chosen) as box:
             yield box, place
@@ -186,6 +187,25 @@ async def test_a_pause_is_longer_each_time(tmp_path, mock_clock):
         for again_s in (5, 10, 20, 40):
             assert (await box.until("events", again_s=again_s))["state"] == "unreachable"
             mock_clock.jump(again_s)
+
+
+async def test_an_answer_that_never_ends_is_none(tmp_path, mock_clock):
+    async with opened(tmp_path) as (box, place):
+        # The next byte always comes within the time that one has.
+        async def drip(stream: trio.abc.Stream) -> None:
+            await stream.send_all(b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\n")
+            while True:
+                await trio.sleep(1)
+                await stream.send_all(b"x")
+
+        place.serve = drip
+        await box.happen(1)
+        box.start()
+        with trio.fail_after(200):
+            while (await box.lane("events"))["state"] == "ok":
+                mock_clock.jump(1)
+                await trio.testing.wait_all_tasks_blocked(0.002)
+        assert (await box.lane("events"))["reason"] == "no answer in 60 s"
 
 
 @pytest.mark.parametrize("status", [409, 413, 415, 422])
