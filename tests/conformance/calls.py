@@ -72,6 +72,12 @@ class Scene:
         else:
             await self.place(Alerting(), Answered())
 
+    async def end(self) -> None:
+        """Of a call whose stream may not even be open yet."""
+        await self.voice.connection()
+        self.line.release()
+        await self.told("/hangup")
+
     async def told(self, path: str) -> Any:
         """The fields of the first webhook there that came or comes."""
         return (await self.post(path)).json
@@ -104,5 +110,6 @@ class Scene:
 
 @asynccontextmanager
 async def open_scene(directory: Path) -> AsyncIterator[Scene]:
-    async with open_box(directory) as box, open_customer() as customer, serve_voice() as voice:
+    # The box goes first: whom it talks to is there until then.
+    async with open_customer() as customer, serve_voice() as voice, open_box(directory) as box:
         yield Scene(box, customer, voice)

@@ -263,9 +263,9 @@ ANSWERS = 150
 async def test_8_a_calls_audio_goes_on_while_the_api_is_hammered(tmp_path: Path) -> None:
     """Counted by the frames' own numbers: none is missing, none is told twice."""
     async with (
-        open_api(tmp_path) as (api, box, key),
         open_customer() as customer,
         serve_voice() as voice,
+        open_api(tmp_path) as (api, box, key),
         trio.open_nursery() as nursery,
     ):
         settings = hypercorn.Config()

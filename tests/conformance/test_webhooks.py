@@ -31,6 +31,7 @@ async def test_6_1_a_call_is_answered_first_and_then_asked_about(tmp_path: Path)
         scene.customer.replies["/answer"] = answer
         scene.ring()
         asked = await scene.told("/answer")
+        await scene.end()
         assert orders == [["answer"]]
         assert asked == {
             "call_uuid": asked["call_uuid"],
@@ -57,6 +58,7 @@ async def test_6_2_a_withheld_number_is_anonymous(tmp_path: Path) -> None:
         await scene.app()
         scene.ring(None)
         assert (await scene.told("/answer"))["from"] == "anonymous"
+        await scene.end()
 
 
 async def test_5_a_get_webhook_has_its_fields_behind_the_addresss_own(tmp_path: Path) -> None:
@@ -84,6 +86,7 @@ async def test_5_requests_name_the_appliance_and_carry_no_secret(tmp_path: Path)
         await scene.app()
         scene.ring()
         post = await scene.post("/answer")
+        await scene.end()
     assert post.headers["content-type"] == "application/json"
     # The box of these tests is called so.
     assert post.headers["user-agent"] == "test"
