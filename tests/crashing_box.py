@@ -9,7 +9,7 @@ import os
 import ssl
 import sys
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -21,6 +21,7 @@ from appliance.call import Call, Change, Dialed, Direction, Ended, Joined, Kind,
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
 from appliance.courier import run_courier
+from appliance.directory import AgentSettings
 from appliance.events import status
 from appliance.ingest import Verdict
 from appliance.links import Links
@@ -28,12 +29,13 @@ from appliance.mailbox import NewPart
 from appliance.message import Message, MessagePart, PartState
 from appliance.options import Options
 from appliance.recordings import Why
+from appliance.repeats import Answer
 from appliance.store import Store, open_store
 from drivers.line import Alerting, Answered
 
 LINKS = Links(b"k" * 32, "https://box.example")
 SECRET = "whsec_0123456789abcdef01234567"
-NUMBER = "+33700000002"
+NUMBER, RELAY = "+33700000002", "+33159133354"
 TLS = ssl.create_default_context()  # slow to make, never used
 APP = App("sfv_app_1", "bot", "https://b/", "POST", None, "POST", None, "POST", "ACTIVE", "2026-06-04T12:00:00.000Z")
 
@@ -120,6 +122,33 @@ async def correspond(store: Store) -> None:
     await mailbox.expire(now())
 
 
+async def let(store: Store) -> None:
+    """A project and a user, and what they have, from first to last. A number that was bought has its claim, or the next
+    to buy it would find it taken.
+    """
+    tenants, directory, key = store.tenants, store.directory, uuid4().hex
+    project = (await tenants.add_project(key, at=now())).id
+    await tenants.add_token(key, project=project, name="crm", at=now())
+    email = f"{key}@example.com"
+    await tenants.sign_up(email, None, "123456", at=now(), expires_at=now() + timedelta(hours=1))
+    assert await tenants.confirm(email, "123456", key[::-1], at=now())
+    if (relay := await directory.relay_of(RELAY)) is not None:
+        await directory.release(relay.id)
+    relay = await directory.buy(RELAY, project=project, forward_to=None, country="FR", type_="local", at=now())
+    await directory.change(relay.id, forward_to="+33700000003", enabled=True)
+    await directory.release(relay.id)
+    agent = await directory.add_agent(project, "bot", AgentSettings(), at=now())
+    await directory.delete_agent(agent.id)
+    webhook, _ = await store.subscriptions.create(project, "https://crm.example/hook", at=now())
+    await store.subscriptions.delete(webhook.id)
+    await store.repeats.once(key, "/api/v1/webhooks", "key", b"{}", made)
+    await tenants.revoke(project=project, name="crm", at=now())
+
+
+async def made() -> Answer:
+    return Answer(201, b"{}")
+
+
 def message(direction: Direction) -> Message:
     ours, theirs = NUMBER, "+33700000001"
     from_, to = (theirs, ours) if direction is Direction.INBOUND else (ours, theirs)
@@ -144,6 +173,7 @@ async def live(path: Path, url: str, calls: int) -> None:
         while number < calls:
             number = (await converse(store, number)).id
         await correspond(store)
+        await let(store)
         await store.casebook.write((), (), now())
         await store.casebook.round_done(now().date())
         await store.revoke_keys("crm", at=now())
