@@ -27,6 +27,13 @@ def release(connection: sqlite3.Connection, number: str) -> None:
     connection.execute("DELETE FROM claims WHERE number = ?", (number,))
 
 
+def project_of(connection: sqlite3.Connection, number: str) -> int | None:
+    """Who is told of a message to this number: the project whose relay it is, if the relay is on (phonevoice 5)."""
+    query = "SELECT project FROM relay_numbers WHERE number = ? AND enabled"
+    row = connection.execute(query, (number,)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def claimed(connection: sqlite3.Connection) -> set[str]:
     """All that are somebody's."""
     return {number for (number,) in connection.execute("SELECT number FROM claims")}

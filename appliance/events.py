@@ -120,7 +120,7 @@ def of_call(call: Call, at: datetime, *, recording_url: str | None = None) -> Ev
     return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data, call.id, call.project)
 
 
-def of_message(message: Message, at: datetime) -> Event:
+def of_message(message: Message, at: datetime, *, project: int | None = None) -> Event:
     """A message that came (7.5). There is no event for one that goes."""
     data: dict[str, Json] = {
         "direction": message.direction.value,
@@ -129,7 +129,7 @@ def of_message(message: Message, at: datetime) -> Event:
         "relay_number": message.to,
         "body": message.text,
     }
-    return Event("sms.received", at, data)
+    return Event("sms.received", at, data, project=project)
 
 
 def of_health(line: str, number: str, problems: Sequence[Mapping[str, str]], since: datetime, at: datetime) -> Event:

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from appliance.call import Direction
+from appliance.claims import project_of
 from appliance.database import Commit, Database
 from appliance.events import of_message
 from appliance.message import WAITING, Message, MessagePart, PartState
@@ -104,7 +105,8 @@ class Mailbox:
                     for part in missing
                 ],
             )
-            self._outbox.put(connection, of_message(message, message.created_at))
+            event = of_message(message, message.created_at, project=project_of(connection, message.to))
+            self._outbox.put(connection, event)
 
         await self._database.write(Commit.SMS_RECEIVED, work)
         self._outbox.ring()

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from appliance.actions import Protocol
-from appliance.claims import NumberTaken
+from appliance.claims import NumberTaken, project_of
+from appliance.database import open_database
 from appliance.directory import AgentSettings, Directory, Loop, NowhereToForward, RelayNumber, SlugTaken, slug_of
 from appliance.store import Store, open_store
 from appliance.tenants import BOX
@@ -94,6 +95,19 @@ async def test_5_no_relay_forwards_to_itself_or_to_another(directory: Directory)
             await directory.change(relay.id, forward_to=forward_to)
     # What was refused claims nothing.
     assert (await directory.relay_numbers(BOX, offset=0, limit=9))[1] == 2
+
+
+async def test_5_a_message_to_a_number_is_its_project_s_while_the_relay_is_on(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "box.db") as store, open_database(tmp_path / "box.db") as database:
+
+        async def told() -> int | None:
+            return await database.read(lambda connection: project_of(connection, NUMBER))
+
+        assert await told() is None
+        relay = await buy(store.directory)
+        assert await told() == BOX
+        await store.directory.change(relay.id, enabled=False)
+        assert await told() is None
 
 
 async def test_an_agent_is_a_stream_with_a_name(directory: Directory) -> None:
