@@ -465,7 +465,7 @@ class Together:
 
         self._tests[show] = test
         show.__name__ = test.__name__
-        return show
+        return pytest.mark.waits(show)
 
     async def _run(self, wanted: Sequence[object], directories: pytest.TempPathFactory) -> None:
         turn = trio.CapacityLimiter(self._at_once)
