@@ -89,6 +89,7 @@ class Meter:
         match line:
             case PcmStats() if line.received_bytes:
                 self._downlink.add(line.depth_ms)
+                self._uplink.add(line.uplink_depth_ms)
             case DeviceStats() if line.callbacks:
                 self._downlink.add(line.downlink.depth_ms)
                 self._uplink.add(line.uplink.depth_ms)

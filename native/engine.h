@@ -142,6 +142,7 @@ typedef struct {
 typedef struct {
     uint64_t received_bytes, sent_bytes; /* stale bytes thrown away at the start are not counted */
     uint64_t dropped_uplink;             /* samples that the device did not take in time */
+    uint32_t waiting_samples;            /* given, and not yet sent, after the last tick */
     inlet_stats downlink;
 } pcm_stats;
 
@@ -167,6 +168,7 @@ enum {
 typedef struct {
     uint64_t received_bytes, sent_bytes; /* audio, unshielded */
     uint64_t dropped_uplink;             /* samples that the modem did not take in time */
+    uint32_t waiting_samples;            /* given, and not yet sent, after the last tick */
     uint64_t dropped_codes;              /* more than any modem has to say: noise */
     uint64_t modem_underruns;            /* <DLE>u: it ran dry */
     uint64_t modem_overruns;             /* <DLE>o: it was not read in time */

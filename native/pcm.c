@@ -58,6 +58,7 @@ typedef struct {
     uint32_t made;    /* CLOCK: bytes of the chunk that is being made */
 
     counter received, sent, dropped_out;
+    _Atomic uint32_t waiting; /* samples, after a tick */
 } pcm;
 
 static void fail(pcm *p, int error) {
@@ -156,6 +157,7 @@ static void pcm_take(port *base, const int16_t *frame) {
     count(&p->dropped_out, elastic_settle(&p->out, due(p)));
     elastic_mirror(&p->out, &p->in.buffer);
     transmit(p);
+    atomic_store_explicit(&p->waiting, elastic_depth(&p->out), memory_order_relaxed);
 }
 
 static int pcm_device(const port *base) {
@@ -208,6 +210,7 @@ void pcm_read_stats(const port *base, pcm_stats *out) {
         .received_bytes = counted(&p->received),
         .sent_bytes = counted(&p->sent),
         .dropped_uplink = counted(&p->dropped_out),
+        .waiting_samples = atomic_load_explicit(&p->waiting, memory_order_relaxed),
     };
     inlet_read_stats(&p->in, &out->downlink);
 }

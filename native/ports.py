@@ -186,6 +186,7 @@ class PcmPort(Port):
             received_bytes=c.received_bytes,
             sent_bytes=c.sent_bytes,
             dropped_uplink=c.dropped_uplink,
+            uplink_depth_ms=1000 * c.waiting_samples / RATE_HZ,
             **_inlet(c.downlink),
         )
 
@@ -246,6 +247,7 @@ class VoicePort(Port):
             received_bytes=c.received_bytes,
             sent_bytes=c.sent_bytes,
             dropped_uplink=c.dropped_uplink,
+            uplink_depth_ms=1000 * c.waiting_samples / RATE_HZ,
             modem_underruns=c.modem_underruns,
             modem_overruns=c.modem_overruns,
             dropped_codes=c.dropped_codes,

@@ -55,8 +55,8 @@ class PcmStats(PortStats):
 
     `underruns`: times the device's audio ran out; `concealed`: frames put in its place. `overruns`: times the buffer
     was full; `slips`: times surplus delay was cut out; `dropped_downlink`: samples lost to both. `dropped_uplink`:
-    samples that the device did not take in time. `drift_ppm`: how much faster than ours the device's clock is; 0 for
-    the first 20 s. A sample is `sample_bytes` of those received and sent.
+    samples that the device did not take in time; `uplink_depth_ms` is what waits for it. `drift_ppm`: how much faster
+    than ours the device's clock is; 0 for the first 20 s. A sample is `sample_bytes` of those received and sent.
     """
 
     received_bytes: int = 0
@@ -68,6 +68,7 @@ class PcmStats(PortStats):
     slips: int = 0
     dropped_downlink: int = 0
     dropped_uplink: int = 0
+    uplink_depth_ms: float = 0.0
     drift_ppm: float = 0.0
     sample_bytes: int = 2
 

@@ -65,6 +65,7 @@ typedef struct {
 
     uint32_t news; /* in the bucket */
     counter received, sent, dropped_out, dropped_news, modem_underruns, modem_overruns;
+    _Atomic uint32_t waiting; /* samples, after a tick */
 
     /* Control's, while `ordered` is false. */
     atomic_bool ordered;
@@ -307,6 +308,7 @@ static void voice_take(port *base, const int16_t *frame) {
     elastic_mirror(&v->out, &v->in.buffer);
     if (v->rest_bytes == 0)
         send_samples(v);
+    atomic_store_explicit(&v->waiting, elastic_depth(&v->out), memory_order_relaxed);
 }
 
 /* ---- control ---- */
@@ -352,6 +354,7 @@ void voice_read_stats(const port *p, voice_stats *out) {
         .received_bytes = counted(&v->received),
         .sent_bytes = counted(&v->sent),
         .dropped_uplink = counted(&v->dropped_out),
+        .waiting_samples = atomic_load_explicit(&v->waiting, memory_order_relaxed),
         .dropped_codes = counted(&v->dropped_news),
         .modem_underruns = counted(&v->modem_underruns),
         .modem_overruns = counted(&v->modem_overruns),

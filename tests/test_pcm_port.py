@@ -254,6 +254,19 @@ def test_leave_that_was_not_used_lapses_beyond_two_chunks(host: Host) -> None:
     assert len(host.sent()) == 2 * 640
 
 
+def test_what_the_device_has_not_asked_for_yet_waits_and_is_measured(host: Host) -> None:
+    host.say(serials(0, 16000))
+    waited = []
+    for _ in range(5):
+        host.step(serials(0, 2 * FRAME_SAMPLES))
+        waited.append(host.port.stats().uplink_depth_ms)
+        host.step()
+        waited.append(host.port.stats().uplink_depth_ms)
+    host.step()
+    assert waited == 10 * [0]
+    assert host.port.stats().uplink_depth_ms == 20
+
+
 def test_a_held_port_hears_and_sends_nothing_and_goes_on_in_step(host: Host) -> None:
     host.say(serials(0, 16000))
     for i in range(30):

@@ -17,12 +17,14 @@ def test_each_hop_that_was_measured_has_its_middle_and_its_worst() -> None:
     meter = Meter()
     meter.asked("answer", 0.0421)
     for depth_ms in (30.0, 50.0):
-        meter.look(PcmStats(received_bytes=640, depth_ms=depth_ms, concealed=2, dropped_uplink=161))
+        line = PcmStats(received_bytes=640, depth_ms=depth_ms, uplink_depth_ms=depth_ms / 2)
+        meter.look(replace(line, concealed=2, dropped_uplink=161))
     hops = {"to_socket": HopStats(480, 0.0612, 12.3456), "to_engine": HopStats(7, 5.0, 19.9)}
     meter.streamed(replace(END, **hops, frames_kept=20, reconnects=1))
     assert meter.receipt == {
         "answer_webhook_ms": 42,
         "line_to_engine_ms": {"mean": 40.0, "worst": 50.0},
+        "engine_to_line_ms": {"mean": 20.0, "worst": 25.0},
         "engine_to_socket_ms": {"p50": 0.06, "worst": 12.35},
         "socket_to_engine_ms": {"p50": 5.0, "worst": 19.9},
         "reconnects": 1,

@@ -62,6 +62,7 @@ async def test_a_call_is_seen_while_it_lasts_hung_up_by_order_and_looked_back_at
             assert set(receipt) == {
                 "answer_webhook_ms",
                 "line_to_engine_ms",
+                "engine_to_line_ms",
                 "engine_to_socket_ms",
                 "reconnects",
                 "frames_to_server",
