@@ -22,7 +22,9 @@ from appliance.inventory import look
 from appliance.lines import DEVICES
 from appliance.listing import listing
 from appliance.local import EXAMINATION_LIMIT_S, NotAnswering, ask
+from appliance.outbox import LEGACY, Target
 from appliance.store import Key, Store, new_key, open_store
+from appliance.subscriptions import PREFIX
 from appliance.tenants import NameTaken, Token, new_token
 from appliance.visit import visit
 from hil.cli import bench
@@ -242,12 +244,14 @@ def resume_webhook(
 
 @webhooks.command("log")
 def show_webhook_log(
-    name: Annotated[str, typer.Argument(help="As the configuration names it, or else its url.")],
+    name: Annotated[str, typer.Argument(help="As the configuration names it, or else its url; or subscription:ID.")],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Shows the last attempts to deliver, newest first."""
     settings = _read(config)
-    webhook = _webhook(config, settings, name)
+    # Those that were made over the API have no name of the configuration's.
+    by_key = name.startswith((PREFIX, LEGACY))
+    webhook = Target(name, "", "") if by_key else _webhook(config, settings, name)
     for entry in _with_store(settings, lambda store: store.outbox.log(webhook)):
         came = entry.error or f"{entry.code} {entry.response[:80].decode(errors='replace')!r}"
         again = f", again at {entry.next_at}" if entry.next_at else ""
@@ -265,7 +269,7 @@ def retry_uploads(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
 
 def _webhook(config: Path, settings: Config, name: str) -> Webhook:
-    for webhook in settings.told:
+    for webhook in (*settings.webhooks, *settings.others):
         if name in (webhook.key, webhook.url):
             return webhook
     _fail(f"{config}: no webhook is called {name}")

@@ -29,6 +29,7 @@ from appliance.courier import run_courier
 from appliance.customer import open_customer
 from appliance.doctor import Doctor
 from appliance.exchange import NotDialed
+from appliance.gateway import Gateway
 from appliance.health import Health, Notifier
 from appliance.lines import make_bus, make_trunk
 from appliance.links import KEY_BYTES, Links, origin_of
@@ -73,8 +74,10 @@ async def serve(config: Config) -> None:
     """
     data_dir, country, dialing = config.service.data_dir, config.sfvopi.default_country, config.dialing
     recordings = make_directories(data_dir)
-    # One for all whom we call. It reads the system's whole store of certificates: a private CA is added there.
+    # One for all whom we call. It reads the system's whole store of certificates.
     tls = ssl.create_default_context()
+    if config.network.ca is not None:
+        _trust(tls, config.network.ca)
     with (
         _alone_in(data_dir),
         _bound(config.service.listen) as listener,
@@ -84,7 +87,13 @@ async def serve(config: Config) -> None:
         origin = config.service.public_url or origin_of(listener.getsockname(), socket.gethostname())
         links = Links(make_key(data_dir / LINK_KEY), origin)
         async with (
-            open_store(data_dir / DATABASE, config.told, uploads=config.takes_recordings, links=links) as store,
+            open_store(
+                data_dir / DATABASE,
+                config.webhooks,
+                others=config.others,
+                uploads=config.takes_recordings,
+                links=links,
+            ) as store,
             open_customer(USER_AGENT, tls=tls) as customer,
             open_media() as media,
             # Cancelled last: lines must be there while calls are hung up, and somebody to take the last events.
@@ -152,9 +161,10 @@ async def serve(config: Config) -> None:
                 now=now,
                 terms=terms if ours.enabled else None,
             )
-            courier = partial(run_courier, store.outbox, config.webhooks, user_agent=USER_AGENT, tls=tls, now=now)
+            gateway = Gateway(allow_loopback=config.lab.allow_loopback, probe=config.network.probe_address)
+            courier = partial(run_courier, store.outbox, user_agent=USER_AGENT, gateway=gateway, tls=tls, now=now)
             await base.start(bus.watch)
-            base.start_soon(partial(courier, allow_loopback=config.lab.allow_loopback))
+            base.start_soon(courier)
             if cloud is not None:
                 base.start_soon(cloud.run)
             async with trio.open_nursery() as nursery:
@@ -176,6 +186,14 @@ async def serve(config: Config) -> None:
                 nursery.cancel_scope.cancel()
             base.cancel_scope.cancel()
     log.info("stopped")
+
+
+def _trust(tls: ssl.SSLContext, ca: Path) -> None:
+    """Whom that file names, besides the authorities of the system. Raises Unable."""
+    try:
+        tls.load_verify_locations(cafile=ca)
+    except (OSError, ssl.SSLError) as exc:
+        raise Unable(f"network.ca: {ca}: {exc.strerror or 'has no certificate'}") from exc
 
 
 def make_directories(data_dir: Path) -> Path:

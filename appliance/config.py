@@ -236,6 +236,22 @@ class PhoneVoice(_Section):
     email: Email | None = None
 
 
+class Network(_Section):
+    """The way to others: `ca` is a file of certificates that are trusted besides the system's. Where `probe` does not
+    answer either, it is for want of network that a webhook doesn't.
+    """
+
+    probe: Address | None = None
+    ca: AbsolutePath | None = None
+
+    @property
+    def probe_address(self) -> tuple[str, int] | None:
+        if self.probe is None:
+            return None
+        host, _, port = self.probe.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class Lab(_Section):
     """For a bench and for tests, never for a box that others can reach. `sysfs` and `dev` are of its own USB."""
 
@@ -255,13 +271,14 @@ class Config(_Section):
     doctor: Doctor = Doctor()
     relay: Relay = Relay()
     cloud: Cloud | None = None
+    network: Network = Network()
     lab: Lab = Lab()
 
     @property
-    def told(self) -> Sequence[Webhook]:
-        """Whom events are for, the cloud among them."""
+    def others(self) -> Sequence[Webhook]:
+        """Whom events are for besides: the cloud, which has a way of its own."""
         hook = None if self.cloud is None else self.cloud.webhook
-        return self.webhooks if hook is None else (*self.webhooks, hook)
+        return () if hook is None else (hook,)
 
     @property
     def takes_recordings(self) -> bool:
@@ -281,6 +298,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "doctor": Doctor,
     "relay": Relay,
     "cloud": Cloud,
+    "network": Network,
     "lab": Lab,
 }
 

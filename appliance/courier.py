@@ -3,98 +3,36 @@
     take the oldest that is due -> sign with the time of now -> POST -> commit what came of it -> take the next
 
 A crash between POST and commit sends the same again. Each webhook has workers and connections of its own, so that a
-slow or dead one delays nobody else.
+slow or dead one delays nobody else; webhooks come, change and go while it runs.
 """
 
-import errno
 import random
-import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from urllib.parse import urlsplit
 
 import httpcore
 import structlog
 import trio
 
 from appliance import webhook as rules
-from appliance.config import Webhook
 from appliance.database import StoreError
-from appliance.outbox import Attempt, Delivery, Outbox
+from appliance.gateway import UNREACHED, Gateway, Offline, reason
+from appliance.outbox import Attempt, Delivery, Outbox, Target
 from appliance.webhook import Verdict
 
 log = structlog.get_logger(__name__)
 
-# Of the 15 s for all: one address that swallows packets must leave time for the next.
-CONNECT_LIMIT_S = 5
-# Longer than any wait for news needs to be: so the clock being set is noticed.
+# Longer than any wait for news needs to be: so the clock being set is noticed, and what another process changed.
 LOOK_AGAIN_S = 60
 OFFLINE_PAUSE_S = 30
 # An answer is read to its end, so that the connection can be used again; but not a longer one than this.
 READ_BYTES = 64 * 1024
 # Shorter than common servers' own, so that we rarely send into a connection which they are closing.
 KEEP_CONNECTION_S = 4
-
-NO_ROUTE = {errno.ENETUNREACH, errno.ENETDOWN}
-
-
-class Offline(Exception):
-    """This box has no network; the webhook can't be blamed."""
-
-
-class TargetRefused(Exception):
-    """The webhook's name leads to where no event may go."""
-
-
-class CheckedNetwork(httpcore.TrioBackend):
-    """Connects to the very address that was checked: what its name says a moment later does not matter."""
-
-    def __init__(self, *, encrypted: bool, allow_loopback: bool) -> None:
-        self._refusal = partial(rules.refusal, encrypted=encrypted, allow_loopback=allow_loopback)
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own name
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        failures: list[Exception] = []
-        for address in await self._addresses(host, port):
-            try:
-                return await super().connect_tcp(address, port, CONNECT_LIMIT_S, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
-                failures.append(exc)
-        if all(_has_no_route(failure) for failure in failures):
-            raise Offline("no route") from failures[0]
-        raise failures[0]
-
-    async def _addresses(self, host: str, port: int) -> Sequence[str]:
-        try:
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except socket.gaierror as exc:
-            # No name server could be asked. A name that does not exist is EAI_NONAME.
-            if exc.errno == socket.EAI_AGAIN:
-                raise Offline("no name server") from exc
-            raise
-        addresses = [str(entry[4][0]) for entry in found]
-        for address in addresses:
-            if refused := self._refusal(address):
-                raise TargetRefused(f"{host}: {refused}")
-        return addresses
-
-
-UNREACHED = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.TimeoutException,
-    OSError,
-    UnicodeError,  # a name that has no form in the DNS
-    TargetRefused,
-)
 
 
 @dataclass
@@ -109,31 +47,58 @@ class _Answer:
 
 async def run_courier(
     outbox: Outbox,
-    webhooks: Iterable[Webhook],
     *,
     user_agent: str,
-    allow_loopback: bool,
+    gateway: Gateway,
     now: Callable[[], datetime],
     tls: ssl.SSLContext | None = None,
     chance: Callable[[], float] = random.random,
 ) -> None:
     """Delivers until cancelled. Without `tls` the system's certificates are trusted."""
     tls = tls or ssl.create_default_context()
+    for url, why in (await outbox.gone()).items():
+        off = f"{why}; `branchline webhook resume` switches it on again"
+        log.warning("webhook", webhook=rules.public(url), state="gone", reason=off)
+    make = partial(_Route, outbox, user_agent=user_agent, gateway=gateway, now=now, tls=tls, chance=chance)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_count_hours, outbox)
-        for webhook in webhooks:
-            nursery.start_soon(_Route(outbox, webhook, user_agent, allow_loopback, now, tls, chance).run)
+        nursery.start_soon(_count_hours, outbox, gateway)
+        await _keep_routes(outbox, make, nursery)
 
 
-async def _count_hours(outbox: Outbox) -> None:
+async def _count_hours(outbox: Outbox, gateway: Gateway) -> None:
     full_hour = trio.current_time()
     while True:
         full_hour += 3600
         await trio.sleep_until(full_hour)
         try:
-            await outbox.grow_older()
+            await outbox.grow_older(offline=gateway.is_down)
         except StoreError as exc:
             log.error("outbox not aged", error=str(exc))
+
+
+async def _keep_routes(outbox: Outbox, make: Callable[[Target], "_Route"], nursery: trio.Nursery) -> None:
+    """One for each target, as they come and go."""
+    routes: dict[str, _Route] = {}
+
+    async def go(route: _Route) -> None:
+        await route.run()
+        # Only now may there be another one with this key: what is under way must not be taken twice.
+        del routes[route.target.key]
+        outbox.ring()
+
+    while True:
+        news = outbox.news
+        targets = {target.key: target for target in await outbox.targets()}
+        for key, route in routes.items():
+            if key in targets:
+                route.aim(targets.pop(key))
+            else:
+                route.end()
+        for target in targets.values():
+            routes[target.key] = make(target)
+            nursery.start_soon(go, routes[target.key])
+        with trio.move_on_after(LOOK_AGAIN_S):
+            await news.wait()
 
 
 class _Route:
@@ -142,81 +107,116 @@ class _Route:
     def __init__(
         self,
         outbox: Outbox,
-        webhook: Webhook,
+        target: Target,
+        *,
         user_agent: str,
-        allow_loopback: bool,
+        gateway: Gateway,
         now: Callable[[], datetime],
         tls: ssl.SSLContext,
         chance: Callable[[], float],
     ) -> None:
+        self.target = target
         self._outbox = outbox
-        self._webhook = webhook
         self._user_agent = user_agent
+        self._gateway = gateway
         self._now = now
         self._chance = chance
         self._turn = trio.Lock()
-        self._under_way: set[int] = set()
+        self._bell = trio.Event()
+        self._under_way: dict[int, Delivery] = {}
+        self._ended = False
         self._pause_ends = -float("inf")
         self._state = "delivering"
-        self._log = log.bind(webhook=rules.public(webhook.key))
-        encrypted = webhook.url.startswith("https:")
-        self._connections = httpcore.AsyncConnectionPool(
-            ssl_context=tls,
-            max_connections=rules.PARALLEL,
-            keepalive_expiry=KEEP_CONNECTION_S,
-            network_backend=CheckedNetwork(encrypted=encrypted, allow_loopback=allow_loopback),
-        )
+        self._log = log.bind(webhook=rules.public(target.key))
+        self._connections = {
+            scheme: httpcore.AsyncConnectionPool(
+                ssl_context=tls,
+                max_connections=rules.PARALLEL,
+                keepalive_expiry=KEEP_CONNECTION_S,
+                network_backend=gateway.network(encrypted=scheme == "https"),
+            )
+            for scheme in ("http", "https")
+        }
+
+    def aim(self, target: Target) -> None:
+        """There may be something new, and it goes there; what is under way goes where it was going."""
+        if target.url != self.target.url:
+            self._pause_ends = -float("inf")
+        self.target = target
+        self._ring()
+
+    def end(self) -> None:
+        """Nothing more is taken."""
+        self._ended = True
+        self._ring()
+
+    def _ring(self) -> None:
+        self._bell.set()
+        self._bell = trio.Event()
 
     async def run(self) -> None:
-        if since := (await self._outbox.gone()).get(self._webhook.url):
-            self._turn_to("gone", f"status 410 at {since}; `branchline webhook resume` switches it on again")
-        async with self._connections, trio.open_nursery() as nursery:
+        async with self._connections["http"], self._connections["https"], trio.open_nursery() as nursery:
             for _ in range(rules.PARALLEL):
                 nursery.start_soon(self._work)
 
     async def _work(self) -> None:
-        while True:
-            delivery = await self._take()
+        while (delivery := await self._take()) is not None:
+            target = self.target
             try:
-                attempt = await self._attempt(delivery)
-                await self._write_down(delivery, attempt)
-                self._note(delivery, attempt)
+                attempt = await self._attempt(target, delivery)
+                off = await self._write_down(target, delivery, attempt)
+                if off is not None:
+                    self._outbox.ring()
+                self._note(delivery, attempt, off)
             except Offline as exc:
                 # Not counted, not written down: it is tried again when the pause is over.
                 self._pause_ends = trio.current_time() + OFFLINE_PAUSE_S
-                self._turn_to("offline", str(exc))
-                # Whoever looks out for the next one must look out for this one too.
-                self._outbox.ring()
+                self._come_to("offline", str(exc))
             finally:
-                self._under_way.discard(delivery.seq)
+                del self._under_way[delivery.seq]
+                # There may be another to take: the same again, or the next one of its call.
+                self._ring()
 
-    async def _take(self) -> Delivery:
+    async def _take(self) -> Delivery | None:
+        """None: there will be nothing more."""
         async with self._turn:
-            while True:
-                await trio.sleep_until(self._pause_ends)
-                news, looked_at = self._outbox.news, trio.current_time()
-                found = await self._outbox.next_due(self._webhook, self._now(), besides=self._under_way)
-                if isinstance(found, Delivery):
-                    self._under_way.add(found.seq)
-                    return found
-                with trio.move_on_at(looked_at + min(found, LOOK_AGAIN_S)):
-                    await news.wait()
+            while not self._ended:
+                bell, looked_at = self._bell, trio.current_time()
+                wait_s = self._pause_ends - looked_at
+                if wait_s <= 0:
+                    found = await self._outbox.next_due(
+                        self.target, self._now(), besides=self._under_way, calls=self._calls_under_way()
+                    )
+                    if not isinstance(found, Delivery):
+                        wait_s = found
+                    elif not self._ended:
+                        self._under_way[found.seq] = found
+                        return found
+                with trio.move_on_at(looked_at + min(wait_s, LOOK_AGAIN_S)):
+                    await bell.wait()
+        return None
 
-    async def _write_down(self, delivery: Delivery, attempt: Attempt) -> None:
-        """Until it is written it is not sent again, nor another in its place."""
+    def _calls_under_way(self) -> list[int]:
+        """Events of one call come in their order; what has to be sent again comes when it comes."""
+        return [each.call for each in self._under_way.values() if each.call is not None and not each.attempts]
+
+    async def _write_down(self, target: Target, delivery: Delivery, attempt: Attempt) -> str | None:
+        """Until it is written it is not sent again, nor another in its place. Why the webhook is off now, if it is."""
         while True:
             try:
-                return await self._outbox.attempted(self._webhook, delivery, attempt)
+                return await self._outbox.attempted(target, delivery, attempt)
             except StoreError as exc:
                 self._log.error("delivery not written down", id=delivery.id, error=str(exc))
                 await trio.sleep(OFFLINE_PAUSE_S)
 
-    async def _attempt(self, delivery: Delivery) -> Attempt:
+    async def _attempt(self, target: Target, delivery: Delivery) -> Attempt:
         """Raises Offline."""
         at, started_at = self._now(), trio.current_time()
         if at.timestamp() < rules.CLOCK_IS_SET_AFTER:
             raise Offline("the clock is not set")
-        answer = await self._post(delivery, at)
+        answer = await self._post(target, delivery, at)
+        if answer.code is not None:
+            self._gateway.was_reached()
         verdict = Verdict.RETRY if answer.code is None else rules.verdict(answer.code)
         next_at = None
         if verdict is Verdict.RETRY:
@@ -233,44 +233,48 @@ class _Route:
             next_at=None if next_at is None else datetime.fromtimestamp(next_at, UTC),
         )
 
-    async def _post(self, delivery: Delivery, at: datetime) -> _Answer:
+    async def _post(self, target: Target, delivery: Delivery, at: datetime) -> _Answer:
+        """Raises Offline."""
         answer = _Answer()
+        url = delivery.url or target.url
+        failure: BaseException | None = None
         with trio.move_on_after(rules.LIMIT_S):
             try:
-                headers = self._headers(delivery, at)
-                async with self._connections.stream(
-                    "POST", self._webhook.url, headers=headers, content=delivery.body
+                async with self._connections[urlsplit(url).scheme].stream(
+                    "POST", url, headers=self._headers(target, delivery, at), content=delivery.body
                 ) as response:
                     # From here on there is an answer, even if its end never comes.
                     answer.code, answer.error = response.status, None
                     answer.retry_after = _header(response, b"retry-after")
                     answer.beginning = await _beginning(response)
             except UNREACHED as exc:
-                if answer.code is None:
-                    answer.error = reason(exc)
+                failure = exc
+        if answer.code is None:
+            await self._gateway.blame(failure)
+            answer.error = answer.error if failure is None else reason(failure)
         return answer
 
-    def _headers(self, delivery: Delivery, at: datetime) -> dict[bytes | str, bytes | str]:
+    def _headers(self, target: Target, delivery: Delivery, at: datetime) -> dict[bytes | str, bytes | str]:
         return {
             "Content-Type": "application/json",
             "User-Agent": self._user_agent,
             "webhook-id": delivery.id,
-            rules.SIGNATURE_HEADER: rules.sign(self._webhook.secret, int(at.timestamp()), delivery.body),
+            target.header: rules.sign(target.secret, int(at.timestamp()), delivery.body),
         }
 
-    def _note(self, delivery: Delivery, attempt: Attempt) -> None:
+    def _note(self, delivery: Delivery, attempt: Attempt, off: str | None) -> None:
         """One line in the log when the webhook's state changes, one for each event that nobody will get."""
         what = attempt.error or f"status {attempt.code}"
         if attempt.verdict is Verdict.DELIVERED:
-            self._turn_to("delivering", what)
-        elif attempt.verdict is Verdict.GONE:
-            self._turn_to("gone", what)
+            self._come_to("delivering", what)
+        elif off is not None or attempt.verdict is Verdict.GONE:
+            self._come_to("gone", off or what)
         else:
-            self._turn_to("failing", what)
+            self._come_to("failing", what)
             if attempt.next_at is None:
                 self._log.error("event given up", id=delivery.id, type=delivery.type, attempts=delivery.attempts + 1)
 
-    def _turn_to(self, state: str, reason: str) -> None:
+    def _come_to(self, state: str, reason: str) -> None:
         if state != self._state:
             self._state = state
             (self._log.info if state == "delivering" else self._log.warning)("webhook", state=state, reason=reason)
@@ -289,20 +293,3 @@ async def _beginning(response: httpcore.Response) -> bytes:
                 # Not `break`: httpcore's generators want to be unwound from within.
                 enough.cancel()
     return bytes(read[: rules.LOG_BODY_BYTES])
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        # trio gathers an address's failures in a group, here of one.
-        exc = exc.exceptions[0] if isinstance(exc, BaseExceptionGroup) else exc.__cause__ or exc.__context__
-
-
-def reason(exc: BaseException) -> str:
-    """The innermost error says most: the outer ones only carry it."""
-    said = [f"{type(cause).__name__}: {cause}" for cause in _causes(exc) if str(cause)]
-    return said[-1] if said else type(exc).__name__
-
-
-def _has_no_route(exc: BaseException) -> bool:
-    return any(isinstance(cause, OSError) and cause.errno in NO_ROUTE for cause in _causes(exc))

@@ -11,7 +11,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 import trio
 
-from appliance.courier import reason
+from appliance.gateway import reason
 
 
 class CustomerFailed(Exception):

@@ -17,7 +17,7 @@ import httpcore
 import trio
 
 from appliance.addresses import web_address
-from appliance.courier import UNREACHED, CheckedNetwork, Offline, reason
+from appliance.gateway import UNREACHED, Gateway, Offline, reason
 from appliance.ingest import (
     PART_BYTES,
     Trouble,
@@ -91,11 +91,12 @@ class Client:
     ) -> None:
         self.now = now
         self._user_agent = user_agent
+        gateway = Gateway(allow_loopback=allow_loopback)
         self._pools = {
             encrypted: httpcore.AsyncConnectionPool(
                 ssl_context=tls,
                 keepalive_expiry=KEEP_CONNECTION_S,
-                network_backend=CheckedNetwork(encrypted=encrypted, allow_loopback=allow_loopback),
+                network_backend=gateway.network(encrypted=encrypted),
             )
             for encrypted in (True, False)
         }

@@ -346,13 +346,18 @@ def _text(at: datetime | None) -> str | None:
 
 @asynccontextmanager
 async def open_store(
-    path: Path, webhooks: Iterable[Webhook] = (), *, uploads: bool = False, links: Links | None = None
+    path: Path,
+    webhooks: Iterable[Webhook] = (),
+    *,
+    others: Iterable[Webhook] = (),
+    uploads: bool = False,
+    links: Links | None = None,
 ) -> AsyncIterator[Store]:
-    """Events go into the outbox for `webhooks`; recordings wait for the cloud where there is one for `uploads`, and are
-    told with addresses where there are `links`.
+    """Events go into the outbox for `webhooks`, and for `others`, who take them out by themselves; recordings wait for
+    the cloud where there is one for `uploads`, and are told with addresses where there are `links`.
 
     Raises:
         StoreError: the file can't be used; the message is for people.
     """
     async with open_database(path) as database:
-        yield Store(database, Outbox(database, webhooks), uploads=uploads, links=links)
+        yield Store(database, Outbox(database, webhooks, others), uploads=uploads, links=links)

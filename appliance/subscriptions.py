@@ -150,17 +150,28 @@ def subscribers(connection: sqlite3.Connection, project: int, event_type: str) -
     return [f"{PREFIX}{id_}" for id_, events in rows if wanted(json.loads(events), event_type)]
 
 
-def switch_off(connection: sqlite3.Connection, key: str, reason: str) -> None:
+def is_active(connection: sqlite3.Connection, key: str) -> bool:
+    query = "SELECT 1 FROM subscriptions WHERE id = ? AND active"
+    return connection.execute(query, (int(key.removeprefix(PREFIX)),)).fetchone() is not None
+
+
+def switch_off(connection: sqlite3.Connection, key: str, reason: str) -> Subscription:
     """By the box itself, for a reason that is for people."""
-    statement = "UPDATE subscriptions SET active = 0, off_reason = ? WHERE id = ?"
-    connection.execute(statement, (reason, int(key.removeprefix(PREFIX))))
+    id_ = int(key.removeprefix(PREFIX))
+    connection.execute("UPDATE subscriptions SET active = 0, off_reason = ? WHERE id = ?", (reason, id_))
+    switched = _one(connection, id_)
+    assert switched is not None
+    return switched
 
 
-def silence(connection: sqlite3.Connection, key: str) -> None:
-    """What waits for the webhook of this key is void."""
-    for state in ("attempts = 0", "attempts > 0"):
+def silence(connection: sqlite3.Connection, key: str, url: str | None = None) -> None:
+    """What waits for the webhook of this key is void; of what has addresses of its own, what waits for this one."""
+    # One after the other: each has an index.
+    for tried in ("attempts = 0", "attempts > 0"):
         connection.execute(
-            f"UPDATE deliveries SET state = 'dead' WHERE state = 'pending' AND {state} AND webhook = ?", (key,)
+            f"""UPDATE deliveries SET state = 'dead'
+            WHERE state = 'pending' AND {tried} AND webhook = ? AND url IS ?""",
+            (key, url),
         )
 
 

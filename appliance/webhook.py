@@ -9,8 +9,10 @@ import ipaddress
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-# 8: the spelling of the contract's current generation; an older one's is never in the same request.
+# 8: the spelling of each of the contract's generations, as a published verifier looks it up in a case-sensitive map.
+# They are never in the same request, where they would be merged.
 SIGNATURE_HEADER = "Phonevoice-Signature"
+LEGACY_SIGNATURE_HEADER = "PhoneVoice-Signature"
 
 
 class Verdict(Enum):
@@ -31,6 +33,8 @@ LIMIT_S = 15
 PARALLEL = 4
 # 8: undelivered bodies are kept for seven days.
 KEEP_H = 7 * 24
+# 8: a webhook of which every attempt fails for so long is switched off.
+FAILING_H = 5 * 24
 LOG_PER_WEBHOOK = 50
 LOG_BODY_BYTES = 1024
 

@@ -23,6 +23,7 @@ from appliance.contracts.sfvopi import App, Link
 from appliance.courier import run_courier
 from appliance.directory import AgentSettings
 from appliance.events import status
+from appliance.gateway import Gateway
 from appliance.ingest import Verdict
 from appliance.links import Links
 from appliance.mailbox import NewPart
@@ -158,9 +159,9 @@ def message(direction: Direction) -> Message:
 
 async def live(path: Path, url: str, calls: int) -> None:
     hooks = [Webhook.model_construct(url=url + name, secret=SECRET, events=("*",), name=None) for name in "ab"]
-    courier = partial(run_courier, user_agent="box", allow_loopback=True, now=now, tls=TLS)
+    courier = partial(run_courier, user_agent="box", gateway=Gateway(allow_loopback=True), now=now, tls=TLS)
     async with open_store(path, hooks, uploads=True, links=LINKS) as store, trio.open_nursery() as nursery:
-        nursery.start_soon(courier, store.outbox, hooks)
+        nursery.start_soon(courier, store.outbox)
         for call, _ in await store.open_calls():
             await change(store, call, Ended(Reason.RESTART, 41))
         for wav in await store.recordings.unfinished():

@@ -18,6 +18,7 @@ from appliance.config import Webhook
 from appliance.courier import run_courier
 from appliance.database import Commit, Database, open_database
 from appliance.events import Event
+from appliance.gateway import Gateway
 from appliance.outbox import Outbox
 from appliance.webhook import RETRY_AFTER_S
 
@@ -103,6 +104,7 @@ class Box:
     hooks: list[Webhook] = field(default_factory=list)
     epoch: datetime = NOON
     began: float = field(default_factory=trio.current_time)
+    probe: tuple[str, int] | None = None
 
     def now(self) -> datetime:
         return self.epoch + timedelta(seconds=trio.current_time() - self.began)
@@ -125,9 +127,8 @@ class Box:
             partial(
                 run_courier,
                 self.outbox,
-                self.hooks,
                 user_agent="Branchline/0.1.0",
-                allow_loopback=allow_loopback,
+                gateway=Gateway(allow_loopback=allow_loopback, probe=self.probe),
                 now=self.now,
                 tls=tls,
                 chance=lambda: 0.0,
@@ -343,6 +344,8 @@ async def test_a_webhook_that_hangs_delays_no_other(box):
     box.start()
     await box.put(*range(20))
     await alive.received(20)
+    await dead.received(4)
+    await trio.testing.wait_all_tasks_blocked(0.01)
     assert len(dead.requests) == 4
 
 

@@ -19,6 +19,7 @@ from appliance.config import Webhook
 from appliance.courier import run_courier
 from appliance.database import Commit, open_database
 from appliance.events import Event, Json
+from appliance.gateway import Gateway
 from appliance.outbox import Outbox
 from tests.bench.apart import OTHERS, Apart
 from tests.bench.figures import Figure, against, percentile
@@ -99,7 +100,7 @@ async def _catch_up(directory: Path, count: int) -> float:
 
             await database.write(Commit.CALL_ENDED, put)
             began = time.perf_counter()
-            nursery.start_soon(_run_courier, outbox, webhook)
+            nursery.start_soon(_run_courier, outbox)
             with trio.fail_after(CATCH_UP_LIMIT_S):
                 while await outbox.pending():  # noqa: ASYNC110 - the courier tells nobody when it is done
                     await trio.sleep(LOOK_EVERY_S)
@@ -111,5 +112,5 @@ async def _catch_up(directory: Path, count: int) -> float:
     return count / took_s
 
 
-async def _run_courier(outbox: Outbox, webhook: Webhook) -> None:
-    await run_courier(outbox, [webhook], user_agent="Branchline/bench", allow_loopback=True, now=_now)
+async def _run_courier(outbox: Outbox) -> None:
+    await run_courier(outbox, user_agent="Branchline/bench", gateway=Gateway(allow_loopback=True), now=_now)
