@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import trio
 
 from appliance.call import Ended, Reason
@@ -29,7 +30,10 @@ from appliance.trunk import NO_LIMITS, Trunk
 from drivers.errors import CommandError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState, Released
 from drivers.radio import Radio
+from hil.listening import align, sound
+from native import FRAME_SAMPLES
 from tests.jacks import TestJack
+from tests.rig import likeness, speech
 from tests.test_conductor import NOON, TestLine, still
 
 OFFICE, HOME, SPARE = "+33700000001", "+33700000002", "+33700000003"
@@ -232,6 +236,31 @@ async def test_the_minutes_of_a_line_that_dials_for_a_relay_are_counted_and_limi
         mock_clock.jump(60)
         assert await town.ended() == ("time_limit", 16)
         assert await town.store.minutes_used("home", [NOON]) == [1]
+
+
+async def test_the_recording_has_the_caller_on_the_left_and_the_owner_on_the_right_of_the_same_time(tmp_path):
+    words = speech(0.8, seed=1)
+    async with open_town(tmp_path, recordings=True) as town:
+        await town.joined()
+        for line in (town.office, town.home):
+            assert line.port
+            assert line.port.push(words)
+        heard = b""
+        with trio.fail_after(3600):
+            while len(heard) < 2 * len(words):
+                assert town.home.port
+                while (frame := town.home.port.pull()) is not None:
+                    heard += frame
+                await still()
+        assert likeness(words, heard) > 0.99
+        town.office.release()
+        await town.until("SELECT 1 FROM recordings WHERE sha256 IS NOT NULL")
+        [mp3] = (tmp_path / "recordings").glob("*.mp3")
+        samples, _ = soundfile.read(mp3, dtype="int16")
+        left, right = (align(sound(words), samples[:, side]) for side in (0, 1))
+        assert min(left.correlation, right.correlation) > 0.9
+        # A tick may have come between the first frame of the one and that of the other.
+        assert abs(left.delay_samples - right.delay_samples) in (0, FRAME_SAMPLES)
 
 
 # --- the owner who is not reached ---
