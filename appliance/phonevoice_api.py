@@ -1,6 +1,5 @@
 """PhoneVoice's REST: accounts, relay numbers and webhooks. Its calls are in `phonevoice_calls`."""
 
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,12 +10,12 @@ import structlog
 import trio
 from fastapi import APIRouter, Request, Response
 
-from appliance import webhook as rules
 from appliance.claims import NumberTaken
 from appliance.contracts import phonevoice
 from appliance.contracts import phonevoice_answers as answers
 from appliance.contracts.phonevoice import Json, Refused, unfit
 from appliance.directory import Loop, NowhereToForward, RelayNumber
+from appliance.gateway import Gateway, Offline, TargetRefused
 from appliance.numbers import ORDINARY_RULES, DialingRules, forbidden
 from appliance.phonevoice_gate import Throttle, answer, bearer_of, body_of, list_answer, once, own
 from appliance.store import Store
@@ -99,9 +98,9 @@ def number_routes(
         if problem := forbidden(forward_to, rules, country):
             raise Refused(unfit("forward_to", f"is not dialed by this box: {problem}"))
 
-    async def own_number(request: Request, id_: str) -> RelayNumber:
-        relay = await directory.relay_number(phonevoice.identifier(id_))
-        return own(relay, lambda relay: relay.project, bearer_of(request))
+    async def own_number(request: Request) -> RelayNumber:
+        relay = await directory.relay_number(phonevoice.identifier(request.path_params["id"]))
+        return own(relay, bearer_of(request))
 
     @routes.get("")
     async def list_numbers(request: Request) -> Response:
@@ -131,19 +130,23 @@ def number_routes(
         project = bearer_of(request).project.id
 
         async def work() -> tuple[int, Json]:
-            for trunk in trunks:
-                if trunk.number == asked.phone_number:
-                    found = kind(trunk)
-                    break
-            else:
+            trunk = next((trunk for trunk in trunks if trunk.number == asked.phone_number), None)
+            if trunk is None:
                 raise Refused(phonevoice.NO_SUCH_NUMBER)
+            found = kind(trunk)
             if "country" in there and asked.country != found.country:
                 raise Refused(unfit("country", f"is not the number's, which is {found.country}"))
             if forward_to is not None:
                 need_dialable(forward_to)
-            facts = {"project": project, "forward_to": forward_to, "country": found.country, "type_": found.type}
             try:
-                relay = await directory.buy(found.number, **facts, at=now())  # type: ignore[arg-type]
+                relay = await directory.buy(
+                    found.number,
+                    project=project,
+                    forward_to=forward_to,
+                    country=found.country,
+                    type_=found.type,
+                    at=now(),
+                )
             except NumberTaken:
                 raise Refused(phonevoice.TAKEN) from None
             except Loop:
@@ -155,11 +158,11 @@ def number_routes(
 
     @routes.get("/{id}")
     async def get(request: Request) -> Response:
-        return answer(200, answers.relay_json(await own_number(request, request.path_params["id"])))
+        return answer(200, answers.relay_json(await own_number(request)))
 
     @routes.patch("/{id}")
     async def change(request: Request) -> Response:
-        relay = await own_number(request, request.path_params["id"])
+        relay = await own_number(request)
         wanted = phonevoice.changes(phonevoice.read(phonevoice.ChangeNumber, await body_of(request)))
         forward_to, enabled = wanted.get("forward_to"), wanted.get("relay_enabled")
         if forward_to is not None:
@@ -171,11 +174,11 @@ def number_routes(
         except NowhereToForward:
             raise Refused(phonevoice.NOWHERE) from None
         log.info("number changed", project=relay.project, relay=relay.id, fields=sorted(wanted))
-        return answer(200, answers.relay_json(own(changed, lambda relay: relay.project, bearer_of(request))))
+        return answer(200, answers.relay_json(own(changed, bearer_of(request))))
 
     @routes.delete("/{id}")
     async def release(request: Request) -> Response:
-        relay = await own_number(request, request.path_params["id"])
+        relay = await own_number(request)
         await directory.release(relay.id)
         log.info("number released", project=relay.project, relay=relay.id)
         return answer(200, answers.SUCCESS)
@@ -186,14 +189,14 @@ def number_routes(
 def webhook_routes(store: Store, *, allow_loopback: bool, now: Callable[[], datetime]) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/webhooks", include_in_schema=False)
     subscriptions = store.subscriptions
-    context = {"allow_loopback": allow_loopback}
+    context, gateway = {"allow_loopback": allow_loopback}, Gateway(allow_loopback=allow_loopback)
 
     async def own_webhook(request: Request) -> Subscription:
         webhook = await subscriptions.get(phonevoice.identifier(request.path_params["id"]))
-        return own(webhook, lambda webhook: webhook.project, bearer_of(request))
+        return own(webhook, bearer_of(request))
 
     async def need_target(url: str) -> None:
-        if problem := await refused_target(url, allow_loopback=allow_loopback):
+        if problem := await refused_target(url, gateway):
             raise Refused(unfit("url", f"leads where no event may go: {problem}"))
 
     @routes.get("")
@@ -229,7 +232,7 @@ def webhook_routes(store: Store, *, allow_loopback: bool, now: Callable[[], date
             await need_target(wanted["url"])
         changed = await subscriptions.change(webhook.id, wanted)
         log.info("webhook changed", project=webhook.project, webhook=webhook.id, fields=sorted(wanted))
-        return answer(200, answers.webhook_json(own(changed, lambda each: each.project, bearer_of(request))))
+        return answer(200, answers.webhook_json(own(changed, bearer_of(request))))
 
     @routes.delete("/{id}")
     async def delete(request: Request) -> Response:
@@ -246,19 +249,17 @@ def webhook_routes(store: Store, *, allow_loopback: bool, now: Callable[[], date
     return routes
 
 
-async def refused_target(url: str, *, allow_loopback: bool) -> str | None:
+async def refused_target(url: str, gateway: Gateway) -> str | None:
     """Why no event may go where this address leads just now. A name that leads nowhere yet is looked up again when it
-    comes to sending, and checked then.
+    comes to sending, and judged then.
     """
     parts = urlsplit(url)
     assert parts.hostname is not None
     with trio.move_on_after(RESOLVE_LIMIT_S):
         try:
-            found = await trio.socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return None
-        for *_, address in found:
-            encrypted = parts.scheme == "https"
-            if refused := rules.refusal(str(address[0]), encrypted=encrypted, allow_loopback=allow_loopback):
-                return refused
+            await gateway.addresses(parts.hostname, parts.port or 443, encrypted=parts.scheme == "https")
+        except TargetRefused as exc:
+            return str(exc)
+        except (Offline, OSError, UnicodeError):
+            pass
     return None

@@ -19,7 +19,7 @@ def call_routes(store: Store, *, now: Callable[[], datetime]) -> APIRouter:
 
     async def own_call(request: Request) -> Call:
         call = await store.call(phonevoice.identifier(request.path_params["id"]))
-        return own(call, lambda call: call.project, bearer_of(request))
+        return own(call, bearer_of(request))
 
     async def calls_json(calls: Sequence[Call]) -> list[answers.Json]:
         """7.3: what events tell of them."""

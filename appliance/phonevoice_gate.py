@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 from fastapi import Request, Response
@@ -107,7 +107,15 @@ def fits(shown: Credential, bearer: Bearer) -> bool:
 
 # --- what every endpoint does ---------------------------------------------------------------------------------------
 
-T = TypeVar("T")
+
+class Owned(Protocol):
+    """A project's, or nobody's."""
+
+    @property
+    def project(self) -> int | None: ...
+
+
+T = TypeVar("T", bound=Owned)
 
 
 def bearer_of(request: Request) -> Bearer:
@@ -132,11 +140,11 @@ async def body_of(request: Request) -> bytes:
     return bytes(body)
 
 
-def own(thing: T | None, project_of: Callable[[T], int | None], bearer: Bearer) -> T:
+def own(thing: T | None, bearer: Bearer) -> T:
     """Raises Refused: there is no such thing, or it is another project's."""
     if thing is None:
         raise Refused(phonevoice.NOT_FOUND)
-    if project_of(thing) != bearer.project.id:
+    if thing.project != bearer.project.id:
         raise Refused(phonevoice.NOT_YOURS)
     return thing
 
