@@ -175,7 +175,7 @@ class Outbox:
 
     async def targets(self) -> list[Target]:
         """Who is delivered to, as of now."""
-        pending = "SELECT 1 FROM deliveries WHERE state = 'pending' AND webhook = :legacy || id AND attempts"
+        pending = "SELECT 1 FROM deliveries WHERE state = 'pending' AND webhook = :legacy || projects.id AND attempts"
         legacy = f"""SELECT id, legacy_secret FROM projects
             WHERE EXISTS ({pending} = 0) OR EXISTS ({pending} > 0)"""
 
