@@ -143,7 +143,7 @@ def _time_of_day(text: object) -> time:
 
 
 def _email(text: str) -> str:
-    if not re.fullmatch(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}", text):
+    if not (re.fullmatch(r"[^@\s]{1,64}@[^@\s]{1,190}", text) and text.isprintable()):
         raise ValueError("is not an address, like desk@example.com")
     return text
 

@@ -104,6 +104,21 @@ def test_3_whatever_is_wrong_is_told_by_its_field_and_never_with_what_was_sent(m
     assert secret not in json.dumps(refused.body)
 
 
+@pytest.mark.parametrize("field", ["email", "name", "code", "url", "role", "phone_number"])
+def test_3_text_that_has_no_utf_8_is_422(field):
+    """JSON can say half of a surrogate pair; no disk can keep it."""
+    fields = {"email": "a@b", "code": "1", "url": "https://a.example", field: "a\ud800@b"}
+    (model,) = [model for model in MODELS if field in model.model_fields][:1]
+    assert (
+        field in refusal(phonevoice.read, model, json.dumps(fields).encode(), context={"allow_loopback": False}).errors
+    )
+
+
+def test_6_the_events_are_the_contract_s():
+    assert {"*", "phone_call.*", "sms.*", "phone_call.no-answer"} <= phonevoice.SELECTORS
+    assert not [name for name in phonevoice.SELECTORS if name.startswith(("line", "webhook"))]
+
+
 def test_3_a_page_is_from_one_and_has_at_most_a_hundred():
     assert phonevoice.page_asked("") == Page(1, 25)
     assert phonevoice.page_asked("page=3&per_page=100&other=x") == Page(3, 100)

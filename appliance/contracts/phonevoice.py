@@ -92,7 +92,8 @@ def _event_types(types: tuple[str, ...]) -> tuple[str, ...]:
 
 
 # 7.1, without what the box tells of itself.
-SELECTORS = (TYPES - OWN) | (WILDCARDS - {"line.*"})
+SELECTORS = TYPES - OWN
+SELECTORS |= {pattern for pattern in WILDCARDS if any(type_.startswith(pattern[:-1]) for type_ in SELECTORS)}
 
 E164 = Annotated[StrictStr, AfterValidator(_e164)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=200)]
