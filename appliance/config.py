@@ -8,7 +8,8 @@ public_url = "https://box.ex..." usb = "1-1.2"
 [sfvopi]                         [cloud]                           [doctor]
 default_country = "FR"           url = "https://ingest.example"    at = "03:30"
 [lab]                            token = "..."                     [recordings]
-                                                                   keep_days = 90
+                                 [relay]                           keep_days = 90
+                                 order = "operator"
 
 Where a line's modem is, is one of
 
