@@ -36,7 +36,8 @@ async def test_a_call_is_heard_on_the_card_and_spoken_into_it(model: str, tmp_pa
             await driver.until("RING")
             await driver.ask("ATA")
             await call.answered()
-            said = speech(6)
+            # Until a machine that is slow has started the program.
+            said = speech(30)
             call.say(said)
             done = await trio.run_process(
                 [sys.executable, "-m", "tests.sound_loop", line.addresses["card"], str(RATE_HZ)],
