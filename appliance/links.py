@@ -45,13 +45,13 @@ class Links:
             raise BadLink("this address is not one of this box's") from None
         except BadData:
             payload = None
-        # Else it is of another version of this program: nobody else has the key.
-        if not isinstance(payload, Sequence) or len(payload) != 2:
-            raise BadLink("this address is of another version of this box")
-        id_, until = payload
-        if now.timestamp() >= until:
-            raise BadLink("this address has expired: a newer event or a request for the call has a new one")
-        return str(id_)
+        match payload:
+            case [str(id_), int(until)]:
+                if now.timestamp() >= until:
+                    raise BadLink("this address has expired: a newer event or a request for the call has a new one")
+                return id_
+        # Nobody else has the key.
+        raise BadLink("this address is of another version of this box")
 
     def _signer(self, name: str) -> URLSafeSerializer:
         # Its defaults are for who comes from Django: SHA-1, and a key that is but concatenated.
