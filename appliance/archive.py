@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from appliance.database import Database
 CALL_COLUMNS = """id, uuid, line, direction, from_, to_, started_at, state, request_uuid, app_id, answered_at, ended_at,
     reason, cause, project, kind, relay_number, joined_at, revision, details"""
 _CALLS = ", ".join(f"calls.{name.strip()}" for name in CALL_COLUMNS.split(","))
-_RECORDING = "recordings.id, recordings.rowid, wav, frames, size_bytes, sha256, deleted_at, deleted_why, deleted_by"
+_RECORDING = """recordings.id, recordings.rowid, wav, frames, size_bytes, sha256, deleted_at, deleted_why, deleted_by,
+    upload"""
 
 
 class RecordingState(Enum):
@@ -26,6 +27,14 @@ class RecordingState(Enum):
     ENCODING = "encoding"  # the call is over; there is the WAV, and no MP3 yet
     READY = "ready"
     DELETED = "deleted"
+
+
+class UploadState(StrEnum):
+    """Of what there is a cloud for."""
+
+    WAITING = "waiting"
+    UPLOADED = "uploaded"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Recording:
     deleted_at: datetime | None = None
     deleted_why: str | None = None
     deleted_by: str | None = None
+    upload: UploadState | None = None
 
     @property
     def mp3(self) -> Path:
@@ -144,10 +154,11 @@ class Archive:
             {where} ORDER BY recordings.rowid DESC LIMIT ?"""
         rows = await self._database.read(lambda connection: connection.execute(query, (*values, limit)).fetchall())
         found = []
-        for id_, seq, wav, frames, size_bytes, sha256, deleted_at, *more in rows:
+        for id_, seq, wav, frames, size_bytes, sha256, deleted_at, why, by, upload, *call in rows:
             at = datetime.fromisoformat(deleted_at) if deleted_at else None
-            call = call_of(more[2:])
-            found.append(Recording(id_, seq, call, Path(wav), frames, size_bytes, sha256, at, *more[:2]))
+            state = UploadState(upload) if upload else None
+            file = (Path(wav), frames, size_bytes, sha256)
+            found.append(Recording(id_, seq, call_of(call), *file, at, why, by, state))
         return found
 
     async def events(self, *, after: int, type_: str | None = None, limit: int) -> list[PastEvent]:

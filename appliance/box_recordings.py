@@ -9,7 +9,7 @@ import structlog
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.archive import Recording, RecordingState
+from appliance.archive import Recording, RecordingState, UploadState
 from appliance.box_api import COMMON, PAGE, PREFIX, JsonRoute, errors
 from appliance.call import Direction
 from appliance.filepart import file_answer
@@ -47,6 +47,10 @@ class RecordingFacts(BaseModel):
     deleted_at: datetime | None
     deleted_why: Annotated[Why | None, Field(description="`ordered`: over this API. `expired`, `room`: by the box.")]
     deleted_by: Annotated[str | None, Field(description="The id of the key that ordered it.")]
+    upload: Annotated[
+        UploadState | None,
+        Field(description="To the cloud; null: there was none when it was made."),
+    ]
 
 
 class RecordingPage(BaseModel):
@@ -104,6 +108,7 @@ def recording_routes(store: Store, shelf: Shelf, links: Links, now: Callable[[],
             deleted_at=recording.deleted_at,
             deleted_why=Why(recording.deleted_why) if recording.deleted_why else None,
             deleted_by=recording.deleted_by,
+            upload=recording.upload,
         )
 
     @routes.get("/recordings/{id}", responses=missing)

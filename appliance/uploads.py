@@ -11,11 +11,9 @@ from typing import Any
 
 import trio
 
+from appliance.archive import UploadState
 from appliance.database import Commit, Database
 from appliance.ingest import Verdict
-
-# What the column `upload` of a recording says; null: it was never to go anywhere.
-WAITING, UPLOADED, REFUSED = "waiting", "uploaded", "refused"
 
 _WAITS = "upload = 'waiting' AND deleted_at IS NULL"
 
@@ -50,9 +48,9 @@ class Uploads:
         self._news = trio.Event()
 
     @property
-    def first(self) -> str | None:
+    def first(self) -> UploadState | None:
         """Of a recording that was just encoded."""
-        return WAITING if self.wanted else None
+        return UploadState.WAITING if self.wanted else None
 
     def ring(self) -> None:
         """Wakes who waits for `news`: another recording is there."""
@@ -79,7 +77,7 @@ class Uploads:
             values: tuple[object, ...] = (upload.id,)
         else:
             statement = f"UPDATE recordings SET upload = ? WHERE id = ? AND {_WAITS}"
-            values = (UPLOADED if verdict is Verdict.TAKEN else REFUSED, upload.id)
+            values = (UploadState.UPLOADED if verdict is Verdict.TAKEN else UploadState.REFUSED, upload.id)
         await self._execute(statement, *values)
 
     async def give_up(self) -> int:

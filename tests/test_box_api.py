@@ -288,6 +288,7 @@ async def test_a_recording_is_told_heard_and_deleted(tmp_path):
             "deleted_at": None,
             "deleted_why": None,
             "deleted_by": None,
+            "upload": None,
         }
         assert await client.get("/recordings/call-1") == facts
         audio = await client.http.get("/recordings/call-1/audio")

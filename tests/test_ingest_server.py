@@ -18,7 +18,7 @@ import httpx
 import pytest
 import trio
 
-from appliance.ingest import PART_BYTES
+from appliance.ingest import PART_BYTES, Verdict
 from tests.clouds import TOKEN, Box, open_box, settings
 from tests.rig import COMMAND, KEY, PATIENCE_S, Run
 from tests.test_examples import EXAMPLES, a_moment, free_ports, listening
@@ -267,9 +267,12 @@ async def test_the_service_brings_what_waits_and_tells_of_it(tmp_path, server, n
     data.mkdir()
     async with open_box(data, settings("http://x")) as box:
         content = await box.record("waited", 5000)
+        await box.store.uploads.tried(await box.store.uploads.next(), Verdict.REFUSED)
         await box.happen(1)
         await box.store.add_key(sha256(KEY.encode()).hexdigest(), name="test", at=box.now())
     (data / "box.db").rename(data / "branchline.db")
+    done = await trio.run_process([COMMAND, "cloud", "retry", "--config", config], capture_stdout=True)
+    assert done.stdout == b"1 recording waiting again\n"
     command = [COMMAND, "run", "--config", config]
     process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     run = Run(process)
@@ -284,6 +287,8 @@ async def test_the_service_brings_what_waits_and_tells_of_it(tmp_path, server, n
             well = {"state": "ok", "reason": None, "again_s": 0, "waiting": 0}
             assert cloud == {"events": well, "recordings": well | {"waiting_bytes": 0, "refused": 0}}
             figures = (await client.get("/metrics")).text.splitlines()
+            (recording,) = (await client.get("/box/v1/recordings")).json()["recordings"]
+            assert (recording["id"], recording["upload"]) == ("waited", "uploaded")
             assert 'branchline_cloud_up{what="recordings"} 1.0' in figures
             assert 'branchline_cloud_waiting{what="events"} 0.0' in figures
     finally:
