@@ -253,7 +253,7 @@ def make_api(
         call_routes(control, store),
         recording_routes(store, shelf, links, now),
         app_routes(control, store, now),
-        project_routes(store.tenants, store.directory, now),
+        project_routes(control, store, now),
     ):
         api.include_router(box)
     api.include_router(heard_routes(store.archive, links, now), include_in_schema=False)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from appliance.announcement import AnnouncementError, read_announcement
 from appliance.box_api import COMMON, PREFIX, Body, JsonRoute, errors
 from appliance.control import Control
-from appliance.options import Options
+from appliance.options import Options, TakeMessage
 from appliance.store import Key, Store, new_key
 
 log = structlog.get_logger(__name__)
@@ -56,24 +56,11 @@ def app_routes(control: Control, store: Store, now: Callable[[], datetime]) -> A
     @routes.put("/apps/{app_id}", tags=["apps"], responses=errors(HTTPStatus.NOT_FOUND))
     async def set_options(app_id: str, options: Options) -> Options:
         """All of it; what is left out is off. It counts from the next call that needs it."""
-        await check(options)
+        await need_playable(control, options.no_answer, "no_answer")
         if not await store.set_options(app_id, options):
             raise HTTPException(HTTPStatus.NOT_FOUND, "no such app")
         log.info("options of an app", app=app_id, **options.model_dump())
         return options
-
-    async def check(options: Options) -> None:
-        rule = options.no_answer
-        if rule is None:
-            return
-        if rule.record and not control.records:
-            problem = "no_answer.record: this box records nothing (service.recordings)"
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
-        if rule.announcement is not None:
-            try:
-                await trio.to_thread.run_sync(read_announcement, control.announcements / rule.announcement)
-            except AnnouncementError as exc:
-                raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"no_answer.announcement: {exc}") from None
 
     # --- tokens -----------------------------------------------------------------------------------------------------
 
@@ -105,6 +92,24 @@ def app_routes(control: Control, store: Store, now: Callable[[], datetime]) -> A
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return routes
+
+
+async def need_playable(control: Control, rule: TakeMessage | None, key: str) -> None:
+    """Whether this box can do what the rule says. Raises: HTTPException: it can't; `key` is the rule's own."""
+    if rule is None:
+        return
+    if rule.record and not control.records:
+        problem = f"{key}.record: this box records nothing (service.recordings)"
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
+    if rule.announcement is not None:
+        await need_announcement(control, rule.announcement, f"{key}.announcement")
+
+
+async def need_announcement(control: Control, name: str, key: str) -> None:
+    try:
+        await trio.to_thread.run_sync(read_announcement, control.announcements / name)
+    except AnnouncementError as exc:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{key}: {exc}") from None
 
 
 def shown(key: Key) -> Token:

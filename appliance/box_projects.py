@@ -1,4 +1,4 @@
-"""Who uses the box by PhoneVoice's contract, under /box/v1: projects, their tokens, and their agents."""
+"""Who uses the box by PhoneVoice's contract, under /box/v1: projects, their tokens, agents, and rules of relays."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -10,14 +10,18 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.box_api import COMMON, GREATEST_SEQ, PREFIX, Body, JsonRoute, errors
-from appliance.directory import Agent, AgentSettings, Directory, SlugTaken
+from appliance.box_apps import need_announcement, need_playable
+from appliance.control import Control
+from appliance.directory import Agent, AgentSettings, RelayNumber, SlugTaken
 from appliance.fields import ProjectName
-from appliance.tenants import NameTaken, Project, Tenants, new_token
+from appliance.options import RelayRule
+from appliance.store import Store
+from appliance.tenants import NameTaken, Project, new_token
 
 log = structlog.get_logger(__name__)
 
 Id = Annotated[int, Path(ge=1, le=GREATEST_SEQ)]
-AgentId = Annotated[int, Path(alias="id", ge=1, le=GREATEST_SEQ)]
+ThingId = Annotated[int, Path(alias="id", ge=1, le=GREATEST_SEQ)]
 MISSING = errors(HTTPStatus.NOT_FOUND)
 MISSING_OR_TAKEN = errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
@@ -83,8 +87,9 @@ class Agents(BaseModel):
     agents: Sequence[AgentFacts]
 
 
-def project_routes(tenants: Tenants, directory: Directory, now: Callable[[], datetime]) -> APIRouter:
+def project_routes(control: Control, store: Store, now: Callable[[], datetime]) -> APIRouter:
     routes = APIRouter(prefix=f"{PREFIX}/projects", responses=COMMON, route_class=JsonRoute)
+    tenants, directory = store.tenants, store.directory
 
     async def found(id_: int) -> Project:
         project = await tenants.project(id_)
@@ -136,6 +141,35 @@ def project_routes(tenants: Tenants, directory: Directory, now: Callable[[], dat
         log.info("token revoked", token=token, project=project)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
+    # --- relay numbers ----------------------------------------------------------------------------------------------
+
+    async def found_relay(project: int, id_: int) -> RelayNumber:
+        relay = await directory.relay_number(id_)
+        if relay is None or relay.project != (await found(project)).id:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such relay number")
+        return relay
+
+    @routes.get(
+        "/{project}/relay_numbers/{id}/rule", tags=["projects"], responses=MISSING, response_model_exclude_unset=True
+    )
+    async def get_rule(project: Id, id_: ThingId) -> RelayRule:
+        """What the number sets for itself; the rest is as the box's configuration has it."""
+        return RelayRule.model_validate_json((await found_relay(project, id_)).rule or "{}")
+
+    @routes.put(
+        "/{project}/relay_numbers/{id}/rule", tags=["projects"], responses=MISSING, response_model_exclude_unset=True
+    )
+    async def set_rule(project: Id, id_: ThingId, rule: RelayRule) -> RelayRule:
+        """All of it; what is left out is as configured again. It counts from the next call on."""
+        relay = await found_relay(project, id_)
+        for key in ("no_answer", "busy", "no_line", "paused"):
+            await need_playable(control, getattr(rule, key), key)
+        if rule.consent not in (None, "none", "beep"):
+            await need_announcement(control, rule.consent, "consent")
+        await directory.set_rule(relay.id, rule.model_dump_json(exclude_unset=True))
+        log.info("rule of a relay", project=project, relay=relay.id)
+        return rule
+
     # --- agents -----------------------------------------------------------------------------------------------------
 
     async def found_agent(project: int, id_: int) -> Agent:
@@ -160,11 +194,11 @@ def project_routes(tenants: Tenants, directory: Directory, now: Callable[[], dat
         return shown(made)
 
     @routes.get("/{project}/agents/{id}", tags=["agents"], responses=MISSING)
-    async def get_agent(project: Id, id_: AgentId) -> AgentFacts:
+    async def get_agent(project: Id, id_: ThingId) -> AgentFacts:
         return shown(await found_agent(project, id_))
 
     @routes.put("/{project}/agents/{id}", tags=["agents"], responses=MISSING_OR_TAKEN)
-    async def change_agent(project: Id, id_: AgentId, agent: NewAgent) -> AgentFacts:
+    async def change_agent(project: Id, id_: ThingId, agent: NewAgent) -> AgentFacts:
         """All of it. It counts from the next call on."""
         await found_agent(project, id_)
         try:
@@ -177,7 +211,7 @@ def project_routes(tenants: Tenants, directory: Directory, now: Callable[[], dat
         return shown(changed)
 
     @routes.delete("/{project}/agents/{id}", tags=["agents"], status_code=HTTPStatus.NO_CONTENT, responses=MISSING)
-    async def delete_agent(project: Id, id_: AgentId) -> Response:
+    async def delete_agent(project: Id, id_: ThingId) -> Response:
         """Calls that are under way keep its voice."""
         await found_agent(project, id_)
         await directory.delete_agent(id_)

@@ -187,6 +187,8 @@ async def test_all_of_it_is_described(tmp_path):
             ("get", "/projects/{project}/tokens"),
             ("post", "/projects/{project}/tokens"),
             ("delete", "/projects/{project}/tokens/{token}"),
+            ("get", "/projects/{project}/relay_numbers/{id}/rule"),
+            ("put", "/projects/{project}/relay_numbers/{id}/rule"),
             ("get", "/projects/{project}/agents"),
             ("post", "/projects/{project}/agents"),
             ("get", "/projects/{project}/agents/{id}"),

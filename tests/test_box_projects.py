@@ -1,6 +1,7 @@
 """Projects, their tokens and agents under /box/v1, by what each endpoint answers."""
 
 from tests.test_box_api import open_client
+from tests.test_conductor import NOON, write_announcement
 
 AGENT = {"name": "Désk", "stream": {"url": "wss://agent.example/voice", "codec": "PCMU"}, "first_message": "Hello"}
 
@@ -63,3 +64,25 @@ async def test_an_agent_s_fault_is_told_by_its_field(tmp_path):
         ):
             problem = await client.ask("POST", "/projects/1/agents", 422, AGENT | changes)
             assert word in problem["message"]
+
+
+async def test_a_relay_s_rule_is_what_it_sets_for_itself_and_can_be_done(tmp_path):
+    async with open_client(tmp_path, recordings=tmp_path) as client:
+        buy = {"country": "FR", "type_": "local", "at": NOON}
+        relay = await client.box.store.directory.buy("+33159133354", project=1, forward_to="+33612345678", **buy)
+        path = f"/projects/1/relay_numbers/{relay.id}/rule"
+        assert await client.get(path) == {}
+        write_announcement(tmp_path / "closed.wav")
+        rule = {"ring_s": 20, "no_answer": {"announcement": "closed.wav"}, "consent": "beep"}
+        assert await client.ask("PUT", path, 200, rule) == rule
+        assert await client.get(path) == rule
+        for bad, word in (
+            ({"ring_s": 1}, "ring_s"),
+            ({"busy": {"announcement": "gone.wav"}}, "busy.announcement"),
+            ({"consent": "gone.wav"}, "consent"),
+            ({"colour": 1}, "colour"),
+        ):
+            assert word in (await client.ask("PUT", path, 422, bad))["message"]
+        assert await client.ask("PUT", path, 200, {}) == {}
+        other = (await client.ask("POST", "/projects", 201, {"name": "shop"}))["id"]
+        await client.get(f"/projects/{other}/relay_numbers/{relay.id}/rule", 404)
