@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 import trio
 
+from appliance.actions import StreamTo
 from appliance.call import Ended, Reason
 from appliance.conductor import NoConversation
 from appliance.config import Relay
@@ -31,7 +33,8 @@ from drivers.errors import CommandError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState, Released
 from drivers.radio import Radio
 from hil.listening import align, sound
-from native import FRAME_SAMPLES
+from native import FRAME_SAMPLES, alaw_encode
+from tests.conftest import _serve_voice
 from tests.jacks import TestJack
 from tests.rig import likeness, speech
 from tests.test_conductor import NOON, TestLine, still
@@ -562,3 +565,45 @@ async def test_an_order_to_an_emergency_number_is_refused(tmp_path):
         with pytest.raises(NotDialed, match="emergency"):
             await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33112"))
         assert town.rows("SELECT * FROM calls") == []
+
+
+async def test_an_agent_speaks_by_its_stream_and_is_listened_to(tmp_path, mock_clock):
+    async with _serve_voice() as voice, open_town(tmp_path) as town:
+        plan = town.control.plans.agent(1, CALLER, StreamTo(voice.url), from_=HOME)
+        await town.control.initiate(plan)
+        await town.dialed(town.home)
+        town.home.say(Alerting(), Answered())
+        server = await voice.connection()
+        assert (await server.receive())["event"] == "start"
+        assert town.events == ["phone_call.queued", "phone_call.ringing", "phone_call.started"]
+        [(uuid, line, from_)] = town.rows("SELECT uuid, line, from_ FROM calls")
+        assert (line, from_) == ("home", HOME)
+        await town.control.add_monitor(uuid, "+33633333333")
+        await town.dialed(town.office)
+        town.office.say(Answered())
+        await town.until("SELECT 1 FROM legs WHERE answered_at IS NOT NULL")
+        words = speech(0.5, seed=3)
+        await server.send({"event": "playAudio", "media": {"payload": b64encode(alaw_encode(words)).decode()}})
+        heard = b""
+        with trio.fail_after(3600):
+            while likeness(words, heard) < 0.95:
+                assert town.office.port
+                while (frame := town.office.port.pull()) is not None:
+                    heard += frame
+                await still()
+        server.close(1000)
+        assert await town.ended() == ("customer", 16)
+        assert town.office.orders == ["dial", "hang up"]
+        assert town.events[-1] == "phone_call.completed"
+
+
+async def test_an_order_that_waits_for_a_line_is_taken_back(tmp_path):
+    async with open_town(tmp_path) as town:
+        for line in town.lines.values():
+            line.say(state=LineState.SEARCHING)
+        await still()
+        call = await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33622222222"))
+        await still()
+        assert town.control.hang_up(call.uuid)
+        assert await town.ended() == ("customer", 16)
+        assert town.events == ["phone_call.queued", "phone_call.canceled"]
