@@ -154,6 +154,7 @@ class Cloud:
                 continue
             except NotTaken as exc:
                 error = str(exc)
+                self._events.gets_on()
                 log.error("event refused by the cloud", id=delivery.id, type=delivery.type, reason=error)
             verdict = Delivered.DELIVERED if error is None else Delivered.RETRY
             duration_ms = round(1000 * (trio.current_time() - began_at))
@@ -212,6 +213,7 @@ class Cloud:
             if exc.verdict is Verdict.AGAIN and self._different[upload.id] < MOST_DIFFERENT:
                 self._recordings.troubled(Troubled(Trouble.FAILING, str(exc)))
                 return Verdict.AGAIN
+            self._recordings.gets_on()
             log.error("recording refused by the cloud", recording=upload.id, call=upload.call, reason=str(exc))
             return Verdict.REFUSED
         except Unreadable as exc:
@@ -233,7 +235,7 @@ class Cloud:
                 return open_s
             self._recordings.turn(WAITING)
             # Not all of it at once: the clock may be set, or changed for the summer.
-            await trio.sleep(min(self._window.opens_in_s(now), LOOK_AGAIN_S))
+            await trio.sleep(min(self._window.opens_in_s(now) or LOOK_AGAIN_S, LOOK_AGAIN_S))
 
     # ----------------------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,8 @@ class Answer:
     def judged(self, now: datetime) -> Verdict:
         """Raises Troubled."""
         means = meaning(self.status)
+        if means is Verdict.MORE and "location" in self.headers:
+            raise Troubled(Trouble.MISSING, f"status {self.status}: a redirect")
         if isinstance(means, Trouble):
             asked_s = retry_after_s(self.status, self.headers.get("retry-after"), now.timestamp())
             raise Troubled(means, f"status {self.status}", asked_s)
@@ -307,6 +309,8 @@ class Bucket:
         if answer.status == 204:  # it is there
             return 204
         verdict = answer.judged(self._client.now())
+        if verdict is Verdict.MORE:
+            raise Troubled(Trouble.MISSING, f"status {answer.status} of the presigner")
         if verdict is not Verdict.TAKEN:
             raise NotTaken(verdict, f"status {answer.status} of the presigner")
         url, headers = _order_of(answer.body)

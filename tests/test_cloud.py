@@ -330,6 +330,7 @@ async def test_what_is_there_already_is_not_sent(tmp_path, told):
         (answer(403), "denied", 300),
         (answer(404), "missing", 300),
         (answer(307, Location="/elsewhere"), "missing", 300),
+        (answer(308, Location="/elsewhere"), "missing", 300),
         (answer(429, Retry_After="90"), "busy", 90),
         (answer(507), "full", 300),
         (answer(500), "failing", 5),
@@ -446,6 +447,20 @@ async def test_outside_their_hours_recordings_wait_and_events_go(tmp_path, mock_
         await box.until("recordings", state="ok", waiting=0)
 
 
+async def test_before_the_clock_is_set_no_hour_is_theirs(tmp_path, mock_clock):
+    local = NOON.astimezone()
+    hours = f"{local - timedelta(hours=1):%H:%M}-{local + timedelta(hours=1):%H:%M}"
+    async with opened(tmp_path, hours=hours) as (box, place):
+        box.epoch = NOON.replace(year=1970)
+        await box.record("a", 10)
+        box.start()
+        await box.until("recordings", state="outside its hours", waiting=1)
+        box.epoch = NOON
+        mock_clock.jump(60)
+        await box.until("recordings", state="ok", waiting=0)
+        assert len(place.seen("PUT")) == 1
+
+
 async def test_the_end_of_their_hours_cuts_what_is_on_its_way(tmp_path, mock_clock):
     local = NOON.astimezone()
     hours = f"{local - timedelta(hours=1):%H:%M}-{local + timedelta(seconds=60):%H:%M}"
@@ -557,6 +572,7 @@ async def test_an_address_that_is_too_old_is_asked_for_anew(tmp_path, mock_clock
         (answer(204), {"waiting": 0, "refused": 0}),
         (answer(413), {"waiting": 0, "refused": 1}),
         (answer(401), {"state": "denied", "waiting": 1}),
+        (answer(308), {"state": "missing", "waiting": 1}),
         (answer(200, b"?"), {"state": "failing", "waiting": 1}),
         (answer(200, b"[]"), {"state": "failing", "waiting": 1}),
         (answer(200, b'{"url": "ftp://x/"}'), {"state": "failing", "waiting": 1}),
