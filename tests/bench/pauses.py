@@ -36,11 +36,11 @@ class _CWatch(ctypes.Structure):
 
 
 class Pauses:
-    def __init__(self) -> None:
+    def __init__(self, least_s: float = LEAST_S) -> None:
         self._library = compiled("pauses")
         self._times = [np.zeros((2, MOST), np.int64) for _ in os.sched_getaffinity(0)]
         self._watches = [
-            _CWatch(core, round(1e9 * LEAST_S), MOST, 0, address(times[0]), address(times[1]))
+            _CWatch(core, round(1e9 * least_s), MOST, 0, address(times[0]), address(times[1]))
             for core, times in zip(sorted(os.sched_getaffinity(0)), self._times, strict=True)
         ]
 

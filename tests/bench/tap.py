@@ -74,10 +74,10 @@ class Take:
     def begun(self) -> float:
         return float(self._sent_ns[0]) / 1e9
 
-    def held_up(self, since: float) -> float:
+    def held_up(self, since: float, least_s: float = HELD_UP_S) -> float:
         """When the kernel first kept a chunk that was not written before that from the PCM port; infinity: never."""
         written, landed = self._sent_ns[: self._c.sent] / 1e9, self._landed_ns[: self._c.sent] / 1e9
-        held_up = written[(written >= since) & (landed - written > HELD_UP_S)]
+        held_up = written[(written >= since) & (landed - written > least_s)]
         return float(held_up.min()) if len(held_up) else math.inf
 
     def heard(self) -> tuple[bytes, "np.ndarray[tuple[int], np.dtype[np.float64]]"]:
