@@ -427,10 +427,16 @@ def doubts(config: Config) -> Iterator[str]:
     for place, webhook in enumerate(config.webhooks, 1):
         for pattern in NOT_YET.intersection(webhook.events):
             yield f'webhooks.{place}.events: "{pattern}" is known, but this version never sends it'
-        parts = urlsplit(webhook.url)
-        assert parts.hostname is not None
-        if parts.scheme == "http" and not is_address(parts.hostname):
-            yield f"webhooks.{place}.url: http is refused where {parts.hostname} is on the internet: use https there"
+        yield from _unencrypted(f"webhooks.{place}.url", webhook.url)
+    if config.cloud is not None:
+        for key, url in (("url", config.cloud.url), ("presign", config.cloud.presign)):
+            yield from _unencrypted(f"cloud.{key}", url or "")
+
+
+def _unencrypted(key: str, url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname and not is_address(parts.hostname):
+        yield f"{key}: http is refused where {parts.hostname} is on the internet: use https there"
 
 
 def _syntax(message: str) -> str:

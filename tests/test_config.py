@@ -451,6 +451,11 @@ def test_the_clouds_token_is_in_no_representation_and_no_message():
     assert "not so" not in str(problems(SERVICE + CLOUD.replace(SECRET, "not so, as it has blanks")))
 
 
+def test_a_cloud_that_is_not_encrypted_is_doubted():
+    (said,) = doubts(read(SERVICE + CLOUD.replace("https", "http")))
+    assert said == "cloud.url: http is refused where ingest.example is on the internet: use https there"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
