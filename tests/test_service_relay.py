@@ -1,5 +1,7 @@
 """Relay calls through the whole service, on each pair of kinds of line: who dials the office talks with its owner."""
 
+import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,9 +11,10 @@ import trio
 
 from appliance.store import open_store
 from hil.bench import Bench, BenchLine
-from hil.subscriber import PhoneCall
-from tests.rig import BORN, PHONE, Rig, likeness, open_customer, serve_voice, together
+from hil.subscriber import PhoneCall, Subscriber
+from tests.rig import BORN, PATIENCE_S, PHONE, Post, Rig, is_signed, likeness, open_customer, serve_voice, together
 from tests.test_service_analog import words
+from tests.test_service_crash import frames, settle
 
 OWNER = "+33612345678"
 NUMBERS = {"ec25": "+3370000000{}", "usr5637": "+3315913335{}"}
@@ -102,3 +105,71 @@ async def test_5_a_sim_is_forwarded_by_an_analog_line(tmp_path: Path) -> None:
 @together
 async def test_5_an_analog_line_is_forwarded_by_a_sim(tmp_path: Path) -> None:
     await relay(tmp_path, "usr5637", "ec25")
+
+
+# --- the power goes ---
+
+
+async def crash(point: str, directory: Path) -> None:
+    """What is left of a call that was cut there, when the box is back; and that the next one goes well."""
+    await trio.Path(directory).mkdir()
+    async with open_office(directory, "ec25", "ec25") as rig:
+        owner = rig.bench.subscriber(OWNER)
+        run = await rig.start(BRANCHLINE_CRASH_AT=point)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk, rig, owner)
+            assert await run.ended() == -signal.SIGKILL
+            nursery.cancel_scope.cancel()
+        left = [frames(path) for path in rig.recordings if path.stat().st_size]
+        run = await rig.start()
+        assert [line.modem.calls for line in rig.bench.lines] == [[], []]
+        assert rig.rows("SELECT reason FROM calls") == [("restart",)]
+        assert rig.rows("SELECT * FROM legs WHERE ended_at IS NULL") == []
+        for phone in (rig.phone, owner):
+            for call in phone.calls:
+                await call.ended()
+        await talk(rig, owner)
+        await settle(rig)
+        calls = rig.rows("SELECT id, joined_at IS NOT NULL, reason FROM calls")
+        ends = {"restart": "phone_call.error", "hangup": "phone_call.completed"}
+        assert [reason for _, _, reason in calls] == ["restart", "hangup"]
+        told = Counter((post.json["data"]["id"], post.json["type"]) for post in set_of_events(rig))
+        expected = {(id_, "phone_call.started") for id_, joined, _ in calls if joined}
+        assert set(told) == expected | {(id_, ends[reason]) for id_, _, reason in calls}
+        assert sum(map(frames, rig.recordings)) >= sum(left)
+        assert run.faults == []
+
+
+def set_of_events(rig: Rig) -> list[Post]:
+    posts = rig.customer.posts("/events")
+    assert all(map(is_signed, posts))
+    return list({post.json["id"]: post for post in posts}.values())
+
+
+async def talk(rig: Rig, owner: Subscriber) -> None:
+    """As far as the box lives to see it."""
+    before = len(rig.customer.posts("/events"))
+    call = rig.phone.dial(rig.number)
+    await call.answered()
+    await rig.customer.inbox.get(
+        "that they talk",
+        lambda post: post.json["type"] == "phone_call.started" and post in rig.customer.posts("/events")[before:],
+        within_s=PATIENCE_S,
+    )
+    # More than the half second after which what was recorded is on the disk.
+    await trio.sleep(0.8)
+    owner.calls[-1].hang_up()
+    await call.ended()
+
+
+@together
+async def test_the_power_goes_at_the_commits_of_a_relays_call(tmp_path: Path) -> None:
+    turn = trio.CapacityLimiter(2)
+
+    async def live(point: str) -> None:
+        async with turn:
+            await crash(point, tmp_path / point)
+
+    async with trio.open_nursery() as nursery:
+        for point in ("after.leg.dialed", "before.call.joined", "after.call.joined", "before.call.ended"):
+            nursery.start_soon(live, point)
