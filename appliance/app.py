@@ -142,7 +142,7 @@ async def serve(config: Config) -> None:
                 cloud = make_cloud(allow_loopback=config.lab.allow_loopback, now=now)
             if not store.uploads.wanted and (count := await store.uploads.give_up()):
                 log.warning("recordings wait no more: there is no cloud that takes them", count=count)
-            health = Health(media, control.trunks, store.outbox, Notifier(), cloud)
+            health = Health(media, control.trunks, store.outbox, Notifier(), cloud, shelf)
             metrics = Metrics(health, control.trunks, store.outbox)
             org_id = config.sfvopi.org_id
             ours = config.phonevoice

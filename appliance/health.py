@@ -12,6 +12,7 @@ import trio
 from appliance.cloud import Cloud
 from appliance.media import Media, audio_report
 from appliance.outbox import Outbox
+from appliance.shelf import Shelf
 from appliance.trunk import Trunk
 from appliance.webhook import public
 from drivers.gsm import GsmLine
@@ -53,13 +54,20 @@ class Health:
     """A box whose media clock stands still is unwell: no call has sound. A line that is down is only told."""
 
     def __init__(
-        self, media: Media, trunks: Sequence[Trunk], outbox: Outbox, notifier: Notifier, cloud: Cloud | None = None
+        self,
+        media: Media,
+        trunks: Sequence[Trunk],
+        outbox: Outbox,
+        notifier: Notifier,
+        cloud: Cloud | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._media = media
         self._trunks = trunks
         self._outbox = outbox
         self._notifier = notifier
         self._cloud = cloud
+        self._shelf = shelf
         self._ticks = 0
         self._ticked_at = 0.0
         self._worst_late_us = 0
@@ -92,6 +100,9 @@ class Health:
     def status(self) -> str:
         return OK if self._look() else "media stopped"
 
+    def recordings_report(self) -> Mapping[str, int]:
+        return {} if self._shelf is None else self._shelf.report
+
     async def cloud_report(self) -> dict[str, Any]:
         """Of each lane to the cloud, by its name; none where there is no cloud."""
         return {} if self._cloud is None else await self._cloud.report()
@@ -113,6 +124,7 @@ class Health:
             "lines": [line_report(trunk) for trunk in self._trunks],
             "undelivered_events": await self._outbox.pending(),
             "webhooks_gone": [public(url) for url in await self._outbox.gone()],
+            "recordings": self.recordings_report(),
             "cloud": await self.cloud_report() or None,
         }
 

@@ -40,7 +40,8 @@ class Metrics:
         undelivered.add_metric((), await self._outbox.pending())
         cloud = _cloud(await self._health.cloud_report())
         box = CollectorRegistry()
-        box.register(_Sheet([*_media(self._health), *_lines(self._trunks), undelivered, *cloud]))
+        recordings = _recordings(self._health.recordings_report())
+        box.register(_Sheet([*_media(self._health), *_lines(self._trunks), undelivered, *recordings, *cloud]))
         return generate_latest(box) + generate_latest(self._process)
 
 
@@ -59,6 +60,14 @@ def _media(health: Health) -> Iterator[Metric]:
     yield Counter("branchline_media_ticks", "Frames of 20 ms", stats.ticks)
     yield Counter("branchline_media_skipped", "Frames that came too late to be made up for", stats.skipped)
     yield Counter("branchline_media_lost_events", "News of the media that nobody took in time", stats.lost_events)
+
+
+def _recordings(report: Mapping[str, int]) -> Iterator[Metric]:
+    if report:
+        yield Gauge("branchline_recordings_waiting", "Recordings that have no MP3 yet", report["waiting"])
+        yield Gauge("branchline_recordings_failing", "Of these, those whose MP3 could not be made", report["failing"])
+        text = "By how much there is too much recorded, which is not delivered yet"
+        yield Gauge("branchline_recordings_surplus_bytes", text, report["surplus_bytes"])
 
 
 def _cloud(report: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

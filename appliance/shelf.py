@@ -7,7 +7,7 @@ and one is made small at a time: a box with one core free has calls to carry wit
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -50,7 +50,7 @@ class Shelf:
     ) -> None:
         self.directory = directory
         # What is too much, and may not be deleted yet.
-        self.surplus_bytes = 0
+        self._surplus_bytes = 0
         self._recordings = recordings
         self._now = now
         self._keeping = keeping
@@ -72,14 +72,10 @@ class Shelf:
             task_status.started()
 
     @property
-    def waiting(self) -> int:
-        """How many are to be made small."""
-        return len(self._waiting)
-
-    @property
-    def failing(self) -> int:
-        """How many of these could not be."""
-        return sum(failures > 0 for _, failures, _, _ in self._waiting)
+    def report(self) -> Mapping[str, int]:
+        """How many wait to be made small, how many of these could not be, and by how much there are too many."""
+        failing = sum(failures > 0 for _, failures, _, _ in self._waiting)
+        return {"waiting": len(self._waiting), "failing": failing, "surplus_bytes": self._surplus_bytes}
 
     # --- taken down -------------------------------------------------------------------------------------------------
 
@@ -152,9 +148,9 @@ class Shelf:
             enough = _enough(oldest, surplus)
             await self._let_go(enough, Why.ROOM)
             surplus -= sum(each.size_bytes for each in enough)
-        if surplus > 0 and not self.surplus_bytes:
+        if surplus > 0 and not self._surplus_bytes:
             log.warning("too much is recorded, and not delivered yet", surplus_bytes=surplus)
-        self.surplus_bytes = max(0, surplus)
+        self._surplus_bytes = max(0, surplus)
 
     async def _surplus(self) -> int:
         free_bytes = await trio.to_thread.run_sync(self._disk_free, self.directory)

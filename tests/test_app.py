@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-from appliance.app import make_directories
+import pytest
+
+from appliance.app import Unable, make_directories, make_key
 
 
 def test_what_is_kept_is_nobody_elses_to_list(tmp_path: Path) -> None:
@@ -14,3 +16,25 @@ def test_what_is_kept_is_nobody_elses_to_list(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert [each.stat().st_mode & 0o777 for each in (recordings, recordings.parent)] == [0o700, 0o700]
+
+
+def test_the_key_of_addresses_is_made_once_and_is_ours_alone(tmp_path: Path) -> None:
+    path = tmp_path / "links.key"
+    key = make_key(path)
+    assert len(key) == 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert make_key(path) == key
+    assert os.listdir(tmp_path) == ["links.key"]
+
+
+def test_what_a_crash_left_of_a_key_is_none(tmp_path: Path) -> None:
+    (tmp_path / "links.part").write_bytes(b"half")
+    assert len(make_key(tmp_path / "links.key")) == 32
+
+
+def test_a_damaged_key_is_told_and_never_replaced_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "links.key"
+    path.write_bytes(b"")
+    with pytest.raises(Unable, match="damaged"):
+        make_key(path)
+    assert path.read_bytes() == b""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config import Config, ConfigError, LineConfig, Service, Webhook, doubts, parse
+from appliance.config import Config, ConfigError, Keeping, LineConfig, Service, Webhook, doubts, parse
 from appliance.ingest import Window
 from drivers.countries import PROFILES
 from drivers.models import Sound, UsbId
@@ -86,12 +86,16 @@ def test_a_whole_configuration():
     config = read(
         SERVICE
         + 'listen = "[::]:80"\nlog_level = "debug"\nrecordings = false\n'
+        + 'public_url = "https://box.example/voice"\n'
+        + "[recordings]\nkeep_days = 90\nmax_mib = 20000\nkeep_free_mib = 1024\n"
         + LINE
         + WEBHOOK
         + 'events = ["phone_call.*", "sms.received"]\nname = "crm"\n'
         + '[sfvopi]\norg_id = 7\ndefault_country = "IN"\n[lab]\nallow_loopback = true\n'
     )
     assert config.service.data_dir == Path("/var/lib/branchline")
+    assert config.service.public_url == "https://box.example/voice"
+    assert config.recordings == Keeping(keep_days=90, max_mib=20000, keep_free_mib=1024)
     assert config.lines[0].at == Path("/dev/serial/by-path/modem-if02")
     assert config.webhooks[0].events == ("phone_call.*", "sms.received")
     assert config.webhooks[0].key == "crm"
@@ -194,6 +198,13 @@ ONE_FAULT = {
     ),
     SERVICE + with_line(pcm="", usb='"1-1.2"'): "lines.1.at: goes without usb, which finds the ports by itself",
     SERVICE + with_line(at="", usb='"1-1.2"'): "lines.1.pcm: goes with at; usb finds the ports by itself",
+    SERVICE + "[recordings]\nkeep_days = 0": "recordings.keep_days: must be at least 1",
+    # With less than 200 MiB nothing is recorded, and so nothing would ever go.
+    SERVICE + "[recordings]\nkeep_free_mib = 100": "recordings.keep_free_mib: must be at least 256",
+    SERVICE + 'public_url = "box.example"': "service.public_url: is not an absolute http or https URL",
+    SERVICE + 'public_url = "https://box.example/?a=b"': (
+        'service.public_url: must be no more than where this box is reached, like "https://box.example"'
+    ),
     SERVICE + with_place(usb='"1.2"'): (
         'lines.1.usb: "1.2" is not a USB port, like "1-1.2": `branchline lines` shows them'
     ),
