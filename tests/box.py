@@ -20,81 +20,20 @@ from appliance.testcall import TestCalls
 from appliance.trunk import Seizure, Trunk
 from drivers.audio import PcmTty, Place
 from drivers.countries import PROFILES, AnalogLine
-from drivers.errors import LineError
 from drivers.fxo import open_fxo_on
 from drivers.gsm import open_gsm_on
 from drivers.line import Incoming, Line, LineState
 from drivers.models import MODELS, Sound
 from drivers.voicemodels import VOICE_MODELS
-from drivers.voicetty import DTR_LOW_S
 from hil.bench import Bench, BenchLine, Host
 from hil.bench import Line as Far
 from hil.board import Profile
 from hil.plans import Plan
-from native import TICK_S, Engine, FramesPort, Port
+from native import TICK_S, Engine
 from tests.jacks import TestJack
+from tests.plugs import Card, Wire
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
-
-
-class Wire:
-    """drivers.voicetty.Device on a voice modem of the bench."""
-
-    def __init__(self, host: Host, far: Far) -> None:
-        assert isinstance(host.at, trio.lowlevel.FdStream)
-        self._stream = host.at
-        self._far = far
-
-    @property
-    def fd(self) -> int:
-        return self._stream.fileno()
-
-    async def receive(self) -> bytes:
-        return bytes(await self._stream.receive_some())
-
-    async def send(self, data: bytes) -> None:
-        await self._stream.send_all(data)
-
-    async def drop_dtr(self) -> None:
-        self._far.modem.hung_up()
-        await trio.sleep(DTR_LOW_S)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class Card:
-    """drivers.audio.Place: a sound card between the two engines, by the frame."""
-
-    def __init__(self, theirs: FramesPort) -> None:
-        self._theirs = theirs
-        self._ours: FramesPort | None = None
-        self._open = False
-
-    async def check(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def open(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._open = True
-
-    def close(self) -> None:
-        self._open = False
-
-    @asynccontextmanager
-    async def attach(self, engine: Engine) -> AsyncIterator[Port]:
-        if not self._open:
-            raise LineError("no call")
-        with closing(engine.frames()) as self._ours:
-            yield self._ours
-
-    def turn(self) -> None:
-        """Between two ticks."""
-        while (frame := self._theirs.pull()) is not None:
-            if self._ours is not None:
-                self._ours.push(frame)
-        while self._ours is not None and (frame := self._ours.pull()) is not None:
-            self._theirs.push(frame)
 
 
 @dataclass
@@ -148,7 +87,7 @@ class Box:
         name = far.model.removesuffix("-uac")
         if name in VOICE_MODELS:
             profile = AnalogLine(PROFILES["FR"])
-            opened = open_fxo_on(Wire(host, far), far.name, VOICE_MODELS[name], profile)
+            opened = open_fxo_on(Wire(host.at, far.modem), far.name, VOICE_MODELS[name], profile)
         else:
             place, sound = self._place(host, name)
             opened = open_gsm_on(host.at, far.name, MODELS[name], sound=sound, place=place)
@@ -157,6 +96,7 @@ class Box:
                 yield line
         finally:
             host.pcm.close()
+            await host.at.aclose()
 
     def _place(self, host: Host, model: str) -> tuple[Place, Sound]:
         if host.card is not None:

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
 from drivers.audio import PcmTty, Place
-from drivers.errors import LineError
 from drivers.gsm import GsmLine, open_gsm_on
 from drivers.line import LineEvent, LineState, StateChanged
 from drivers.models import MODELS, Sound
@@ -17,45 +16,11 @@ from hil.bench import Bench
 from hil.device import BenchLine
 from hil.modem import Modem
 from hil.subscriber import Subscriber
-from native import TICK_S, Engine, Event, FramesPort, Port
+from native import TICK_S, Engine, Event, Port
+from tests.plugs import Card
 
 OURS, THEIRS = "+33700000002", "+33783484044"
 IDLE, IN_USE = StateChanged(LineState.IDLE), StateChanged(LineState.IN_USE)
-
-
-class Wired:
-    """drivers.audio.Place: the host's end of a sound card that stands on no clock but ours."""
-
-    def __init__(self, card: FramesPort) -> None:
-        self._card = card
-        self._port: FramesPort | None = None
-        self._open = False
-
-    async def check(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def open(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._open = True
-
-    def close(self) -> None:
-        self._open = False
-
-    @asynccontextmanager
-    async def attach(self, engine: Engine) -> AsyncIterator[Port]:
-        if not self._open:
-            raise LineError("no call")
-        with closing(engine.frames()) as self._port:
-            yield self._port
-        self._port = None
-
-    def tick(self) -> None:
-        heard = self._card.pull()
-        if self._port is not None:
-            if heard is not None:
-                self._port.push(heard)
-            if (said := self._port.pull()) is not None:
-                self._card.push(said)
 
 
 @dataclass
@@ -104,14 +69,14 @@ async def open_rig(name: str, directory: Path) -> AsyncIterator[Rig]:
     async with Bench([BenchLine("one", OURS, model=name)], directory=directory, realtime=False) as bench:
         host = bench.connect("one")
         place: Place
-        wired = Wired(host.card) if host.card is not None else None
+        card = Card(host.card) if host.card is not None else None
 
         async def open_pcm() -> int:
             await trio.lowlevel.checkpoint()
             return os.dup(host.pcm.fileno())
 
-        if wired is not None:
-            place, sound = wired, Sound.CARD
+        if card is not None:
+            place, sound = card, Sound.CARD
         else:
             place, sound = PcmTty(open_pcm, model.audio[Sound.PCM].chunk_bytes), Sound.PCM
 
@@ -119,8 +84,8 @@ async def open_rig(name: str, directory: Path) -> AsyncIterator[Rig]:
             while True:
                 await trio.sleep(TICK_S)
                 bench.engine.tick()
-                if wired is not None:
-                    wired.tick()
+                if card is not None:
+                    card.turn()
                 engine.tick()
 
         with host.pcm, Engine() as engine:
