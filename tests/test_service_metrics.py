@@ -54,10 +54,13 @@ async def test_a_call_and_an_outage_are_in_the_figures(tmp_path):
         call = rig.phone.dial(rig.number)
         await (await rig.voice.connection()).next("media")
         seen = await figures(run)
+        with trio.fail_after(PATIENCE_S):
+            # The first frames may be the engine's own, of silence.
+            while not seen[key("branchline_call_audio_received_s")]:
+                seen = await figures(run)
         assert seen[key("branchline_line_state", state="in use")] == 1
         assert seen[key("branchline_line_calls_total", direction="incoming")] == 1
         assert seen[key("branchline_line_calls_answered_total")] == 1
-        assert seen[key("branchline_call_audio_received_s")] > 0
 
         await rig.line.unplug()
         with trio.fail_after(PATIENCE_S):

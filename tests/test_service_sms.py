@@ -2,6 +2,7 @@
 
 import signal
 
+import httpx
 import trio
 
 from tests.rig import PATIENCE_S, PHONE, Client, Rig, Run, open_rig, together
@@ -223,7 +224,7 @@ async def correspond(rig: Rig, run: Run) -> None:
         async with Client(run) as client:
             await client.request("POST", SMS, {"to": PHONE, "text": "going out"})
             await trio.sleep_forever()
-    except Exception:
+    except httpx.TransportError:
         # It died in the middle of our request.
         return
 
