@@ -42,17 +42,17 @@ from appliance.trunk import Trunk, Whereabouts
 from drivers.audio import PcmTty, Place
 from drivers.bus import order_anew
 from drivers.countries import PROFILES, AnalogLine
-from drivers.errors import LineAbsent, LineError
+from drivers.errors import LineAbsent
 from drivers.fxo import open_fxo_on
 from drivers.gsm import open_gsm_on
 from drivers.line import Line, LineState
 from drivers.models import MODELS, Sound
 from drivers.voicemodels import VOICE_MODELS
-from drivers.voicetty import DTR_LOW_S
 from hil import analog
 from hil.bench import Bench, BenchLine, Host
 from hil.bench import Line as BenchPlace
-from native import TICK_S, Engine, FramesPort, Port
+from native import TICK_S, Engine
+from tests.plugs import Card, Wire
 
 T = TypeVar("T")
 
@@ -110,69 +110,13 @@ class TimedDatabase:
 # --- where lines are plugged in -------------------------------------------------------------------------------------
 
 
-class Card:
-    """drivers.audio.Place: a sound card in memory, whose samples are carried to the bench's end of it."""
-
-    def __init__(self, socket: "Socket") -> None:
-        self._socket = socket
-        self._open = False
-
-    async def check(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._socket.need()
-
-    async def open(self) -> None:
-        await self.check()
-        self._open = True
-
-    def close(self) -> None:
-        self._open = False
-
-    @asynccontextmanager
-    async def attach(self, engine: Engine) -> AsyncIterator[Port]:
-        if not self._open:
-            raise LineError("no call")
-        with closing(engine.frames()) as port:
-            self._socket.played = port
-            try:
-                yield port
-            finally:
-                self._socket.played = None
-
-
-class Wire:
-    """drivers.voicetty.Device, on a socket; DTR as the simulated modem has it."""
-
-    def __init__(self, stream: trio.abc.Stream, modem: analog.AnalogLine) -> None:
-        assert isinstance(stream, trio.lowlevel.FdStream)
-        self._stream = stream
-        self._modem = modem
-
-    @property
-    def fd(self) -> int:
-        return self._stream.fileno()
-
-    async def receive(self) -> bytes:
-        return bytes(await self._stream.receive_some())
-
-    async def send(self, data: bytes) -> None:
-        await self._stream.send_all(data)
-
-    async def drop_dtr(self) -> None:
-        self._modem.hung_up()
-        await trio.sleep(DTR_LOW_S)
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-
 class Socket:
     """appliance.trunk.Jack: where one device is plugged in, gone, and plugged in again."""
 
     def __init__(self, town: "Town", place: BenchPlace) -> None:
         self.place = place
-        # What the driver plays to, while it has a call on a sound card.
-        self.played: FramesPort | None = None
+        # The sound card of this life, where it has one.
+        self.card: Card | None = None
         self.lives = 0
         self._town = town
         self._host: Host | None = None
@@ -241,9 +185,11 @@ class Socket:
                 yield await stack.enter_async_context(open_fxo_on(device, name, VOICE_MODELS[model], profile))
                 return
             row = MODELS[model]
-            place: Place = Card(self)
-            sound = Sound.CARD
-            if host.card is None:
+            place: Place
+            if host.card is not None:
+                place = self.card = Card(host.card, need=self.need)
+                sound = Sound.CARD
+            else:
                 sound = Sound.PCM
                 place = PcmTty(self._open_pcm, row.audio[sound].chunk_bytes)
             yield await stack.enter_async_context(open_gsm_on(host.at, name, row, sound=sound, place=place))
@@ -263,16 +209,6 @@ class Socket:
         else:
             await self.unplug()
             self.plug()
-
-    def carry(self) -> None:
-        """Sound of one tick, between the driver's end of the card and the device's."""
-        host = self._host
-        if self.played is None or host is None or host.card is None:
-            return
-        while (frame := self.played.pull()) is not None:
-            host.card.push(frame)
-        while (frame := host.card.pull()) is not None:
-            self.played.push(frame)
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
@@ -385,7 +321,8 @@ class Town:
                 self.bench.engine.tick()
                 self.engine.tick()
                 for socket in self.sockets.values():
-                    socket.carry()
+                    if socket.card is not None:
+                        socket.card.turn()
 
 
 @asynccontextmanager
