@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import hmac
+import json
 import shutil
 import socket
 import ssl
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
+from itertools import product
 
 import pytest
 import trio
@@ -17,10 +19,11 @@ import trio.testing
 from appliance.config import Webhook
 from appliance.courier import run_courier
 from appliance.database import Commit, Database, open_database
-from appliance.events import Event
-from appliance.gateway import Gateway
+from appliance.events import Event, LegacyEvent
+from appliance.gateway import Gateway, target_refusal
 from appliance.outbox import Outbox
-from appliance.webhook import RETRY_AFTER_S
+from appliance.subscriptions import Subscription, Subscriptions
+from appliance.webhook import KEEP_H, RETRY_AFTER_S
 
 NOON = datetime(2026, 6, 4, 12, 0, 0, 0, UTC)
 SECRET = "whsec_0123456789abcdef01234567"
@@ -135,23 +138,25 @@ class Box:
             )
         )
 
-    async def put(self, *numbers: int) -> None:
+    async def put(self, *numbers: int, call: int | None = None, project: int | None = None) -> None:
         for number in numbers:
-            event = Event("phone_call.completed", self.now(), {"id": number, "note": "Ça va ?"})
+            event = Event("phone_call.completed", self.now(), {"id": number, "note": "Ça va ?"}, call, project)
             await self.database.write(Commit.CALL_ENDED, partial(self._put, event))
         self.outbox.ring()
 
     def _put(self, event: Event, connection) -> None:
         self.outbox.put(connection, event)
 
-    async def settled(self, count: int, hook: int = 0):
+    async def settled(self, count: int, of: int | Webhook | Subscription = 0):
         """The log, once it has that many attempts: each is written down before the next thing."""
 
+        hook = self.hooks[of] if isinstance(of, int) else of
+
         async def enough() -> bool:
-            return len(await self.outbox.log(self.hooks[hook])) >= count
+            return len(await self.outbox.log(hook)) >= count
 
         await until(enough)
-        return await self.outbox.log(self.hooks[hook])
+        return await self.outbox.log(hook)
 
 
 @pytest.fixture
@@ -237,7 +242,7 @@ async def test_gone_ends_a_webhook_and_no_other(box):
     await box.put(2)
     await other.received(2)
     assert len(gone.requests) == 1
-    await box.settled(2, hook=1)
+    await box.settled(2, 1)
     assert await box.outbox.pending() == 0
 
 
@@ -535,3 +540,252 @@ async def test_a_certificate_of_strangers_or_for_another_name_is_a_failure(box, 
     (entry,) = await box.settled(1)
     assert "certificate verify failed" in entry.error
     assert receiver.requests == []
+
+
+# --- webhooks that come, change and go ------------------------------------------------------------------------------
+
+BUSY = b"HTTP/1.1 429 Slow down\r\nRetry-After: 1800\r\nContent-Length: 0\r\n\r\n"
+
+
+async def served(box, *answers: bytes) -> tuple[Receiver, str]:
+    """A receiver that is in no configuration, and its address."""
+    receiver = await box.receiver(*answers)
+    return receiver, box.hooks.pop().url
+
+
+@pytest.fixture
+def made(box):
+    return Subscriptions(box.database, box.outbox.ring)
+
+
+async def test_6_a_webhook_that_is_made_while_the_courier_runs_is_told_at_once(box, made):
+    receiver, url = await served(box)
+    box.start()
+    hook, secret = await made.create(1, url, at=NOON)
+    await box.put(1, project=1)
+    (request,) = await receiver.received(1)
+    t, v1 = request.headers["Phonevoice-Signature"].split(",")
+    signed = hmac.new(secret.encode(), t[2:].encode() + b"." + request.body, hashlib.sha256).hexdigest()
+    assert v1 == f"v1={signed}"
+    await made.delete(hook.id)
+    await box.put(2, project=1)
+    again, _ = await made.create(1, url, at=NOON)
+    await box.put(3, project=1)
+    await receiver.received(2)
+    assert [json.loads(request.body)["data"]["id"] for request in receiver.requests] == [1, 3]
+    assert again.id != hook.id
+
+
+async def test_6_a_webhook_that_moves_is_told_at_its_new_address(box, made):
+    old, old_url = await served(box)
+    new, new_url = await served(box)
+    box.start()
+    hook, _ = await made.create(1, old_url, at=NOON)
+    await box.put(1, project=1)
+    await box.settled(1, hook)
+    await trio.testing.wait_all_tasks_blocked(0.02)
+    await made.change(hook.id, {"url": new_url})
+    await box.put(2, project=1)
+    await new.received(1)
+    assert len(old.requests) == 1
+
+
+async def test_6_a_webhook_off_and_on_again_is_told_what_happens_then(box, made):
+    receiver, url = await served(box)
+    receiver.held = trio.Event()
+    box.start()
+    hook, _ = await made.create(1, url, at=NOON)
+    await box.put(1, project=1)
+    await receiver.received(1)
+    await made.change(hook.id, {"active": False})
+    await box.put(2, project=1)
+    await made.change(hook.id, {"active": True})
+    await box.put(3, project=1)
+    receiver.held.set()
+    await box.settled(1, hook)
+    await receiver.received(2)
+    assert [json.loads(request.body)["data"]["id"] for request in receiver.requests] == [1, 3]
+
+
+async def test_8_410_switches_off_what_was_made_over_the_api(box, made):
+    receiver, url = await served(box, GONE)
+    box.start()
+    hook, _ = await made.create(1, url, at=NOON)
+    await box.put(1, project=1)
+    await box.settled(1, hook)
+    assert not (await made.get(hook.id)).active
+    await box.put(2, project=1)
+    assert await box.outbox.pending() == 0
+    assert len(receiver.requests) == 1
+
+
+async def test_8_bad_receivers_delay_nobody(box, made):
+    """Slow, refusing, redirecting, talking rubbish, gone: each has its own way."""
+    answers = [
+        OK,
+        BUSY,
+        BROKEN,
+        GONE,
+        b"HTTP/1.1 302 No\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0\r\n\r\n",
+    ]
+    bad = [await served(box, answer) for answer in answers]
+    bad[0][0].held = trio.Event()
+    good, url = await served(box)
+    hooks = [(await made.create(1, each, at=NOON))[0] for _, each in bad]
+    await made.create(1, url, at=NOON)
+    box.start()
+    await box.put(*range(30), project=1)
+    with trio.fail_after(20):
+        await good.received(30)
+    for hook in hooks[1:]:
+        await box.settled(1, hook)
+    entry = (await box.outbox.log(hooks[1]))[-1]
+    assert entry.code == 429
+    assert datetime.fromisoformat(entry.next_at) >= NOON + timedelta(seconds=1800)
+
+
+async def test_8_events_of_one_call_come_in_order_and_a_retry_holds_back_none(box):
+    receiver = await box.receiver(BROKEN, OK)
+    for number in range(20):
+        await box.put(number, call=7)
+    box.start()
+    await receiver.received(20)
+    assert [json.loads(request.body)["data"]["id"] for request in receiver.requests] == list(range(20))
+
+
+async def test_10_the_older_generation_is_signed_under_its_own_spelling(box):
+    receiver, url = await served(box)
+    box.start()
+    event = LegacyEvent("call.started", "call_0123456789", NOON, {"note": "Ça va ?"}, url, 1)
+    await box.database.write(Commit.CALL_ENDED, lambda connection: box.outbox.put_legacy(connection, event))
+    box.outbox.ring()
+    (request,) = await receiver.received(1)
+    assert "Phonevoice-Signature" not in request.headers
+    query = "SELECT legacy_secret FROM projects"
+    (secret,) = await box.database.read(lambda connection: connection.execute(query).fetchone())
+    t, v1 = request.headers["PhoneVoice-Signature"].split(",")
+    signed = hmac.new(secret.encode(), t[2:].encode() + b"." + request.body, hashlib.sha256).hexdigest()
+    assert v1 == f"v1={signed}"
+    assert json.loads(request.body)["call_id"] == "call_0123456789"
+
+
+async def test_8_a_name_that_leads_to_the_box_itself_later_is_refused_then(box, made):
+    receiver, url = await served(box)
+    names = resolve(["192.168.1.9"])
+    url = url.replace("127.0.0.1", "crm.example")
+    assert await target_refusal(url, allow_loopback=False) is None
+    hook, _ = await made.create(1, url, at=NOON)
+    names.answer = ["127.0.0.1"]
+    assert "this box itself" in await target_refusal(url, allow_loopback=False)
+    box.start(allow_loopback=False)
+    await box.put(1, project=1)
+    (entry,) = await box.settled(1, hook)
+    assert "TargetRefused" in entry.error
+    assert receiver.connections == 0
+
+
+async def test_what_can_not_be_looked_up_is_not_refused_when_it_is_made():
+    for answer in (NO_NAME_SERVER, NO_SUCH_NAME):
+        resolve(answer)
+        assert await target_refusal("https://crm.example/", allow_loopback=False) is None
+
+
+async def silent(box) -> tuple[Receiver, str]:
+    receiver, url = await served(box)
+    receiver.held = trio.Event()
+    return receiver, url
+
+
+@pytest.mark.parametrize("online", [True, False])
+async def test_8_where_the_probe_host_does_not_answer_either_it_is_the_boxs_own_fault(box, mock_clock, online):
+    receiver = await box.receiver()
+    receiver.held = trio.Event()
+    probe, _ = await box.receiver(), box.hooks.pop()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = int(_.url.split(":")[2].split("/")[0]) if online else nobody.getsockname()[1]
+        box.probe = ("127.0.0.1", port)
+        box.start()
+        await box.put(1)
+        await receiver.received(1)
+        mock_clock.jump(15)
+        if online:
+            (entry,) = await box.settled(1)
+            assert entry.error == "no answer in 15 s"
+            assert probe.connections == 1
+            return
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert await box.outbox.log(box.hooks[0]) == []
+        receiver.held.set()
+        mock_clock.jump(30)
+        (entry,) = await box.settled(1)
+    assert (entry.code, entry.attempt) == (200, 1)
+
+
+async def test_8_a_name_whose_own_servers_fail_is_to_blame_while_others_are_found(box):
+    await box.receiver(host="good.example")
+    bad = box.hooks[0].url.replace("good", "bad")
+    box.hooks.append(Webhook.model_construct(url=bad, secret=SECRET, events=("*",), name=None))
+
+    class Half(Names):
+        async def getaddrinfo(self, host, *args, **more):
+            if "bad" in str(host):
+                await found.wait()
+                raise NO_NAME_SERVER
+            answer = await super().getaddrinfo(host, *args, **more)
+            if "good" in str(host):
+                trio.lowlevel.current_trio_token().run_sync_soon(found.set)
+            return answer
+
+    found = trio.Event()
+    trio.socket.set_custom_hostname_resolver(Half(["127.0.0.1"]))
+    box.start()
+    await box.put(1)
+    (entry,) = await box.settled(1, box.hooks[1])
+    assert "Temporary failure" in entry.error
+
+
+CALLS = 500
+
+
+async def test_a_week_without_network_and_then_everything_once_and_in_order(box, mock_clock):
+    receiver = await box.receiver(host="crm.example")
+    names = resolve(NO_NAME_SERVER)
+    box.start()
+    for hour in range(1, KEEP_H):
+        calls = range(CALLS * (hour - 1) // (KEEP_H - 1), CALLS * hour // (KEEP_H - 1))
+
+        at = box.now()
+
+        def put(connection, calls=calls, at=at):
+            for kind, call in product(("phone_call.started", "phone_call.completed"), calls):
+                box.outbox.put(connection, Event(kind, at, {"id": call}, call))
+
+        await box.database.write(Commit.CALL_ENDED, put)
+        box.outbox.ring()
+        # No attempt is under way whose time would be up.
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(3600)
+        grown = f"SELECT hours >= {hour} FROM uptime"
+        await until(lambda grown=grown: box.database.read(lambda c: c.execute(grown).fetchone()[0]))
+    assert (await box.outbox.pending(), receiver.requests) == (2 * CALLS, [])
+    assert await box.outbox.log(box.hooks[0]) == []
+    await trio.testing.wait_all_tasks_blocked()
+    names.answer = ["127.0.0.1"]
+    mock_clock.jump(30)
+    await receiver.received(2 * CALLS)
+    await until(lambda: nothing_waits(box))
+    told = [(body["data"]["id"], body["type"]) for body in map(json.loads, (each.body for each in receiver.requests))]
+    assert len({request.id for request in receiver.requests}) == len(set(told)) == len(told) == 2 * CALLS
+    place = {what: number for number, what in enumerate(told)}
+    assert all(place[call, "phone_call.started"] < place[call, "phone_call.completed"] for call in range(CALLS))
+    for _ in range(KEEP_H):
+        await box.outbox.grow_older()
+    for table in ("deliveries", "events"):
+        query = f"SELECT count(*) FROM {table}"
+        assert await box.database.read(lambda c, query=query: c.execute(query).fetchone()[0]) == 0
+
+
+async def nothing_waits(box) -> bool:
+    return not await box.outbox.pending()
