@@ -126,7 +126,9 @@ class Control:
         if conductor is None or not conductor.parties:
             raise NoConversation
         like, project = conductor.leg.seizure.trunk, conductor.call.project
-        seizure, limit_s = await self._exchange.seize(phone, project=project, like=like, limit_s=self._relay.limit_s)
+        seizure, limit_s = await self._exchange.seize(
+            phone, project=project, like=like, limit_s=self._relay.limit_s, further=True
+        )
         return await conductor.join_in(seizure, phone, ring_s=SUPERVISOR_RING_S, limit_s=limit_s)
 
     @contextmanager

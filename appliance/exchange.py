@@ -60,13 +60,17 @@ class Exchange:
     @contextmanager
     def placing(self) -> Iterator[None]:
         """A call that we place is under way. Raises NotDialed."""
-        if self._placed == self._most_placed:
-            raise NotDialed(f"Not dialed: {self._placed} calls are under way, as many as the box may place at once")
+        self._need_room()
         self._placed += 1
         try:
             yield
         finally:
             self._placed -= 1
+
+    def _need_room(self) -> None:
+        placed = self._placed + sum(trunk.forwards for trunk in self._trunks)
+        if self._most_placed is not None and placed >= self._most_placed:
+            raise NotDialed(f"Not dialed: {placed} calls are under way, as many as the box may place at once")
 
     def check(self, to: str, trunk: Trunk | None = None) -> None:
         """By the rules alone, on that line, or whichever. Raises NotDialed."""
@@ -93,15 +97,18 @@ class Exchange:
         first: Trunk | None = None,
         besides: Collection[Trunk] = (),
         limit_s: float,
+        further: bool = False,
     ) -> tuple[Seizure, float]:
         """The best line that is free to dial `to`, and how long it may. What belongs to another project is not taken.
 
-        `first` is asked before all others, `only` alone.
+        `first` is asked before all others, `only` alone. `further`: for a call that has a line already.
 
         Raises:
             NoLine
             NotDialed: there are lines, and none of them may.
         """
+        if further:
+            self._need_room()
         refused: NotDialed | None = None
         trunks = [only] if only else sorted(self.in_order(like), key=lambda trunk: trunk is not first)
         for trunk in trunks:

@@ -49,7 +49,7 @@ class Plans:
         """As the relay is now: a change counts from the next call on."""
         to = relay.forward_to or relay.number
         rule = self._rule_of(relay)
-        seek = self._seek(to, relay.project, like=trunk)
+        seek = self._seek(to, relay.project, like=trunk, further=True)
         program = TwoPhones(
             to=to,
             role="owner",
@@ -82,7 +82,7 @@ class Plans:
             to=to,
             role="recipient",
             rule=rule,
-            seek=self._seek(to, project, first=second, only=second if relay_number else None),
+            seek=self._seek(to, project, first=second, only=second if relay_number else None, further=True),
             limit_s=self._choice.limit_s,
             country=country,
             outside=False,

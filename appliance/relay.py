@@ -136,8 +136,6 @@ class TwoPhones:
         return end
 
     async def _call_up(self, seizure: Seizure, limit_s: float, conductor: Conductor, there: Port, tone: Player) -> Leg:
-        seizure.forwards = True
-
         async def talk(port: Port) -> Ended:
             tone.close()
             await self._join(conductor, there, port)

@@ -59,7 +59,7 @@ class Seizure:
         self.audio: Port | None = None
         # A test call of the box's own: who has it ends it when somebody else wants the line.
         self.gives_way = False
-        # It dials for a relay.
+        # It is one more line of a call that has one already.
         self.forwards = False
         self.wanted = trio.Event()
 

@@ -129,6 +129,7 @@ async def open_town(
     forward_to: str = OWNER,
     limits: Limits = NO_LIMITS,
     recordings: bool = False,
+    concurrent: int | None = None,
 ) -> AsyncIterator[Town]:
     tls = ssl.create_default_context()
     if recordings:
@@ -150,6 +151,7 @@ async def open_town(
             now=lambda: town.now,
             announcements=directory,
             relay=choice,
+            concurrent_calls=concurrent,
         )
         relay = await store.directory.buy(
             OFFICE, project=1, forward_to=forward_to, country="FR", type_="mobile", at=NOON
@@ -264,6 +266,18 @@ async def test_the_recording_has_the_caller_on_the_left_and_the_owner_on_the_rig
         assert min(left.correlation, right.correlation) > 0.9
         # A tick may have come between the first frame of the one and that of the other.
         assert abs(left.delay_samples - right.delay_samples) in (0, FRAME_SAMPLES)
+
+
+async def test_what_is_dialed_for_a_relay_is_among_the_calls_that_the_box_may_place_at_once(tmp_path):
+    async with open_town(tmp_path, concurrent=1) as town:
+        await town.joined()
+        with pytest.raises(NotDialed, match="1 calls are under way"):
+            await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33622222222"))
+        [(uuid,)] = town.rows("SELECT uuid FROM calls")
+        with pytest.raises(NotDialed, match="1 calls are under way"):
+            await town.control.add_monitor(uuid, "+33633333333")
+        town.office.release()
+        await town.ended()
 
 
 # --- the owner who is not reached ---
