@@ -20,6 +20,10 @@ MODELS = [
     phonevoice.CreateWebhook,
     phonevoice.ChangeWebhook,
     phonevoice.EmbedRole,
+    phonevoice.AgentOrder,
+    phonevoice.PhoneBridgeOrder,
+    phonevoice.LegacyOrder,
+    phonevoice.AddMonitor,
 ]
 
 
@@ -180,3 +184,75 @@ def test_4_ids_are_numbers():
     assert phonevoice.identifier("90210") == 90210
     for text in ("", "x", "-1", "1.0", "٣", "9" * 16, "1e3"):
         assert refusal(phonevoice.identifier, text).status == 404
+
+
+RECIPIENT, DESK = "+33612345678", "+33159133354"
+
+
+def order_of(**fields):
+    return phonevoice.call_order(json.dumps({"recipient_phone_number": RECIPIENT, **fields}).encode())
+
+
+@pytest.mark.parametrize(
+    ("fields", "model"),
+    [
+        ({"agent_id": 7}, phonevoice.AgentOrder),
+        ({"agent_id": 7, "call_type": "agent", "vendeur_mode": "phone"}, phonevoice.AgentOrder),
+        ({"agent_id": 7, "inbound_phone_number": DESK}, phonevoice.AgentOrder),
+        ({"call_type": "bridge", "inbound_phone_number": DESK}, phonevoice.PhoneBridgeOrder),
+        ({"call_type": "bridge", "vendeur_mode": "phone", "inbound_phone_number": DESK}, phonevoice.PhoneBridgeOrder),
+    ],
+)
+def test_4_1_the_type_of_a_call_decides_what_its_fields_are(fields, model):
+    assert type(order_of(**fields)) is model
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({}, "agent_id"),
+        ({"agent_id": "7"}, "agent_id"),
+        ({"agent_id": True}, "agent_id"),
+        ({"agent_id": 2**63}, "agent_id"),
+        ({"agent_id": 7, "call_type": "assistant"}, "call_type"),
+        ({"agent_id": 7, "call_type": None}, "call_type"),
+        ({"agent_id": 7, "vendeur_mode": "browser"}, "vendeur_mode"),
+        ({"agent_id": 7, "inbound_phone_number": "0159133354"}, "inbound_phone_number"),
+        ({"agent_id": 7, "recipient_phone_number": "0612345678"}, "recipient_phone_number"),
+        ({"agent_id": 7, "recipient_phone_number": None}, "recipient_phone_number"),
+        ({"agent_id": 7, "enable_recording": "yes"}, "enable_recording"),
+        ({"call_type": "bridge"}, "inbound_phone_number"),
+        ({"call_type": "bridge", "vendeur_mode": "car"}, "vendeur_mode"),
+        ({"call_type": "bridge", "vendeur_mode": "browser"}, "vendeur_mode"),
+        ({"call_type": "bridge", "vendeur_mode": "browser", "recipient_phone_number": "1"}, "recipient_phone_number"),
+        ({"call_type": "bridge", "inbound_phone_number": DESK, "relay_number": ""}, "relay_number"),
+    ],
+)
+def test_4_1_what_an_order_lacks_is_said_by_its_field(fields, wrong):
+    refused = refusal(order_of, **fields)
+    assert (refused.status, list(refused.errors)) == (422, [wrong])
+    assert refused.error.startswith(wrong)
+
+
+@pytest.mark.parametrize(
+    ("asked", "otherwise", "meant"),
+    [
+        ({}, {}, (True, True, True)),
+        ({"enable_recording": False}, {}, (False, True, True)),
+        ({}, {"enable_recording": False, "enable_transcription": False, "enable_analysis": False}, (False,) * 3),
+        ({"enable_recording": True}, {"enable_recording": False}, (True, True, True)),
+        ({"enable_transcription": False, "enable_analysis": False}, {}, (True, False, False)),
+        ({"enable_transcription": False}, {}, (True, True, True)),
+    ],
+)
+def test_4_1_switches_are_the_order_s_or_else_the_agent_s_or_else_on_and_analysis_wants_a_transcript(
+    asked, otherwise, meant
+):
+    assert tuple(order_of(agent_id=7, **asked).switches(otherwise)[name] for name in phonevoice.SWITCHES) == meant
+
+
+def test_10_an_address_that_is_left_empty_is_none():
+    body = {"phone_number": RECIPIENT, "assistant_id": "desk", "webhook_url": ""}
+    assert phonevoice.read(phonevoice.LegacyOrder, json.dumps(body).encode()).webhook_url == ""
+    refused = refusal(phonevoice.read, phonevoice.LegacyOrder, json.dumps(body | {"webhook_url": "ftp://a"}).encode())
+    assert list(refused.errors) == ["webhook_url"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, StrictStr, ValidationError, WrapValidator
 from pydantic_core import ErrorDetails
 
 from appliance.events import OWN, TYPES, WILDCARDS
@@ -67,6 +67,14 @@ OTHER_BODY = unfit("Idempotency-Key", "was used for another request")
 WRONG_CODE = unfit("code", "is wrong or too old")
 IS_LOOP = unfit("forward_to", "is this number or another relay of this box")
 NOWHERE = unfit("relay_enabled", "can't be true without forward_to")
+NO_RUNTIME = Refusal(422, "agent has no runtime")
+NO_BROWSER_BRIDGE = unfit(
+    "vendeur_mode",
+    "is browser, and this box has no browser softphone yet: leave it out, and give inbound_phone_number, which is the "
+    "agent's own phone",
+)
+NOT_IN_PROGRESS = Refusal(422, "call is not in progress")
+NO_LINE_TO_LISTEN = Refusal(422, "no line is free to call the supervisor")
 NO_SOFTPHONE = Refusal(422, "this box has no browser softphone yet: listen by phone with add_monitor")
 NO_PLAYER = Refusal(422, "this box has no browser player yet: recording_url has the recording")
 
@@ -136,6 +144,60 @@ class ChangeWebhook(CreateWebhook):
     active: StrictBool = True
 
 
+SWITCHES = ("enable_recording", "enable_transcription", "enable_analysis")
+
+
+class CallOrder(BaseModel):
+    """4.1: what every call has that is asked for. Who goes without a switch is not the same as who sets it."""
+
+    recipient_phone_number: E164
+    enable_recording: StrictBool = True
+    enable_transcription: StrictBool = True
+    enable_analysis: StrictBool = True
+
+    def switches(self, otherwise: Mapping[str, bool]) -> dict[str, bool]:
+        """As they are meant: what is to be analysed is transcribed first."""
+        asked = {name: getattr(self, name) for name in self.model_fields_set & set(SWITCHES)}
+        meant = {name: otherwise.get(name, True) for name in SWITCHES} | asked
+        return meant | {"enable_transcription": meant["enable_transcription"] or meant["enable_analysis"]}
+
+
+class AgentOrder(CallOrder):
+    """`inbound_phone_number` is one of the box's own: which line is to dial."""
+
+    # What JavaScript holds; SQLite counts no further than 2^63.
+    agent_id: Annotated[StrictInt, Field(ge=1, lt=2**53)]
+    vendeur_mode: Literal["phone"] = "phone"
+    inbound_phone_number: E164 = ""
+
+
+class PhoneBridgeOrder(CallOrder):
+    """`inbound_phone_number` is the agent's own phone, and `relay_number` one of the box's."""
+
+    inbound_phone_number: E164
+    relay_number: E164 = ""
+
+
+class _CallType(BaseModel):
+    call_type: Literal["agent", "bridge"] = "agent"
+
+
+class _BridgeMode(CallOrder):
+    vendeur_mode: Literal["phone", "browser"] = "phone"
+
+
+class LegacyOrder(BaseModel):
+    """10. An address that is left empty is none, as the published samples have it."""
+
+    phone_number: E164
+    assistant_id: Annotated[StrictStr, Field(min_length=1, max_length=200)]
+    webhook_url: Annotated[WebhookUrl, WrapValidator(lambda text, check: check(text) if text != "" else "")] = ""
+
+
+class AddMonitor(BaseModel):
+    supervisor_phone: E164
+
+
 class EmbedRole(BaseModel):
     role: Literal["agent", "talk", "listen"]
 
@@ -158,6 +220,15 @@ def read(model: type[Model], body: bytes, *, context: Mapping[str, object] | Non
     if not isinstance(fields, dict):
         raise Refused(NOT_JSON)
     return check(model, fields, context=context)
+
+
+def call_order(body: bytes) -> AgentOrder | PhoneBridgeOrder:
+    """Raises Refused, also for the bridge to a browser."""
+    if read(_CallType, body).call_type == "agent":
+        return read(AgentOrder, body)
+    if read(_BridgeMode, body).vendeur_mode == "browser":
+        raise Refused(NO_BROWSER_BRIDGE)
+    return read(PhoneBridgeOrder, body)
 
 
 def check(model: type[Model], fields: Mapping[str, object], *, context: Mapping[str, object] | None = None) -> Model:

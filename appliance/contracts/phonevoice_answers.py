@@ -229,6 +229,41 @@ def attempt_json(attempt: _Attempt) -> Json:
     }
 
 
+# --- calls (4, 10) --------------------------------------------------------------------------------------------------
+
+
+class _Call(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def details(self) -> Mapping[str, Any]: ...
+
+
+def initiated_json(call: _Call) -> Json:
+    """All four for each type of call, though of a bridge's the documents show two."""
+    known_by = {name: call.details[name] for name in ("telephony_ref", "cable_token")}
+    return {**SUCCESS, "phone_call_id": call.id, **known_by}
+
+
+def hung_up_json(call: _Call, status: str) -> Json:
+    return {**SUCCESS, "phone_call_id": call.id, "call_status": status}
+
+
+def monitor_json(call: _Call, leg: int, phone: str) -> Json:
+    monitor = {"id": leg, "supervisor_phone": phone, "status": "ringing", "muted": True}
+    return {**SUCCESS, "phone_call_id": call.id, "monitor": monitor}
+
+
+def legacy_call_json(call: _Call, call_id: str, *, to: str, assistant_id: str) -> Json:
+    return {
+        "call_id": call_id,
+        "status": "queued",
+        "phone_number": to,
+        "assistant_id": assistant_id,
+        "phone_call_id": call.id,
+    }
+
+
 # --- agents (4.3) ---------------------------------------------------------------------------------------------------
 
 
