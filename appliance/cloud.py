@@ -168,12 +168,12 @@ class Cloud:
     async def _next_event(self) -> Delivery:
         assert self._webhook is not None
         while True:
-            news, time = self._outbox.news, trio.current_time()
-            self._aside = {seq: until for seq, until in self._aside.items() if until > time}
+            news, looked_at = self._outbox.news, trio.current_time()
+            self._aside = {seq: until for seq, until in self._aside.items() if until > looked_at}
             found = await self._outbox.next_due(self._webhook, self._now(), besides=self._aside)
             if isinstance(found, Delivery):
                 return found
-            with trio.move_on_after(min(found, LOOK_AGAIN_S)):
+            with trio.move_on_at(looked_at + min(found, LOOK_AGAIN_S)):
                 await news.wait()
 
     def _set_aside(self, delivery: Delivery) -> None:
@@ -186,10 +186,10 @@ class Cloud:
         while True:
             await self._recordings.rest()
             open_s = await self._hours()
-            news = self._uploads.news
+            news, looked_at = self._uploads.news, trio.current_time()
             upload = await self._uploads.next()
             if upload is None:
-                with trio.move_on_after(LOOK_AGAIN_S):
+                with trio.move_on_at(looked_at + LOOK_AGAIN_S):
                     await news.wait()
                 continue
             verdict = None
