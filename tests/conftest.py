@@ -28,6 +28,8 @@ hypothesis.settings.load_profile("any machine")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-hours", type=float, default=0.5, help="simulated hours of tests/test_soak.py")
     parser.addoption("--soak-seed", type=int, default=1, help="what happens in them")
+    parser.addoption("--power-cuts", type=int, default=6, help="how often the power goes in tests/test_power.py")
+    parser.addoption("--power-seed", type=int, default=1, help="when it does, and what is on the disk then")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -320,6 +320,8 @@ class Rig:
         self.config = directory / "branchline.toml"
         text = CONFIG.format(data=self.data, events=customer.url + "/events", secret=SECRET, usb=bench.usb)
         self.config.write_text(text + "".join(PLACES[by](line) for line in bench.lines))
+        # All lives of the service, the oldest first.
+        self.runs: list[Run] = []
         self._nursery = nursery
 
     @property
@@ -373,6 +375,7 @@ class Rig:
             env=os.environ | self.bench.cards.environment | environment,
         )
         run = Run(process)
+        self.runs.append(run)
         self._nursery.start_soon(self._attend, run)
         run.url = (await run.logged("ready"))["listen"][0]
         return run
