@@ -16,7 +16,8 @@ from structlog.typing import Processor
 
 from appliance import app
 from appliance.chart import chart
-from appliance.config import Config, ConfigError, Webhook, doubts, parse
+from appliance.config import Config, Webhook
+from appliance.configfile import ConfigError, doubts, parse
 from appliance.database import StoreError
 from appliance.inventory import look
 from appliance.lines import DEVICES

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from appliance.config import LineConfig, parse
+from appliance.config import LineConfig
+from appliance.configfile import parse
 from appliance.jack import ModemJack
 from appliance.ladder import Rung
 from appliance.lines import DEVICES

@@ -2,7 +2,7 @@
 
 import trio
 
-from appliance.config import parse
+from appliance.configfile import parse
 from appliance.lines import DEVICES
 from drivers.models import MODELS, Sound
 from drivers.usb import Ports, at_port, ports_of, scan

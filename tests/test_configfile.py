@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config import Config, ConfigError, Keeping, LineConfig, Service, Webhook, doubts, parse
+from appliance.config import Config, Keeping, LineConfig, Service, Webhook
+from appliance.configfile import ConfigError, doubts, parse
 from appliance.ingest import Window
 from drivers.countries import PROFILES
 from drivers.models import Sound, UsbId
