@@ -165,6 +165,7 @@ async def serve(config: Config) -> None:
             courier = partial(run_courier, store.outbox, user_agent=USER_AGENT, gateway=gateway, tls=tls, now=now)
             await base.start(bus.watch)
             base.start_soon(courier)
+            base.start_soon(partial(store.legacy.run, now=now))
             if cloud is not None:
                 base.start_soon(cloud.run)
             async with trio.open_nursery() as nursery:

@@ -72,6 +72,7 @@ class Commit(StrEnum):
     # What became of an attempt to deliver: what was sent before this commit is sent again after a crash.
     DELIVERY_ATTEMPTED = "delivery.attempted"
     OUTBOX_AGED = "outbox.aged"
+    LEGACY_GIVEN_UP = "legacy.given_up"
     WEBHOOK_RESUMED = "webhook.resumed"
     WEBHOOK_SAVED = "webhook.saved"
     WEBHOOK_DELETED = "webhook.deleted"
@@ -305,6 +306,8 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         "ALTER TABLE recordings ADD COLUMN upload TEXT",
         "ALTER TABLE recordings ADD COLUMN upload_tries INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX waiting_uploads ON recordings (upload_tries) WHERE upload = 'waiting'",
+        # Calls of the older generation whose end is told when their recording is there.
+        "CREATE TABLE legacy_ends (call_id INTEGER PRIMARY KEY REFERENCES calls) STRICT",
         "CREATE INDEX refused_uploads ON recordings (upload) WHERE upload = 'refused'",
     ),
 )

@@ -47,6 +47,9 @@ OWN = frozenset({"line.degraded", "line.recovered", "webhook.disabled"})
 # Of the contract's, what nothing in this version fires.
 NOT_YET = frozenset({"phone_call.transcript"})
 
+# The final one of the older generation, which knows no second telling (10).
+LEGACY_COMPLETED = "call.completed"
+
 STATUS = {
     State.QUEUED: "queued",
     State.INCOMING: "ringing",
@@ -118,6 +121,28 @@ def of_call(call: Call, at: datetime, *, recording_url: str | None = None) -> Ev
         # 7.3: nobody placed the call, who would have been given it.
         data["cable_token"] = call.details.get("cable_token")
     return Event("phone_call." + ("started" if is_now == "in-progress" else is_now), at, data, call.id, call.project)
+
+
+def legacy_of_call(call: Call, at: datetime, *, recording_url: str | None = None) -> LegacyEvent | None:
+    """The same as the older generation tells it, which knows three moments of a call (10); None: it is none of them, or
+    the order gave no address to tell it to.
+    """
+    url, is_now = call.details.get("webhook_url"), status(call)
+    data: dict[str, Json]
+    if is_now == "in-progress":
+        name = "call.started"
+        data = {"direction": call.direction.value, "from": call.from_, "to": call.to, "status": is_now}
+    elif is_now == "completed":
+        name = LEGACY_COMPLETED
+        data = {"duration_seconds": call.duration_s, "cost": 0, "recording_url": recording_url, "analysis": None}
+    elif call.end:
+        name = "call.failed"
+        data = {"status": is_now, "reason": call.end.reason.value}
+    else:
+        return None
+    if not url or call.project is None:
+        return None
+    return LegacyEvent(name, call.details["call_id"], at, data, url, call.project, call.id)
 
 
 def of_message(message: Message, at: datetime, *, project: int | None = None) -> Event:

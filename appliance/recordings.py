@@ -15,6 +15,7 @@ from appliance.archive import CALL_COLUMNS, call_of, text_of
 from appliance.call import Call
 from appliance.database import Commit, Database
 from appliance.events import of_call
+from appliance.legacy import Legacy
 from appliance.links import Links
 from appliance.outbox import Outbox
 from appliance.uploads import Uploads
@@ -59,9 +60,12 @@ _FREE = """sha256 IS NOT NULL AND deleted_at IS NULL
 class Recordings:
     """Without `links` nobody is told where a recording is."""
 
-    def __init__(self, database: Database, outbox: Outbox, uploads: Uploads, links: Links | None) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, uploads: Uploads, legacy: Legacy, links: Links | None
+    ) -> None:
         self._database = database
         self._outbox = outbox
+        self._legacy = legacy
         self._uploads = uploads
         self._links = links
 
@@ -76,9 +80,16 @@ class Recordings:
         rows = await self._database.read(lambda connection: connection.execute(query).fetchall())
         return [Path(wav) for (wav,) in rows]
 
-    async def dropped(self, wav: Path) -> None:
+    async def dropped(self, wav: Path, at: datetime) -> None:
         """There is nothing in it."""
-        await self._execute(Commit.RECORDING_ENCODED, "DELETE FROM recordings WHERE wav = ?", str(wav))
+
+        def work(connection: sqlite3.Connection) -> None:
+            statement = "DELETE FROM recordings WHERE wav = ? RETURNING call_id"
+            for (call_id,) in connection.execute(statement, (str(wav),)).fetchall():
+                self._legacy.recorded(connection, call_id, at)
+
+        await self._database.write(Commit.RECORDING_ENCODED, work)
+        self._outbox.ring()
 
     async def encoded(self, wav: Path, file: Encoded, at: datetime) -> None:
         """Its MP3 is safe. If its call has ended by now, that is told again, with the address (7.4); or else the
@@ -92,9 +103,12 @@ class Recordings:
             ((call_id, id_),) = connection.execute(statement, facts).fetchall()
             again = f"""UPDATE calls SET revision = revision + 1 WHERE id = ? AND ended_at IS NOT NULL
                 RETURNING {CALL_COLUMNS}"""
+            url = None
             for row in connection.execute(again, (call_id,)).fetchall() if self._links else ():
                 call = call_of(row)
-                self._outbox.put(connection, of_call(call, at, recording_url=self._url(call, id_, at)))
+                url = self._url(call, id_, at)
+                self._outbox.put(connection, of_call(call, at, recording_url=url))
+            self._legacy.recorded(connection, call_id, at, url)
 
         await self._database.write(Commit.RECORDING_ENCODED, work)
         self._outbox.ring()

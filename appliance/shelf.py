@@ -117,7 +117,7 @@ class Shelf:
             mp3 = await encode_mp3(wav, wav.with_suffix(".mp3"))
             await self._recordings.encoded(wav, mp3, self._now())
         else:
-            await self._recordings.dropped(wav)
+            await self._recordings.dropped(wav, self._now())
         await trio.to_thread.run_sync(partial(wav.unlink, missing_ok=True))
         log.info("recorded" if recorded else "nothing recorded", call=wav.stem)
 

@@ -23,6 +23,7 @@ from appliance.contracts.sfvopi import App, Link
 from appliance.database import Commit, Database, open_database
 from appliance.directory import Directory
 from appliance.events import of_call
+from appliance.legacy import Legacy
 from appliance.links import Links
 from appliance.mailbox import Mailbox
 from appliance.options import Options
@@ -68,7 +69,8 @@ class Store:
     ) -> None:
         self.outbox = outbox
         self.uploads = Uploads(database, wanted=uploads)
-        self.recordings = Recordings(database, outbox, self.uploads, links)
+        self.legacy = Legacy(database, outbox)
+        self.recordings = Recordings(database, outbox, self.uploads, self.legacy, links)
         self.subscriptions = Subscriptions(database, outbox.ring)
         self.mailbox = Mailbox(database, outbox)
         self.casebook = Casebook(database, outbox)
@@ -258,7 +260,7 @@ class Store:
         end = (call.end.reason.value, call.end.cause) if call.end else (None, None)
         joins = call.joined_at is not None and call.end is None
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> bool:
             cursor = connection.execute(
                 """UPDATE calls SET state = ?, line = ?, from_ = ?, started_at = ?, answered_at = ?, joined_at = ?,
                 ended_at = ?, reason = ?, cause = ?, details = ? WHERE id = ? AND ended_at IS NULL""",
@@ -269,13 +271,18 @@ class Store:
             if call.end:
                 ended = "UPDATE legs SET ended_at = ?, reason = ?, cause = ? WHERE call_id = ? AND ended_at IS NULL"
                 connection.execute(ended, (_text(call.ended_at), *end, call.id))
-            if told_at is not None:
-                recording_url = self.recordings.url(connection, call, told_at) if call.end else None
-                self.outbox.put(connection, of_call(call, told_at, recording_url=recording_url))
+            if told_at is None:
+                return False
+            recording_url = self.recordings.url(connection, call, told_at) if call.end else None
+            self.outbox.put(connection, of_call(call, told_at, recording_url=recording_url))
+            return self.legacy.changed(connection, call, told_at, recording_url)
 
-        await self._database.write(Commit.CALL_JOINED if joins else Commit(f"call.{call.state.value}"), work)
+        commit = Commit.CALL_JOINED if joins else Commit(f"call.{call.state.value}")
+        waits = await self._database.write(commit, work)
         if told_at is not None:
             self.outbox.ring()
+        if waits:
+            self.legacy.ring()
 
     async def open_leg(self, call_id: int, *, line: str, role: str, to: str, at: datetime) -> int:
         """One more line of the call is to dial. Its id."""
