@@ -56,9 +56,6 @@ async def run_courier(
 ) -> None:
     """Delivers until cancelled. Without `tls` the system's certificates are trusted."""
     tls = tls or ssl.create_default_context()
-    for url, why in (await outbox.gone()).items():
-        off = f"{why}; `branchline webhook resume` switches it on again"
-        log.warning("webhook", webhook=rules.public(url), state="gone", reason=off)
     make = partial(_Route, outbox, user_agent=user_agent, gateway=gateway, now=now, tls=tls, chance=chance)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_count_hours, outbox, gateway)
@@ -78,6 +75,9 @@ async def _count_hours(outbox: Outbox, gateway: Gateway) -> None:
 
 async def _keep_routes(outbox: Outbox, make: Callable[[Target], "_Route"], nursery: trio.Nursery) -> None:
     """One for each target, as they come and go."""
+    for url, why in (await outbox.gone()).items():
+        off = f"{why}; `branchline webhook resume` switches it on again"
+        log.warning("webhook", webhook=rules.public(url), state="gone", reason=off)
     routes: dict[str, _Route] = {}
 
     async def go(route: _Route) -> None:
