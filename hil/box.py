@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import soundfile
@@ -59,15 +59,19 @@ class Box:
 
     async def create_key(self) -> None:
         """Raises: Missing: the command made none."""
-        done = await trio.run_process(
-            [COMMAND, "token", "create", "demo", "--config", self.config],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
+        self.key = await self._command("token", "create", "demo")
+
+    async def create_project(self, name: str) -> str:
+        """A token of it. Raises: Missing: the commands made none."""
+        await self._command("project", "create", name)
+        return await self._command("token", "create", "demo", "--project", name)
+
+    async def _command(self, *words: str) -> str:
+        order: list[str | Path] = [COMMAND, *words, "--config", self.config]
+        done = await trio.run_process(order, capture_stdout=True, capture_stderr=True, check=False)
         if done.returncode:
-            raise Missing(f"branchline token create: status {done.returncode}: {done.stderr.decode()}")
-        self.key = self._http.headers["X-API-Key"] = done.stdout.decode().strip()
+            raise Missing(f"branchline {' '.join(words)}: status {done.returncode}: {done.stderr.decode()}")
+        return done.stdout.decode().strip()
 
     async def start(self) -> None:
         with self.log.open("ab") as log:
@@ -149,22 +153,34 @@ class Box:
         raise Missing(f"expected all lines idle within {within_s:g} s; came: {states}; {self.last_words()}")
 
     async def health(self) -> Any:
-        return (await self._http.get("/healthz")).json()
+        return (await self._http.get("/healthz", headers={"X-API-Key": self.key})).json()
 
     async def post(self, path: str, body: Mapping[str, object]) -> tuple[Any, float]:
         """The answer's `data`, and the milliseconds until it was there.
 
         Raises:
-            Missing: another answer than 200.
+            Missing: it was refused.
         """
         began = time.monotonic()
-        try:
-            answer = await self._http.post(API + path, json=body)
-        except httpx.HTTPError as exc:
-            raise Missing(f"POST {path}: {exc!r}") from exc
-        if answer.status_code != 200:
-            raise Missing(f"POST {path}: expected 200; came: {answer.status_code} {answer.text[:300]}")
+        answer = await self.request("POST", API + path, body, {"X-API-Key": self.key})
         return answer.json()["data"], 1000 * (time.monotonic() - began)
+
+    async def fetch(self, url: str) -> tuple[str, bytes]:
+        """By whoever has the address, without a key: the type of what is there, and its bytes. Raises: Missing."""
+        answer = await self.request("GET", url)
+        return answer.headers["Content-Type"], answer.content
+
+    async def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """Raises: Missing: it was not done."""
+        try:
+            answer = await self._http.request(method, path, json=body, headers=headers)
+        except httpx.HTTPError as exc:
+            raise Missing(f"{method} {path}: {exc!r}") from exc
+        if not answer.is_success:
+            raise Missing(f"{method} {path}: came: {answer.status_code} {answer.text[:300]}")
+        return answer
 
     async def recording(self, call_id: str, *, within_s: float) -> tuple[Sound, Sound]:
         """Both channels of a call's MP3, which is made when the call is over.
@@ -179,10 +195,7 @@ class Box:
                 there = ", ".join([file.name for file in await trio.Path(self.recordings).iterdir()])
                 raise Missing(f"expected {path.name} within {within_s:g} s; there is: {there or 'nothing'}")
             await trio.sleep(0.05)
-        samples, rate_hz = soundfile.read(str(path), dtype="int16", always_2d=True)
-        if samples.shape[1] != 2 or rate_hz != RATE_HZ:
-            raise Missing(f"expected two channels at {RATE_HZ} Hz; came: {samples.shape[1]} at {rate_hz} Hz")
-        return samples[:, 0], samples[:, 1]
+        return two_channels(path)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The log's lines of this kind."""
@@ -192,3 +205,23 @@ class Box:
     def last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "last in its log: " + ("\n  ".join(lines[-3:]) or "nothing")
+
+
+class Project:
+    """A customer by PhoneVoice's contract, who has a token of his project, and no key."""
+
+    def __init__(self, box: Box, token: str) -> None:
+        self.token = token
+        self._box = box
+
+    async def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """Raises: Missing: it was refused."""
+        return (await self._box.request(method, path, body, {"Authorization": f"Bearer {self.token}"})).json()
+
+
+def two_channels(file: os.PathLike[str] | IO[bytes]) -> tuple[Sound, Sound]:
+    """Raises: Missing: it has another number of them, or another rate than the box's."""
+    samples, rate_hz = soundfile.read(file, dtype="int16", always_2d=True)
+    if samples.shape[1] != 2 or rate_hz != RATE_HZ:
+        raise Missing(f"expected two channels at {RATE_HZ} Hz; came: {samples.shape[1]} at {rate_hz} Hz")
+    return samples[:, 0], samples[:, 1]

@@ -37,6 +37,18 @@ async def within(limit_s: float, what: str, waited: Awaitable[T]) -> T:
     raise Missing(f"expected {what} within {limit_s:g} s")
 
 
+async def first_sample_at(phone: PhoneCall) -> float:
+    """When it was spoken, and what was heard first was heard, on the clock of time.monotonic().
+
+    A look is late by as much as its tick is past: the earliest is the truest.
+    """
+    looks = []
+    for _ in range(LOOKS):
+        looks.append(time.monotonic() - len(sound(phone.spoken())) / RATE_HZ)
+        await trio.sleep(BETWEEN_LOOKS_S)
+    return min(looks)
+
+
 @dataclass(frozen=True)
 class Exchange:
     """Words that were said: found at the voice server, and found again at the phone, played back.
@@ -79,12 +91,7 @@ class Conversation:
         return str(self.start.message["streamId"])
 
     async def set_clock(self) -> None:
-        """A look is late by as much as its tick is past: the earliest is the truest."""
-        looks = []
-        for _ in range(LOOKS):
-            looks.append(time.monotonic() - len(self.spoken) / RATE_HZ)
-            await trio.sleep(BETWEEN_LOOKS_S)
-        self.zero = min(looks)
+        self.zero = await first_sample_at(self.phone)
 
     @property
     def spoken(self) -> Sound:

@@ -28,13 +28,15 @@ from hil.customer import ANSWER, EVENTS, Missing, VoiceServer, open_webhooks
 from hil.listening import Sound, at_peak, read_wav
 from hil.proofs import SECRET, STOPPED, TITLES, prove_all
 from hil.report import Report
-from hil.scene import CALLEE, CALLER, ENGAGED, LINES, RECEPTION, SALES, TEXTS, Scene
+from hil.scene import BRANCH, CALLEE, CALLER, ENGAGED, LINES, OWNER, RECEPTION, SALES, TEXTS, Scene
 
 TOOLS = ("espeak-ng", "openssl")
 # Loud speech, far from clipping.
 SPEECH_DBFS = -6
 # Time enough for a ring webhook before it.
 CALLEE_ANSWERS_AFTER_S = 0.6
+# Time enough for a caller to hear it ring.
+OWNER_ANSWERS_AFTER_S = 1.5
 # Without a terminal to ask.
 LOG_COLUMNS = 120
 
@@ -57,6 +59,16 @@ To try in another terminal:
       --dtmf 12# --record /tmp/heard.wav --hang-up-after 5
   curl -s {box.url}/superfone/sfvopi/calls -H 'X-API-Key: {box.key}' \\
       -d '{{"from": "{sales}", "to": "{callee}", "answer_url": "{answer_url}"}}'
+
+The branch office's number, {branch}, relays to its owner, {owner}, who answers and says hello:
+
+  {command} bench dial --control {socket} --from {caller} --to {branch} \\
+      --record /tmp/heard.wav --hang-up-after 8
+  curl -s {box.url}/api/v1/calls -H 'Authorization: Bearer {token}'
+  curl -s -X PATCH {box.url}/api/v1/relay_numbers/1 -H 'Authorization: Bearer {token}' -d '{{"relay_enabled": false}}'
+
+A modem that is pulled out, and plugged in again:
+
   {command} bench unplug reception --control {socket}
   {command} bench plug reception --control {socket}
 """
@@ -71,6 +83,7 @@ async def demonstrate(report: Report, console: Console, directory: Path, *, keep
         bench.subscriber(CALLER)
         bench.subscriber(CALLEE, answers_after_s=CALLEE_ANSWERS_AFTER_S)
         bench.subscriber(ENGAGED, behaviour="busy")
+        bench.subscriber(OWNER, answers_after_s=OWNER_ANSWERS_AFTER_S)
         webhooks = await stack.enter_async_context(
             open_webhooks(lambda: {"url": voice.url, "codec": "PCMA", "sample_rate": 8000})
         )
@@ -82,15 +95,16 @@ async def demonstrate(report: Report, console: Console, directory: Path, *, keep
         with trio.CancelScope() as interruptible:
             nursery.start_soon(_cancel_on_signal, interruptible)
             speech = {text: await _spoken(text, directory) for text in TEXTS}
-            await prove_all(
-                Scene(report, bench=bench, box=box, webhooks=webhooks, voice=voice, speech=speech, nursery=nursery)
-            )
+            scene = Scene(report, bench=bench, box=box, webhooks=webhooks, voice=voice, speech=speech, nursery=nursery)
+            await prove_all(scene)
             if keep and box.running:
                 socket = directory / "bench.sock"
                 await nursery.start(control.serve, bench, socket)
                 addresses = {"box": box, "webhooks": webhooks, "voice": voice, "directory": directory, "socket": socket}
-                numbers = {"caller": CALLER, "callee": CALLEE, "reception": RECEPTION, "sales": SALES}
-                text = TO_TRY.format(command=COMMAND, answer_url=webhooks.url + ANSWER, **addresses, **numbers)
+                numbers = {"caller": CALLER, "callee": CALLEE, "reception": RECEPTION, "sales": SALES, "branch": BRANCH}
+                known = {"answer_url": webhooks.url + ANSWER, "owner": OWNER}
+                known["token"] = scene.project.token if scene.project else "(there is no project)"
+                text = TO_TRY.format(command=COMMAND, **known, **addresses, **numbers)
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
                 await trio.sleep_forever()
         if box.started:

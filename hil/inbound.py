@@ -8,7 +8,7 @@ import trio
 from hil.conversation import Conversation, within
 from hil.listening import Sound, align, last_sound, ms, tone
 from hil.report import Proof
-from hil.scene import CALLER, GREETING, QUESTION, RECEPTION, SAME, STILL_THERE, Scene, in_ms, likeness
+from hil.scene import CALLER, GREETING, QUESTION, RECEPTION, SAME, SAME_ON_MP3, STILL_THERE, Scene, in_ms, likeness
 from native import RATE_HZ, alaw_encode
 
 KEYS = "123#"
@@ -21,8 +21,6 @@ CHECKPOINT_MS = 150
 # What a cleared queue may still be heard: the buffers of box, tty and modem. `./dev bench` measures it finer.
 CLEAR_LIMIT_MS = 250
 LONG_S = 8
-# An MP3 keeps what ears need, which is less than the wave.
-SAME_ON_MP3 = 0.9
 LENGTH_S = 0.7
 
 TITLES = (

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hil import inbound
+from hil import forwarded, inbound
 from hil.conversation import within
 from hil.customer import ANSWER, EVENTS, HANGUP, RING, Post, is_signed
 from hil.report import Proof
@@ -19,6 +19,7 @@ TITLES = (
     *inbound.TITLES,
     OUTBOUND := "outbound call answered",
     BUSY := "outbound call busy",
+    *forwarded.TITLES,
     TOLD := "events delivered and signed",
     STOPPED := "service stopped, nothing left behind",
 )
@@ -37,7 +38,7 @@ async def prove_all(scene: Scene) -> None:
     with report.chapter():
         await _lines_up(scene)
         await _linked(scene)
-        for chapter in (inbound.prove_inbound, _outbound, _busy, _events):
+        for chapter in (inbound.prove_inbound, _outbound, _busy, forwarded.prove_relay, _events):
             with report.chapter():
                 await chapter(scene)
 
@@ -59,7 +60,7 @@ async def _linked(scene: Scene) -> None:
         )
         took_ms = [
             (await scene.box.post(f"/apps/{app['app_id']}/numbers", {"voip_number": number}))[1]
-            for number in LINES.values()
+            for number in (RECEPTION, SALES)
         ]
         proof.figure(f"app {app_ms:.0f} ms, numbers " + " and ".join(f"{each:.0f} ms" for each in took_ms))
 

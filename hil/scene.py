@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from hil.bench import Bench
-from hil.box import Box
+from hil.box import Box, Project
 from hil.conversation import Conversation
 from hil.customer import HANGUP, Post, VoiceServer, Webhooks
 from hil.listening import Match, Sound, ms
@@ -15,9 +15,10 @@ from hil.network import Call, State
 from hil.report import Proof, Report
 from hil.subscriber import PhoneCall
 
-RECEPTION, SALES = "+33700000002", "+33700000003"
-LINES = {"reception": RECEPTION, "sales": SALES}
-CALLER, CALLEE, ENGAGED = "+33783484044", "+33612345678", "+33698765432"
+RECEPTION, SALES, BRANCH = "+33700000002", "+33700000003", "+33700000004"
+LINES = {"reception": RECEPTION, "sales": SALES, "branch": BRANCH}
+# The owner is he whom the branch office's calls are forwarded to.
+CALLER, CALLEE, ENGAGED, OWNER = "+33783484044", "+33612345678", "+33698765432", "+33611223344"
 
 QUESTION = "Good morning. I am calling about the parcel that you promised for yesterday. Could you tell me where it is?"
 STILL_THERE = "Hello, are you still there? I lost you for a moment."
@@ -26,6 +27,8 @@ ANSWERING = "Yes, hello, who is calling please?"
 TEXTS = (QUESTION, STILL_THERE, GREETING, ANSWERING)
 
 SAME = 0.95
+# An MP3 keeps what ears need, which is less than the wave.
+SAME_ON_MP3 = 0.9
 # Speech crosses unchanged; more than this is somebody's gain.
 LEVEL_DB = 1.0
 
@@ -51,6 +54,8 @@ class Scene:
         self.voice = voice
         self.speech = speech
         self.nursery = nursery
+        # Whose the branch office is, once it is made.
+        self.project: Project | None = None
         # When the network ended a call, by who dialed whom.
         self.ended_at: dict[tuple[str, str], float] = {}
         bench.network.observers.append(self._note_end)
