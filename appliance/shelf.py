@@ -22,7 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from appliance.archive import Recording
 from appliance.config import Keeping
 from appliance.database import StoreError
-from appliance.recording import RecordingError, encode_mp3, record, repair, sync_directory
+from appliance.recording import HEADER_BYTES, RecordingError, encode_mp3, record, repair, sync_directory
 from appliance.recordings import Kept, Recordings, Why
 from native import Recorder
 
@@ -183,15 +183,20 @@ def _unlink(paths: Sequence[Path]) -> None:
 
 def _frames_in(wav: Path) -> int:
     """0 also where a crash came before there was anything on the disk."""
-    return repair(wav) if wav.exists() and wav.stat().st_size else 0
+    return repair(wav) if _holds_sound(wav) else 0
+
+
+def _holds_sound(wav: Path) -> bool:
+    """Nothing is appended before the header is safe: what is no longer than that may be any part of it."""
+    return wav.exists() and wav.stat().st_size > HEADER_BYTES
 
 
 def _tidy(directory: Path, unfinished: Collection[Path]) -> None:
-    """What a crash left: the WAVs whose MP3 was safe already, and the drafts of encoders."""
+    """What a crash left: WAVs whose MP3 was safe already, or in which there was nothing, and the drafts of encoders."""
     unfinished = frozenset(unfinished)
     with os.scandir(directory) as entries:
         paths = [Path(entry.path) for entry in entries if entry.name.endswith((".wav", ".part"))]
     for path in paths:
-        encoded = path.suffix == ".wav" and path.with_suffix(".mp3").exists() and path not in unfinished
-        if encoded or path.suffix == ".part":
+        done = path.suffix == ".part" or path.with_suffix(".mp3").exists() or not _holds_sound(path)
+        if done and path not in unfinished:
             path.unlink()

@@ -251,6 +251,31 @@ async def test_what_the_last_run_left_is_made_small_one_at_a_time_and_told(room)
     assert list(room.directory.glob("*.wav")) == []
 
 
+@pytest.mark.parametrize("left", [b"", b"RIFF", bytes(44)], ids=["name", "part", "zeros"])
+async def test_a_recording_of_which_a_power_cut_left_less_than_its_beginning_is_none(room, left):
+    wav = await room.begin("a")
+    wav.write_bytes(left)
+    await room.end("a")
+    shelf = room.shelf()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(shelf.run)
+        await until(lambda: not wav.exists())
+        nursery.cancel_scope.cancel()
+    assert (await room.store.recordings.unfinished(), shelf.report["failing"]) == ([], 0)
+
+
+async def test_what_was_unlinked_and_is_back_after_a_power_cut_goes_again_and_sound_stays(room):
+    nothing, encoded, unknown = (room.directory / f"{name}.wav" for name in ("nothing", "encoded", "unknown"))
+    finished(nothing, frames=0)
+    for wav in (encoded, unknown):
+        finished(wav)
+    encoded.with_suffix(".mp3").touch()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(room.shelf().run)
+        nursery.cancel_scope.cancel()
+    assert list(room.directory.glob("*.wav")) == [unknown]
+
+
 async def test_what_can_not_be_made_small_is_tried_again_and_holds_up_nobody(room, mock_clock):
     broken = await room.begin("a")
     broken.write_bytes(b"no recording" * 10)
