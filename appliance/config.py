@@ -9,7 +9,8 @@ public_url = "https://box.ex..." usb = "1-1.2"
 default_country = "FR"           url = "https://ingest.example"    at = "03:30"
 [lab]                            token = "..."                     [recordings]
                                  [relay]                           keep_days = 90
-                                 order = "operator"
+[network]                        order = "operator"
+probe = "192.0.2.1:443"
 
 Where a line's modem is, is one of
 
@@ -52,6 +53,7 @@ from appliance.fields import (
     ProjectName,
     TimeOfDay,
     UsbPort,
+    WebhookName,
     WebhookUrl,
 )
 from appliance.limits import Limits
@@ -129,7 +131,7 @@ class Webhook(_Section):
     url: WebhookUrl
     secret: Annotated[str, Field(min_length=24, repr=False)]
     events: EventTypes = ("*",)
-    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    name: WebhookName | None = None
 
     @property
     def key(self) -> str:

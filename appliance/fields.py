@@ -127,6 +127,12 @@ def _origin(text: str) -> str:
     return text
 
 
+def _webhook_name(text: str) -> str:
+    if text.startswith(("subscription:", "legacy:")):
+        raise ValueError(f'"{text}" begins as the names of webhooks that are made over the API')
+    return text
+
+
 def is_address(host: str) -> bool:
     """Not a name, of which nobody knows yet where it leads."""
     try:
@@ -184,6 +190,7 @@ Digits = Annotated[str, AfterValidator(_digits)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 CountryCode = Annotated[str, AfterValidator(_country)]
 Origin = Annotated[str, AfterValidator(_origin)]
+WebhookName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_webhook_name)]
 WebhookUrl = Annotated[str, AfterValidator(_webhook_url)]
 Email = Annotated[str, AfterValidator(_email)]
 ProjectName = Annotated[str, Field(max_length=100), AfterValidator(_project_name)]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import randbelow
-from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -15,7 +14,7 @@ from appliance.contracts import phonevoice
 from appliance.contracts import phonevoice_answers as answers
 from appliance.contracts.phonevoice import Json, Refused, unfit
 from appliance.directory import Loop, NowhereToForward, RelayNumber
-from appliance.gateway import Gateway, Offline, TargetRefused
+from appliance.gateway import target_refusal
 from appliance.numbers import ORDINARY_RULES, DialingRules, forbidden
 from appliance.phonevoice_gate import Throttle, answer, bearer_of, body_of, list_answer, once, own
 from appliance.store import Store
@@ -189,14 +188,14 @@ def number_routes(
 def webhook_routes(store: Store, *, allow_loopback: bool, now: Callable[[], datetime]) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/webhooks", include_in_schema=False)
     subscriptions = store.subscriptions
-    context, gateway = {"allow_loopback": allow_loopback}, Gateway(allow_loopback=allow_loopback)
+    context = {"allow_loopback": allow_loopback}
 
     async def own_webhook(request: Request) -> Subscription:
         webhook = await subscriptions.get(phonevoice.identifier(request.path_params["id"]))
         return own(webhook, bearer_of(request))
 
     async def need_target(url: str) -> None:
-        if problem := await refused_target(url, gateway):
+        if problem := await target_refusal(url, allow_loopback=allow_loopback):
             raise Refused(unfit("url", f"leads where no event may go: {problem}"))
 
     @routes.get("")
@@ -247,19 +246,3 @@ def webhook_routes(store: Store, *, allow_loopback: bool, now: Callable[[], date
         return answer(200, {"calls": [answers.attempt_json(entry) for entry in entries]})
 
     return routes
-
-
-async def refused_target(url: str, gateway: Gateway) -> str | None:
-    """Why no event may go where this address leads just now. A name that leads nowhere yet is looked up again when it
-    comes to sending, and judged then.
-    """
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    with trio.move_on_after(RESOLVE_LIMIT_S):
-        try:
-            await gateway.addresses(parts.hostname, parts.port or 443, encrypted=parts.scheme == "https")
-        except TargetRefused as exc:
-            return str(exc)
-        except (Offline, OSError, UnicodeError):
-            pass
-    return None

@@ -148,6 +148,20 @@ def test_a_webhook_without_a_name_is_known_by_its_address():
     assert read(SERVICE + WEBHOOK).webhooks[0].key == "https://crm.example/hook"
 
 
+def test_a_webhook_is_not_called_as_those_that_are_made_over_the_api():
+    for name in ("subscription:1", "legacy:1"):
+        text = SERVICE + WEBHOOK + f'name = "{name}"\n'
+        (problem,) = problems(text)
+        assert problem.startswith("webhooks.1.name: ")
+
+
+def test_the_probe_is_a_host_and_a_port():
+    network = read(SERVICE + '[network]\nprobe = "[2001:db8::1]:443"\nca = "/etc/branchline/ca.pem"\n').network
+    assert network.probe_address == ("2001:db8::1", 443)
+    assert read(SERVICE).network.probe_address is None
+    assert problems(SERVICE + '[network]\nprobe = "example"\n')[0].startswith("network.probe: ")
+
+
 def test_the_secret_is_in_no_representation_and_no_message():
     assert SECRET not in repr(read(SERVICE + WEBHOOK))
     assert SECRET not in str(problems(SERVICE + with_webhook(secrets=f'"{SECRET}"', events="[]")))
