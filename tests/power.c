@@ -64,15 +64,19 @@ static void hold(const char *file, ino_t inode) {
         fail(path);
 }
 
-static void keep_file(const char *file, const struct stat *facts) {
+static void keep_file(int descriptor, const char *file, const struct stat *facts) {
     char draft_path[PATH_MAX];
-    int draft = open_draft(draft_path), source = open(file, O_RDONLY | O_CLOEXEC);
+    /* By its own descriptor, if that can be read: closing another would let go of its locks (fcntl(2)). */
+    bool is_readable = (fcntl(descriptor, F_GETFL) & O_ACCMODE) != O_WRONLY;
+    int draft = open_draft(draft_path), source = is_readable ? descriptor : open(file, O_RDONLY | O_CLOEXEC);
+    off_t place = 0;
     for (ssize_t done = 1; done > 0;) {
-        done = sendfile(draft, source, NULL, 1 << 20);
+        done = sendfile(draft, source, &place, 1 << 20);
         if (done < 0)
             fail(draft_path);
     }
-    close(source);
+    if (!is_readable)
+        close(source);
     close(draft);
     hold(file, facts->st_ino);
     give_name(draft_path, "copy", facts->st_ino);
@@ -100,7 +104,7 @@ static void keep_names(const char *place, const struct stat *facts) {
 static void keep_open(int descriptor) {
     struct stat facts;
     char name[64];
-    /* By this name it is opened anew, for reading, whatever its own is by now. */
+    /* Whatever its own name is by now. */
     snprintf(name, sizeof name, "/proc/self/fd/%d", descriptor);
     pthread_mutex_lock(&turn);
     if (fstat(descriptor, &facts))
@@ -108,7 +112,7 @@ static void keep_open(int descriptor) {
     if (S_ISDIR(facts.st_mode))
         keep_names(name, &facts);
     else if (facts.st_nlink)
-        keep_file(name, &facts);
+        keep_file(descriptor, name, &facts);
     pthread_mutex_unlock(&turn);
 }
 
