@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ import websockets
 import websockets.asyncio.server as foreign
 
 from tests.conformance.contract import keywords
+from tests.secrecy import leaked
 
 # Against a test that would hang; nothing is measured with it.
 PATIENCE_S = 20
@@ -28,6 +29,9 @@ hypothesis.settings.load_profile("any machine")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-hours", type=float, default=0.5, help="simulated hours of tests/test_soak.py")
     parser.addoption("--soak-seed", type=int, default=1, help="what happens in them")
+    parser.addoption(
+        "--schema-examples", type=int, default=4, help="requests of a kind in tests/test_service_schema.py"
+    )
     parser.addoption("--power-cuts", type=int, default=6, help="how often the power goes in tests/test_power.py")
     parser.addoption("--power-seed", type=int, default=1, help="when it does, and what is on the disk then")
 
@@ -39,6 +43,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file, _, name = item.nodeid.removeprefix("tests/").partition("::")
         function, _, parameters = name.partition("[")
         item.extra_keyword_matches |= keywords(file, function, parameters)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No test prints, or logs, what is for one person's eyes."""
+    report = yield
+    said = "".join(text for _, text in report.sections)
+    # `httpx` is the tests' own client.
+    secrets = leaked("\n".join(line for line in said.splitlines() if " httpx:" not in line))
+    if report.passed and secrets:
+        report.outcome, report.longrepr = "failed", f"printed: {', '.join(secrets)}"
+    return report
 
 
 class Connection:

@@ -22,9 +22,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import tomllib
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -38,6 +39,7 @@ import outcome
 import pytest
 import trio
 
+from appliance.app import DATABASE, LINK_KEY
 from appliance.contracts.sfvopi import App, Link
 from appliance.store import open_store
 from hil.bench import Bench, BenchLine, Line
@@ -46,6 +48,7 @@ from hil.listening import align, sound
 from hil.subscriber import Subscriber
 from tests.conftest import VoiceServer
 from tests.conftest import _serve_voice as serve_voice
+from tests.secrecy import leaked
 
 COMMAND = Path(sys.executable).with_name("branchline")
 API = "/superfone/sfvopi"
@@ -207,6 +210,8 @@ class Run:
         self.log = Inbox[dict[str, Any]]()
         self.url = ""
         self.over = trio.Event()
+        # Bodies of answers that refused something.
+        self.errors: list[str] = []
 
     async def read_log(self) -> None:
         assert self.process.stderr is not None
@@ -388,6 +393,24 @@ class Rig:
 
     # --- what it did ---
 
+    def leaked(self) -> list[str]:
+        """What only one person may have, and is in a log, in an error, or in a file that is not the database."""
+        configured = tomllib.loads(self.config.read_text())
+        secrets = {KEY, configured.get("cloud", {}).get("token", "")}
+        secrets |= {webhook["secret"] for webhook in configured["webhooks"]}
+        query = (
+            "SELECT secret FROM subscriptions UNION SELECT legacy_secret FROM projects UNION SELECT details FROM calls"
+        )
+        for (text,) in self.rows(query):
+            secrets.add(json.loads(text).get("cable_token", "") if text.startswith("{") else text)
+        texts = [*map(json.dumps, (line for run in self.runs for line in run.log.all))]
+        texts += [error for run in self.runs for error in run.errors]
+        for path in self.data.rglob("*"):
+            if path.is_file() and not path.name.startswith((DATABASE, LINK_KEY)):
+                with suppress(FileNotFoundError):
+                    texts.append(path.read_text("latin-1"))
+        return leaked("\n".join(texts), secrets)
+
     def rows(self, query: str, *values: object) -> list[Any]:
         with closing(sqlite3.connect(self.data / "branchline.db")) as connection:
             return connection.execute(query, values).fetchall()
@@ -401,6 +424,7 @@ class Client:
     """A customer's program, over HTTP."""
 
     def __init__(self, run: Run, key: str | None = KEY) -> None:
+        self._errors = run.errors
         self._http = httpx.AsyncClient(
             base_url=run.url, headers={"X-API-Key": key} if key else {}, timeout=PATIENCE_S, trust_env=False
         )
@@ -414,6 +438,8 @@ class Client:
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         response = await self._http.request(method, path, content=content)
+        if response.is_error:
+            self._errors.append(response.text)
         return response.status_code, response.json() if response.content else None
 
     async def health(self) -> Any:
@@ -446,6 +472,7 @@ async def open_rig(
         rig = Rig(directory, bench, customer, voice, nursery, by=by)
         await rig.furnish(linked=linked)
         yield rig
+        assert rig.leaked() == []
         nursery.cancel_scope.cancel()
 
 

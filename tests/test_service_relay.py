@@ -40,6 +40,7 @@ async def open_office(directory: Path, *models: str) -> AsyncIterator[Rig]:
         async with open_store(rig.data / "branchline.db") as store:
             await store.directory.buy(rig.number, project=1, forward_to=OWNER, country="FR", type_="mobile", at=BORN)
         yield rig
+        assert rig.leaked() == []
         nursery.cancel_scope.cancel()
 
 
