@@ -93,6 +93,8 @@ class Conductor:
         self.leg = Leg(
             seizure, means.media, told=self._told, meter=self.meter, if_cancelled=Reason.SHUTDOWN, log=self.log
         )
+        # Whom the far end sees, when that is not its own line; told with the next change.
+        self.shown: str | None = None
         # Whom a third party hears; and the scope of such, while there is a conversation.
         self.parties: Sequence[Port] = ()
         self._guests: trio.Nursery | None = None
@@ -162,7 +164,7 @@ class Conductor:
                 call = self.call.apply(change, self.time())
                 if isinstance(change, Answered):
                     self._answered_s = trio.current_time()
-                await self._save(replace(call, details={**call.details, **details}))
+                await self._save(replace(call, from_=self.shown or call.from_, details={**call.details, **details}))
         end = {"reason": call.end.reason.value, "cause": call.end.cause} if call.end else {}
         self.log.info("call", state="joined" if isinstance(change, Joined) else call.state.value, **end)
 
@@ -216,20 +218,22 @@ class Conductor:
         seizure.forwards = True
         with closing(seizure):
             row = await store.open_leg(self.call.id, line=line, role=role, to=to, at=self.time())
+            bound = self.log.bind(line=line, role=role)
+            bound.info("leg", state="dialing")
 
             async def told(change: Change) -> None:
                 match change:
                     case Answered():
                         await store.leg_answered(row, self.time())
+                        bound.info("leg", state="active")
                     case Ended():
-                        self.log.info("leg", line=line, role=role, reason=change.reason.value, cause=change.cause)
+                        bound.info("leg", state="ended", reason=change.reason.value, cause=change.cause)
                         try:
                             await store.leg_ended(row, change, self.time())
                         except StoreError as exc:
                             # With its call it has its end in the file.
-                            self.log.error("leg not written down", line=line, error=str(exc))
+                            bound.error("leg not written down", error=str(exc))
 
-            bound = self.log.bind(line=line, role=role)
             leg = Leg(seizure, self.means.media, told=told, meter=Meter(), if_cancelled=Reason.HANGUP, log=bound)
             # Keys pass as the sound that they are; a second time as keys they would be two.
             leg.digits.close()

@@ -133,6 +133,10 @@ class Directory:
 
         return await self._database.read(read)
 
+    async def numbers_of(self, project: int) -> list[str]:
+        """Of its relays, the oldest first."""
+        return [relay.number for relay in await self._relays("WHERE project = ? ORDER BY id", project)]
+
     async def buy(
         self, number: str, *, project: int, forward_to: str | None, country: str, type_: str, at: datetime
     ) -> RelayNumber:

@@ -112,7 +112,7 @@ class Exchange:
         refused: NotDialed | None = None
         trunks = [only] if only else sorted(self.in_order(like), key=lambda trunk: trunk is not first)
         for trunk in trunks:
-            if trunk in besides or trunk.number == to or not (trunk.state is LineState.IDLE or trunk.gives_way):
+            if trunk in besides or trunk.number == to or not is_free(trunk):
                 continue
             owner = await self._store.directory.relay_of(trunk.number)
             if owner is not None and owner.project != project:
@@ -153,6 +153,10 @@ class Exchange:
         if like is not None and self._choice.order == "operator" and (wanted := operator_of(like)):
             trunks.sort(key=lambda trunk: operator_of(trunk) != wanted)
         return sorted(trunks, key=lambda trunk: trunk.gives_way)
+
+
+def is_free(trunk: Trunk) -> bool:
+    return trunk.state is LineState.IDLE or trunk.gives_way
 
 
 def operator_of(trunk: Trunk) -> str:

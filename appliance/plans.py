@@ -12,12 +12,12 @@ from appliance.call import Ended, Kind, Reason
 from appliance.conductor import Program
 from appliance.config import Relay
 from appliance.directory import RelayNumber
-from appliance.exchange import Exchange, Seek
+from appliance.exchange import Exchange, NoLine, Seek, is_free
 from appliance.leg import ours
 from appliance.numbers import country_of
 from appliance.options import RelayRule
 from appliance.relay import TwoPhones
-from appliance.trunk import Trunk
+from appliance.trunk import Seizure, Trunk
 
 log = structlog.get_logger(__name__)
 
@@ -63,26 +63,45 @@ class Plans:
         return Plan(Kind.RELAY, relay.project, caller, to, program, to, seek, relay.number)
 
     def agent(
-        self, project: int, to: str, stream: StreamTo, *, from_: str | None = None, recorded: bool = True
+        self,
+        project: int,
+        to: str,
+        stream: StreamTo,
+        *,
+        from_: str | None = None,
+        rather: str | None = None,
+        recorded: bool = True,
     ) -> Plan:
-        """`to` is called, on the line of that number or whichever is free, and the agent's stream speaks with him."""
+        """`to` is called, on the line of that number or whichever is free, and the agent's stream speaks with him.
+        `rather` is the number of the line that is asked first.
+        """
         program = AgentCall(stream, recorded=recorded, ring_s=RECIPIENT_RING_S, limit_s=self._choice.limit_s)
-        seek = self._seek(to, project, only=self._trunk_of(from_))
+        seek = self._seek(to, project, only=self._trunk_of(from_), first=self._trunk_of(rather))
         return Plan(Kind.AGENT, project, from_ or "", to, program, to, seek)
 
     def bridge(
-        self, project: int, agent: str, to: str, *, relay_number: str | None = None, recorded: bool = True
+        self,
+        project: int,
+        agent: str,
+        to: str,
+        *,
+        relay_number: str | None = None,
+        rather: str | None = None,
+        recorded: bool = True,
     ) -> Plan:
-        """The agent's own phone is called first, then `to`, on the line of that number or the first; then they talk."""
-        # Whom the recipient sees.
-        second = self._trunk_of(relay_number) or next(iter(self._exchange.in_order(None)), None)
+        """The agent's own phone is called first, then `to`, on the line of that number, or rather on that one, or else
+        on the first; then they talk.
+        """
+        only = self._trunk_of(relay_number)
+        # Whom the recipient sees, if it is free by then.
+        second = only or self._trunk_of(rather) or next(iter(self._exchange.in_order(None)), None)
         country = country_of(to)
         rule = RelayRule(ring_s=RECIPIENT_RING_S)
         program = TwoPhones(
             to=to,
             role="recipient",
             rule=rule,
-            seek=self._seek(to, project, first=second, only=second if relay_number else None, further=True),
+            seek=self._seek(to, project, first=second, only=only, further=True),
             limit_s=self._choice.limit_s,
             country=country,
             outside=False,
@@ -90,7 +109,15 @@ class Plans:
             consent=self._consent(rule, country),
             ring_s=AGENT_RING_S,
         )
-        seek = self._seek(agent, project, besides=[second] if second else [])
+        seize = self._seek(agent, project, besides=[second] if second else [])
+
+        async def seek() -> tuple[Seizure, float]:
+            # Nobody is called to hear that there is no line for the other one.
+            free = list(filter(is_free, [only] if only else self._exchange.in_order(None)))
+            if len(free) < (1 if only else 2):
+                raise NoLine
+            return await seize()
+
         return Plan(Kind.BRIDGE, project, second.number if second else "", to, program, agent, seek)
 
     def _seek(self, to: str, project: int, **wanted: object) -> Seek:

@@ -121,6 +121,7 @@ class TwoPhones:
                 try:
                     seizure, limit_s = await self.seek(besides=tried)
                 except NoLine:
+                    conductor.log.warning("no line is free to dial")
                     break
                 except NotDialed as exc:
                     conductor.log.warning("not dialed", error=str(exc))
@@ -141,6 +142,8 @@ class TwoPhones:
             await self._join(conductor, there, port)
             return await trio.sleep_forever()
 
+        if not self.outside:
+            conductor.shown = seizure.trunk.number
         return await conductor.call_up(
             seizure, self.to, role=self.role, talk=talk, ring_s=self.rule.ring_s, limit_s=limit_s
         )

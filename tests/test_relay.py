@@ -525,6 +525,41 @@ async def test_a_bridge_calls_its_agent_first_and_then_the_recipient(tmp_path, m
         assert town.rows("SELECT line, line IN (SELECT line FROM legs) FROM calls") == [("home", 0)]
 
 
+async def test_a_bridge_s_recipient_is_called_by_another_line_when_the_one_meant_is_taken_and_that_is_told(tmp_path):
+    async with open_town(tmp_path) as town:
+        call = await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33622222222", rather=SPARE))
+        assert call.from_ == SPARE
+        line = None
+        while line is None:
+            await still()
+            line = next((each for each in (town.office, town.home) if each.orders), None)
+        town.lines["spare"].say(state=LineState.SEARCHING)
+        await still()
+        line.say(Alerting(), Answered())
+        other = town.home if line is town.office else town.office
+        await town.dialed(other)
+        other.say(Answered())
+        await town.until("SELECT 1 FROM calls WHERE joined_at IS NOT NULL")
+        [(from_,)] = town.rows("SELECT data ->> 'from' FROM events WHERE type = 'phone_call.started'")
+        assert from_ == (HOME if other is town.home else OFFICE)
+        line.release()
+        assert await town.ended() == ("hangup", 16)
+
+
+@pytest.mark.parametrize("picked", [None, HOME])
+async def test_nobody_is_called_for_a_bridge_that_has_no_line_for_the_other(tmp_path, picked):
+    async with open_town(tmp_path) as town:
+        for name in ("home",) if picked else ("home", "spare"):
+            town.lines[name].say(state=LineState.SEARCHING)
+        await still()
+        plan = town.control.plans.bridge(1, "+33611111111", "+33622222222", relay_number=picked)
+        call = await town.control.initiate(plan)
+        await still()
+        assert [line.orders for line in town.lines.values()] == [[], [], []]
+        assert town.control.hang_up(call.uuid)
+        assert await town.ended() == ("customer", 16)
+
+
 async def test_a_bridge_whose_agent_does_not_answer_never_dials_the_recipient(tmp_path, mock_clock):
     async with open_town(tmp_path) as town:
         await town.control.initiate(town.control.plans.bridge(1, "+33611111111", "+33622222222"))
