@@ -169,7 +169,7 @@ def call_routes(control: Control, store: Store) -> APIRouter:
         type_: Annotated[str | None, Query(alias="type", description="Of this type alone.")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = EVENTS_PAGE,
     ) -> EventPage:
-        """What webhooks are told, oldest first; all of it, whether any webhook asks for it or not, for a week."""
+        """What webhooks are told, oldest first; all of it, whether any webhook asks for it or not, for nine days."""
         if type_ is not None and type_ not in TYPES:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"type: is one of {', '.join(sorted(TYPES))}")
         found = await store.archive.events(after=after, type_=type_, limit=limit)

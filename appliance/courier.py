@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 # Longer than any wait for news needs to be: so the clock being set is noticed, and what another process changed.
 LOOK_AGAIN_S = 60
 OFFLINE_PAUSE_S = 30
+# What is up for less than this and never for longer does not grow older; a card is not written to more often for that.
+COUNT_EVERY_MIN = 5
 # An answer is read to its end, so that the connection can be used again; but not a longer one than this.
 READ_BYTES = 64 * 1024
 # Shorter than common servers' own, so that we rarely send into a connection which they are closing.
@@ -58,17 +60,19 @@ async def run_courier(
     tls = tls or ssl.create_default_context()
     make = partial(_Route, outbox, user_agent=user_agent, gateway=gateway, now=now, tls=tls, chance=chance)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_count_hours, outbox, gateway)
+        nursery.start_soon(_count_time, outbox, gateway)
         await _keep_routes(outbox, make, nursery)
 
 
-async def _count_hours(outbox: Outbox, gateway: Gateway) -> None:
-    full_hour = trio.current_time()
+async def _count_time(outbox: Outbox, gateway: Gateway) -> None:
+    counted, step_s = trio.current_time(), 60 * COUNT_EVERY_MIN
     while True:
-        full_hour += 3600
-        await trio.sleep_until(full_hour)
+        await trio.sleep_until(counted + step_s)
+        # More than one where the process stood still.
+        steps = max(1, int((trio.current_time() - counted) // step_s))
+        counted += steps * step_s
         try:
-            await outbox.grow_older(offline=gateway.is_down)
+            await outbox.grow_older(steps * COUNT_EVERY_MIN, offline=gateway.is_down)
         except StoreError as exc:
             log.error("outbox not aged", error=str(exc))
 

@@ -281,8 +281,11 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
             created_at TEXT NOT NULL
         ) STRICT""",
         "CREATE INDEX subscriptions_of_project ON subscriptions (project, id)",
-        # Webhooks of which no attempt went well since then, in hours of being up, and as people have it.
-        "CREATE TABLE failing (webhook TEXT PRIMARY KEY, since_h INTEGER NOT NULL, since TEXT NOT NULL) STRICT",
+        # Minutes beyond full hours; and of all of them those with a network.
+        "ALTER TABLE uptime ADD COLUMN minutes INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE uptime ADD COLUMN online_min INTEGER NOT NULL DEFAULT 0",
+        # Webhooks of which no attempt went well since then: by `online_min`, and as people have it.
+        "CREATE TABLE failing (webhook TEXT PRIMARY KEY, since_min INTEGER NOT NULL, since TEXT NOT NULL) STRICT",
         # Why a webhook of the configuration is off.
         "ALTER TABLE gone ADD COLUMN reason TEXT NOT NULL DEFAULT 'status 410'",
         # A delivery's body is made of its event, which is there once for all of them; the older generation's have a

@@ -306,15 +306,17 @@ class Outbox:
         rows = await self._database.read(lambda connection: connection.execute(query, (webhook.key,)).fetchall())
         return [LogEntry(*row) for row in rows]
 
-    async def grow_older(self, *, offline: bool = False) -> None:
-        """To be called once an hour: what is too old goes, delivered or not. An hour without network is no hour of
-        anybody's failing.
+    async def grow_older(self, minutes: int = 60, *, offline: bool = False) -> None:
+        """The box has been up for so long since the last time: what is too old goes, delivered or not. Time without
+        network is no time of anybody's failing.
         """
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE uptime SET hours = hours + 1")
-            if offline:
-                connection.execute("UPDATE failing SET since_h = since_h + 1")
+            connection.execute(
+                """UPDATE uptime SET hours = hours + (minutes + ?1) / 60, minutes = (minutes + ?1) % 60,
+                online_min = online_min + ?2""",
+                (minutes, 0 if offline else minutes),
+            )
             for table in ("deliveries", "events"):
                 connection.execute(f"DELETE FROM {table} WHERE born_h <= (SELECT hours FROM uptime) - ?", (KEEP_H,))
 
@@ -350,13 +352,13 @@ def _reason_to_stop(connection: sqlite3.Connection, key: str, attempt: Attempt) 
     """Why the webhook gets nothing more after this attempt."""
     if attempt.verdict is Verdict.RETRY:
         connection.execute(
-            """INSERT INTO failing (webhook, since_h, since) VALUES (?, (SELECT hours FROM uptime), ?)
+            """INSERT INTO failing (webhook, since_min, since) VALUES (?, (SELECT online_min FROM uptime), ?)
             ON CONFLICT (webhook) DO NOTHING""",
             (key, attempt.at.isoformat()),
         )
-        query = "SELECT (SELECT hours FROM uptime) - since_h FROM failing WHERE webhook = ?"
-        # Full hours: the first of them had begun.
-        if connection.execute(query, (key,)).fetchone()[0] <= FAILING_H:
+        query = "SELECT (SELECT online_min FROM uptime) - since_min FROM failing WHERE webhook = ?"
+        # The first of the minutes that are counted together had begun.
+        if connection.execute(query, (key,)).fetchone()[0] <= 60 * FAILING_H:
             return None
     connection.execute("DELETE FROM failing WHERE webhook = ?", (key,))
     if attempt.verdict is Verdict.DELIVERED:

@@ -31,8 +31,9 @@ MAY_ASK_FOR_TIME = (429, 503)
 
 LIMIT_S = 15
 PARALLEL = 4
-# 8: undelivered bodies are kept for seven days.
-KEEP_H = 7 * 24
+# 8: seven days; we keep them for nine of the box being up. A week without internet costs nothing only if what is from
+# its first hour has time for all of the schedule above when it is over: 33 h, where each wait is as long as it can be.
+KEEP_H = 9 * 24
 # 8: a webhook of which every attempt fails for so long is switched off.
 FAILING_H = 5 * 24
 LOG_PER_WEBHOOK = 50

@@ -110,7 +110,7 @@ async def test_events_are_there_once_without_any_webhook_and_after_a_place(store
     assert await store.archive.events(after=0, limit=2) == events[:2]
 
 
-async def test_events_go_after_a_week_of_the_box_being_up_and_their_places_are_not_taken_again(store):
+async def test_events_go_after_their_time_of_the_box_being_up_and_their_places_are_not_taken_again(store):
     old = await store.archive.events(after=0, limit=10)
     for _ in range(KEEP_H):
         await store.outbox.grow_older()

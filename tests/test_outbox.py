@@ -173,7 +173,7 @@ async def test_the_longest_wait_is_no_clock_that_was_set_back(database, outbox):
     assert await due(outbox) == []
 
 
-async def test_after_seven_days_of_being_up_what_was_not_delivered_goes(database, outbox):
+async def test_after_nine_days_of_being_up_what_was_not_delivered_goes(database, outbox):
     await put(database, outbox, event(1))
     await outbox.grow_older()
     await put(database, outbox, event(2))
@@ -186,6 +186,17 @@ async def test_after_seven_days_of_being_up_what_was_not_delivered_goes(database
     assert await due(outbox) == []
     rows = await database.read(lambda connection: connection.execute("SELECT count(*) FROM deliveries").fetchone())
     assert rows == (0,)
+
+
+async def test_parts_of_an_hour_add_up_whatever_comes_between_them(database, outbox):
+    await put(database, outbox, event(1))
+    await outbox.grow_older(60 * KEEP_H - 60)
+    for minutes in (25, 30):
+        # It is started anew.
+        await Outbox(database, [CRM]).grow_older(minutes)
+    assert await outbox.pending(CRM) == 1
+    await outbox.grow_older(5)
+    assert await outbox.pending(CRM) == 0
 
 
 async def test_the_last_fifty_attempts_of_each_webhook_are_kept_newest_first(database, outbox):
@@ -326,8 +337,7 @@ async def test_8_410_switches_a_webhook_off_once_and_that_is_an_event(store):
 
 async def fail_for(store, hook, hours: int, *, offline: bool = False) -> str | None:
     await tell(store, of(BOX))
-    for _ in range(hours):
-        await store.outbox.grow_older(offline=offline)
+    await store.outbox.grow_older(60 * hours, offline=offline)
     return await store.outbox.attempted(hook, await first(store.outbox, hook), failed(None))
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.webhook import (
+    KEEP_H,
     LONGEST_WAIT_S,
     RETRY_AFTER_S,
     Verdict,
@@ -38,6 +39,12 @@ const verify = (signed) => crypto.timingSafeEqual(
     Buffer.from(crypto.createHmac("sha256", secret).update(`${t}.${signed}`).digest("hex")), Buffer.from(v1));
 console.log(JSON.stringify([verify(raw), verify(JSON.stringify(JSON.parse(raw)))]));
 """
+
+
+def test_8_after_a_week_without_internet_there_is_time_for_the_whole_schedule():
+    retries = range(1, len(RETRY_AFTER_S) + 1)
+    schedule_s = sum(next_attempt(n, 0, 1.0, 3600) for n in retries)
+    assert 7 * 24 + schedule_s / 3600 <= KEEP_H
 
 
 def test_signature_of_the_contracts_own_vector():
