@@ -9,7 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from appliance.database import Commit, Database
+import structlog
+
+from appliance.database import Commit, Database, StoreError
+
+log = structlog.get_logger(__name__)
 
 # Hours of the box being up, as the age of what is delivered is counted (`outbox`).
 KEEP_H = 24
@@ -53,7 +57,11 @@ class Repeats:
                 return answer
             answer = await work()
             if answer.status < 400:
-                await self._keep(place, digest, answer)
+                try:
+                    await self._keep(place, digest, answer)
+                except StoreError as exc:
+                    # Done is done: who heard of a failure would have it done again.
+                    log.error("an answer can't be repeated", path=path, error=str(exc))
             return answer
         finally:
             del self._running[place]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from appliance.database import Commit
 from appliance.repeats import AnotherBody, Answer, Repeats, StillRunning
 from appliance.store import open_store
 
@@ -75,3 +76,16 @@ async def test_the_key_of_an_attempt_that_failed_or_was_cut_off_is_free(repeats:
         nursery.cancel_scope.cancel()
     work = Work()
     assert await repeats.once("t", "/p", "k", b"", work) == Answer(201, b"1")
+
+
+async def test_what_was_done_is_told_also_when_it_cannot_be_kept(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "box.db") as store:
+
+        async def work() -> Answer:
+            # As if the disk were full from here on.
+            await store._database.write(
+                Commit.WEBHOOK_SAVED, lambda connection: connection.execute("PRAGMA query_only = 1")
+            )
+            return Answer(201, b"done")
+
+        assert await store.repeats.once("t", "/p", "k", b"", work) == Answer(201, b"done")
