@@ -48,6 +48,11 @@ class Subscription:
         return f"{PREFIX}{self.id}"
 
 
+def new_secret() -> str:
+    """What events are signed with (6)."""
+    return "whsec_" + token_urlsafe(32)
+
+
 class Subscriptions:
     """`ring` is called when there is another, or one is not as it was."""
 
@@ -63,7 +68,7 @@ class Subscriptions:
         Raises:
             TooMany: nothing was made.
         """
-        secret = "whsec_" + token_urlsafe(32)
+        secret = new_secret()
         facts = (
             project,
             url,

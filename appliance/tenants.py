@@ -14,6 +14,7 @@ from typing import Any
 
 from appliance.archive import text_of
 from appliance.database import Commit, Database
+from appliance.subscriptions import new_secret
 
 BOX = 1
 # phonevoice 2.2
@@ -85,11 +86,6 @@ def new_token(kind: str) -> tuple[str, str]:
 
 def digest_of(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def new_secret() -> str:
-    """What events are signed with (phonevoice 6)."""
-    return "whsec_" + token_urlsafe(32)
 
 
 _USER = "users.id, users.name, users.email"
