@@ -35,8 +35,9 @@ from appliance.metrics import Metrics
 from appliance.numbers import normalise
 from appliance.phonevoice_api import Terms, account_routes, number_routes, webhook_routes
 from appliance.phonevoice_calls import call_routes as phonevoice_calls
+from appliance.phonevoice_calls import legacy_routes
 from appliance.phonevoice_gate import PATHS as PHONEVOICE_PATHS
-from appliance.phonevoice_gate import TokenRequired
+from appliance.phonevoice_gate import TokenRequired, within
 from appliance.phonevoice_gate import refuse as refuse_phonevoice
 from appliance.shelf import Shelf
 from appliance.store import Store
@@ -267,7 +268,8 @@ def make_api(
             account_routes(store.tenants, signup=terms.signup, now=now),
             number_routes(store, control.trunks, rules=terms.rules, country=country, now=now),
             webhook_routes(store, allow_loopback=terms.allow_loopback, now=now),
-            phonevoice_calls(store, now=now),
+            phonevoice_calls(control, store, now=now),
+            legacy_routes(control, store, allow_loopback=terms.allow_loopback),
         ):
             api.include_router(theirs)
 
@@ -303,7 +305,7 @@ def make_api(
     @api.exception_handler(HTTPException)
     async def unknown(request: Request, exc: HTTPException) -> Response:
         # Unknown path, or a known one with another method.
-        if request.url.path.startswith(PHONEVOICE_PATHS):
+        if within(request.url.path, PHONEVOICE_PATHS):
             answer = refuse_phonevoice(phonevoice.Refusal(exc.status_code, exc.detail))
         else:
             answer = refuse(Refusal(exc.status_code, exc.detail))
@@ -312,7 +314,7 @@ def make_api(
 
     @api.exception_handler(Exception)
     async def failed(request: Request, exc: Exception) -> Response:
-        if request.url.path.startswith(PHONEVOICE_PATHS):
+        if within(request.url.path, PHONEVOICE_PATHS):
             return refuse_phonevoice(phonevoice.OUT_OF_ORDER if isinstance(exc, StoreError) else phonevoice.FAULT)
         name = getattr(request.scope.get("route"), "name", "")
         return refuse(Refusal(500, FAILURES.get(name, "Internal Server Error").format(error=exc)))
