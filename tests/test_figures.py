@@ -13,7 +13,7 @@ from native import TICK_S, alaw_decode, alaw_encode
 from tests.bench.capacity import late_ms
 from tests.bench.delays import NotFound, clear_ms, enough, line_to_socket_ms, socket_to_line_ms, take_of
 from tests.bench.figures import TERMS, Figure, against, percentile, write_json
-from tests.bench.relay import SETTLE_S, delays_ms, sound
+from tests.bench.relay import delays_ms, sound
 from tests.bench.tap import CHUNK_NS, CHUNK_SAMPLES
 from tests.bench.voice import FRAME_BYTES, noise
 
@@ -133,17 +133,19 @@ def test_a_clear_is_late_until_silence_that_lasts():
 def test_a_relayed_block_is_late_since_the_write_that_brought_it():
     codes = sound(seed=1, seconds=5)
     pcm, chunk_bytes = alaw_decode(codes), 2 * CHUNK_SAMPLES
-    spoken = Take(codes, sent=[CHUNK_S * n for n in range(len(pcm) // chunk_bytes)])
-    # Chunk by chunk 30 ms after it was sent, behind 100 ms of silence that were not.
-    silence = b"\0" * 1600
-    came = [(CHUNK_S * n + 0.03, pcm[n * chunk_bytes :][:chunk_bytes]) for n in range(len(spoken.sent))]
-    heard = Take(b"", came=[(0.0, silence), *came])
-    delays = delays_ms(spoken, heard)
+    spoken = Take(codes, sent=[10 + CHUNK_S * n for n in range(len(pcm) // chunk_bytes)])
+    # Chunk by chunk 30 ms after it was sent; the call that it is heard in was up for five seconds.
+    waited = [(5 + CHUNK_S * n, bytes(chunk_bytes)) for n in range(round(5 / CHUNK_S))]
+    came = [(at + 0.03, pcm[n * chunk_bytes :][:chunk_bytes]) for n, at in enumerate(spoken.sent)]
+    heard = Take(b"", came=[*waited, *came])
+    delays = delays_ms(spoken, heard, since=12)
     assert delays == pytest.approx([30] * len(delays))
-    assert len(delays) > (len(pcm) / 16000 - SETTLE_S - 2 * CHUNK_S) / TICK_S
-    other = Take(b"", came=[(0.0, alaw_decode(sound(seed=2, seconds=5)))])
+    assert len(delays) == (5 - 2) / TICK_S
+    # What was said shortly before the machine stood still does not count.
+    assert len(delays_ms(spoken, heard, since=12, until=13.2)) == 1 / TICK_S
+    other = Take(b"", came=[*waited, (10.0, alaw_decode(sound(seed=2, seconds=5)))])
     with pytest.raises(NotFound):
-        delays_ms(spoken, other)
+        delays_ms(spoken, other, since=12)
 
 
 def test_frames_are_late_against_the_most_punctual_of_their_connection():

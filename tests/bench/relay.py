@@ -1,44 +1,49 @@
-"""Two lines that hear each other: how late each does, while everything else in the process wants the processor.
+"""A relay's call through the whole service: how late caller and owner hear each other, while the box has much to do.
 
 `latency.relay_ms.p99`, `.p999`: from the write that brought a sample to one modem's PCM port to the read that took it
 from the other's, both ways, for the first sample of every 20 ms. Two modems on ptys, as tests.bench.tap has them: each
 sends 640 bytes every 40 ms and plays as much, at a phase of its own. So the second 20 ms of what a modem writes can not
-go before 20 ms have passed. Between them is one process on one core:
+go before 20 ms have passed. Between them is `branchline run` with a relay number, that records what they say, while its
+API is asked, its store is written and another recording encoded without pause (tests.bench.load).
 
-    python -m tests.bench.relay PTY PTY DIRECTORY       connects the two until the end of its input
-
-While the two are connected, one of its threads burns Python, one commits to SQLite in DIRECTORY, one encodes MP3. Each
-figure is the median of its rounds.
+In rounds of one call each; of a round that part counts which was over when the machine first stood still
+(tests.bench.pauses), or its kernel kept a modem's bytes from the tty.
 """
 
-import io
-import os
-import sqlite3
-import sys
-import threading
+import math
 import time
-import tty
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import soundfile
+import trio
 
-from native import FRAME_SAMPLES, RATE_HZ, Engine, alaw_decode, alaw_encode
-from tests.bench.apart import MEASURED, Apart, say
-from tests.bench.delays import enough
-from tests.bench.figures import Figure, against, percentile
-from tests.bench.tap import CHUNK_SAMPLES, PcmClock, Take
+from hil.box import Box, Project
+from hil.customer import ANSWER, EVENTS, Webhooks, open_webhooks
+from native import FRAME_SAMPLES, RATE_HZ, alaw_decode, alaw_encode
+from tests.bench.apart import Apart
+from tests.bench.delays import LOOK_S, NotFound, enough
+from tests.bench.figures import Figure, percentile
+from tests.bench.pauses import Pauses
+from tests.bench.tap import CHUNK_SAMPLES, Exchange, Take, open_exchange
 
-ROUNDS = 3
+SECRET = "whsec_bench-5f0c3a9be17d4826"
+# Blocks of 20 ms, both ways together: there are rounds until there are as many.
+ENOUGH, QUICK_ENOUGH = 4000, 200
+# With fewer the machine, and not the box, was measured.
+LEAST, QUICK_LEAST = 1000, 100
+MOST_ROUNDS = 12
 TALK_S, QUICK_TALK_S = 15.0, 5.0
 # Both buffers have found their depth.
 SETTLE_S = 2.0
-# The second modem is so far behind the first one's 40 ms.
-PHASE_S = 0.013
-ENCODED_S = 30
+READY_LIMIT_S = 30
+# As long as a call may need, with all that is waited for in it.
+SOUND_S = 60
+ENCODED_S = 600
 # Of a block's correlation with itself: it went through A-law, and perhaps between two samples (native/fraction.c).
 LIKE = 0.9
 # How far a block may stand from where the one before it lets expect it.
@@ -46,36 +51,61 @@ JUMP_SAMPLES = RATE_HZ // 5
 
 
 def measure(names: set[str], directory: Path, *, quick: bool) -> Iterator[Figure]:
-    rounds = [_delays_ms(directory, QUICK_TALK_S if quick else TALK_S) for _ in range(1 if quick else ROUNDS)]
+    delays = trio.run(partial(_measure, directory, quick=quick))
     for name, share in (("latency.relay_ms.p99", 0.99), ("latency.relay_ms.p999", 0.999)):
         if name in names:
-            yield against(name, [percentile(delays, share) for delays in rounds], [])
+            yield Figure(name, percentile(delays, share))
 
 
-def _delays_ms(directory: Path, talk_s: float) -> list[float]:
-    ends = [os.openpty() for _ in range(2)]
-    for _, slave in ends:
-        tty.setraw(slave)
-    masters = [master for master, _ in ends]
-    for master in masters:
-        os.set_blocking(master, False)
-    seconds = round(SETTLE_S + talk_s) + 2
-    takes = [Take(sound(seed, seconds)) for seed in range(2)]
-    clock = PcmClock()
-    try:
-        names = [os.ttyname(slave) for _, slave in ends]
-        with Apart("tests.bench.relay", *names, str(directory), cores=MEASURED) as box:
-            box.hear()
-            for number, (master, take) in enumerate(zip(masters, takes, strict=True)):
-                clock.start(master, take, phase_s=number * PHASE_S)
-            time.sleep(SETTLE_S + talk_s)
-    finally:
-        clock.end()
-        for end in ends:
-            for fd in end:
-                os.close(fd)
-    one, other = takes
-    return [*delays_ms(one, other), *delays_ms(other, one)]
+async def _measure(directory: Path, *, quick: bool) -> list[float]:
+    wav = directory / "load.wav"
+    noise = np.random.default_rng(1).integers(-8000, 8000, (ENCODED_S * RATE_HZ, 2), np.int16)
+    await trio.to_thread.run_sync(soundfile.write, wav, noise, RATE_HZ)
+    async with (
+        open_exchange(2, directory, says=partial(sound, seconds=SOUND_S)) as exchange,
+        open_webhooks(dict) as webhooks,
+    ):
+        box = Box(directory, exchange.lines, events_url=webhooks.url + EVENTS, secret=SECRET)
+        try:
+            await box.create_key()
+            project = Project(box, await box.create_project("bench"))
+            await box.start()
+            await box.idle(within_s=READY_LIMIT_S)
+            app, _ = await box.post("/apps", {"name": "Bench", "answer_url": webhooks.url + ANSWER})
+            number, owner = exchange.lines[0].number, exchange.phones[1].number
+            await project.ask("POST", "/api/v1/relay_numbers", {"phone_number": number, "forward_to": owner})
+            load = ("tests.bench.load", str(urlsplit(box.url).port), box.key, app["app_id"], str(wav))
+            delays: list[float] = []
+            with Pauses() as pauses:
+                for _ in range(MOST_ROUNDS):
+                    delays += await _round(box, exchange, webhooks, load, pauses, QUICK_TALK_S if quick else TALK_S)
+                    if len(delays) >= (QUICK_ENOUGH if quick else ENOUGH):
+                        break
+            await box.stop()
+        finally:
+            await box.kill()
+    if len(delays) < (QUICK_LEAST if quick else LEAST):
+        raise NotFound(f"{len(delays)} blocks: the machine stood still too often")
+    return delays
+
+
+async def _round(
+    box: Box, exchange: Exchange, webhooks: Webhooks, load: tuple[str, ...], pauses: Pauses, talk_s: float
+) -> list[float]:
+    before = {post.json["id"] for post in webhooks.posts(EVENTS)}
+    call = exchange.phones[0].dial(exchange.lines[0].number)
+    await webhooks.post(EVENTS, lambda event: event["id"] not in before and event["type"] == "phone_call.started")
+    with Apart(*load) as loaded:
+        await trio.sleep(SETTLE_S)
+        since = time.monotonic()
+        await trio.sleep(talk_s)
+        if not loaded.ask("end")["requests"]:
+            raise RuntimeError("the service answered nobody")
+    call.hang_up()
+    await box.idle(within_s=READY_LIMIT_S)
+    one, other = (line.takes[-1] for line in exchange.lines)
+    until = min(pauses.first(since), one.held_up(since), other.held_up(since))
+    return [*delays_ms(one, other, since, until), *delays_ms(other, one, since, until)]
 
 
 def sound(seed: int, seconds: int) -> bytes:
@@ -86,23 +116,26 @@ def sound(seed: int, seconds: int) -> bytes:
     return alaw_encode((sound * 8000).clip(-32000, 32000).astype("<i2").tobytes())
 
 
-def delays_ms(spoken: Take, heard: Take) -> list[float]:
-    """Of each block of 20 ms that was spoken after the first two seconds, and was heard.
+def delays_ms(spoken: Take, heard: Take, since: float, until: float = math.inf) -> list[float]:
+    """Of each block of 20 ms that was spoken in that time, though not shortly before its end, and was heard.
 
     Raises: tests.bench.delays.NotFound: few were.
     """
     said, chunks = _samples(spoken.codes), spoken.sent
     codes, came_at = heard.heard()
     ear = _samples(codes)
-    first = round(SETTLE_S * RATE_HZ / FRAME_SAMPLES)
-    last = (len(chunks) - 1) * CHUNK_SAMPLES // FRAME_SAMPLES
+    wanted = [n for n, sent in enumerate(chunks) if sent is not None and since <= sent < until - LOOK_S]
+    if not wanted:
+        return []
+    blocks_of_chunk = CHUNK_SAMPLES // FRAME_SAMPLES
+    first, last = blocks_of_chunk * wanted[0], blocks_of_chunk * (wanted[-1] + 1)
     delays: list[float] = []
-    at, reach = first * FRAME_SAMPLES, RATE_HZ
+    at, reach = int(came_at.searchsorted(since)), RATE_HZ
     for number in range(first, last):
         block = said[number * FRAME_SAMPLES :][:FRAME_SAMPLES]
         begin = max(0, at - reach)
         found = _find(block, ear[begin : at + reach])
-        sent = chunks[number * FRAME_SAMPLES // CHUNK_SAMPLES]
+        sent = chunks[number // blocks_of_chunk]
         if found is not None:
             at, reach = begin + found, JUMP_SAMPLES
             if sent is not None:
@@ -123,53 +156,3 @@ def _find(block: Any, sound: Any) -> int | None:
     likeness = np.correlate(sound, block, "valid") / np.sqrt(np.maximum(energy, 1) * (block**2).sum())
     best = int(likeness.argmax())
     return best if likeness[best] >= LIKE else None
-
-
-# ---- the box
-
-
-def _burn() -> None:
-    total = 0
-    for number in range(100_000):
-        total += number * number % 7
-
-
-def _commit(path: Path) -> Callable[[], None]:
-    def commit() -> None:
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("CREATE TABLE IF NOT EXISTS fact (text)")
-            for number in range(100):
-                database.execute("INSERT INTO fact VALUES (?)", (f"fact {number}",))
-
-    return commit
-
-
-def _encode() -> None:
-    noise = np.random.default_rng(1).integers(-8000, 8000, (ENCODED_S * RATE_HZ, 2), np.int16)
-    soundfile.write(io.BytesIO(), noise, RATE_HZ, format="MP3")
-
-
-def _forever(work: Callable[[], None]) -> None:
-    while True:
-        work()
-
-
-def main() -> None:
-    flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY
-    with Engine() as engine:
-        one, other = (engine.pcm(os.open(path, flags)) for path in sys.argv[1:3])
-        engine.connect(one, other)
-        engine.connect(other, one)
-        engine.start()
-        for work in (_burn, _commit(Path(sys.argv[3]) / "facts.sqlite"), _encode):
-            threading.Thread(target=_forever, args=(work,), daemon=True).start()
-        say({})
-        sys.stdin.readline()
-        # Its threads never end.
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ import math
 import os
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +143,14 @@ def _number(master: int) -> int:
 
 class TappedLine(Line):
     def __init__(
-        self, number: int, network: Network, studio: Studio, directory: Path, bus: UsbTree, clock: PcmClock
+        self,
+        number: int,
+        network: Network,
+        studio: Studio,
+        directory: Path,
+        bus: UsbTree,
+        clock: PcmClock,
+        says: Callable[[int], bytes],
     ) -> None:
         plan = BenchLine(f"line{number}", f"+3370000{number:04}")
         modem = Modem(Ec25(Profile(plan.number)), network, studio, model=plan.model)
@@ -152,12 +159,21 @@ class TappedLine(Line):
         )
         self.phone_number = f"+3361200{number:04}"
         self.takes: list[Take] = []
-        modem.voice = TappedPath(studio, modem, number, self.takes, clock)
+        modem.voice = TappedPath(studio, modem, number, self.takes, clock, says)
 
 
 class TappedPath(VoicePath):
-    def __init__(self, studio: Studio, modem: Modem, number: int, takes: list[Take], clock: PcmClock) -> None:
+    def __init__(
+        self,
+        studio: Studio,
+        modem: Modem,
+        number: int,
+        takes: list[Take],
+        clock: PcmClock,
+        says: Callable[[int], bytes],
+    ) -> None:
         super().__init__(studio, modem, modem.module)
+        self._says = says
         self._takes = takes
         self._number = number
         self._clock = clock
@@ -165,7 +181,7 @@ class TappedPath(VoicePath):
 
     def _open(self, path: AudioPath) -> None:
         if self._ends is not None and self._ends.pcm_fd is not None:
-            self._takes.append(Take(noise(self._number + 1)))
+            self._takes.append(Take(self._says(self._number + 1)))
             self._sounding = self._ends.pcm_fd
             self._clock.start(self._sounding, self._takes[-1], phase_s=self._number * PHASE_S)
 
@@ -184,12 +200,15 @@ class Exchange:
 
 
 @asynccontextmanager
-async def open_exchange(count: int, directory: Path) -> AsyncIterator[Exchange]:
+async def open_exchange(
+    count: int, directory: Path, *, says: Callable[[int], bytes] = noise
+) -> AsyncIterator[Exchange]:
+    """`says` gives what is said on a line, in A-law, by the line's number counted from 1."""
     network, clock = Network(), PcmClock()
     with Engine() as engine:
         studio = Studio(engine)
         bus = UsbTree(directory / "usb")
-        lines = [TappedLine(number, network, studio, directory, bus, clock) for number in range(count)]
+        lines = [TappedLine(number, network, studio, directory, bus, clock, says) for number in range(count)]
         async with trio.open_nursery() as nursery:
             try:
                 for line in lines:
