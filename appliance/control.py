@@ -1,8 +1,8 @@
 """All calls: those that come, those that are asked for, and those that a crash left open."""
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
 from appliance.database import StoreError
 from appliance.exchange import Exchange
-from appliance.leg import LINE_BUSY, LINE_DOWN, ours
+from appliance.leg import LAST_DUTIES_LIMIT_S, LINE_BUSY, LINE_DOWN, ours
 from appliance.media import Media
 from appliance.numbers import ORDINARY_RULES, DialingRules, caller_id
 from appliance.plans import Plan, Plans
@@ -139,6 +139,17 @@ class Control:
         finally:
             del self._under_way[call.uuid]
 
+    @asynccontextmanager
+    async def _waiting(self, call: Call, program: Program) -> AsyncIterator[trio.CancelScope]:
+        """It has no line yet; who hangs it up cancels what it waits for. With the service it ends itself."""
+        try:
+            with trio.CancelScope() as waiting, self._carried(call, waiting.cancel):
+                yield waiting
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_DUTIES_LIMIT_S):
+                await self._close(call, program.farewell, ours(Reason.SHUTDOWN))
+            raise
+
     @contextmanager
     def _conducting(self, call: Call, program: Program, seizure: Seizure) -> Iterator[Conductor]:
         conductor = Conductor(call, program, seizure, self._means)
@@ -228,7 +239,7 @@ class Control:
         try:
             if trunk is None:
                 raise TrunkDown(call.from_)
-            with trio.CancelScope() as waiting, self._carried(call, waiting.cancel):
+            async with self._waiting(call, program) as waiting:
                 await trunk.make_way()
             if waiting.cancel_called:
                 await self._close(call, program.farewell, ours(Reason.CUSTOMER))
@@ -280,7 +291,7 @@ class Control:
     async def _carry_when_free(self, placing: ExitStack, call: Call, plan: Plan) -> None:
         with placing:
             found: tuple[Seizure, float] | Ended = ours(Reason.CUSTOMER)
-            with trio.CancelScope() as waiting, self._carried(call, waiting.cancel):
+            async with self._waiting(call, plan.program) as waiting:
                 found = await self._exchange.wait(plan.seek)
             if isinstance(found, Ended):
                 log.info("call not placed", call=call.uuid, reason=found.reason.value)

@@ -9,6 +9,7 @@ import trio
 
 from appliance.call import Ended, Reason
 from appliance.config import ORDINARY_RELAY, Relay
+from appliance.database import StoreError
 from appliance.leg import ours
 from appliance.limits import Used, day_and_month, exhausted, minutes_left
 from appliance.numbers import ORDINARY_RULES, DialingRules, country_of, forbidden
@@ -138,6 +139,9 @@ class Exchange:
                 except NotDialed as exc:
                     log.warning("not dialed", error=str(exc))
                     return ours(Reason.NOT_PERMITTED)
+                except StoreError as exc:
+                    log.error("not dialed: what the lines may do can't be read", error=str(exc))
+                    return ours(Reason.FAULT)
                 except NoLine:
                     await trio.sleep(LOOK_AGAIN_S)
         return ours(Reason.NO_LINE)
