@@ -215,7 +215,6 @@ class Conductor:
         """
         store = self.means.store
         line = seizure.trunk.name
-        seizure.forwards = True
         with closing(seizure):
             row = await store.open_leg(self.call.id, line=line, role=role, to=to, at=self.time())
             bound = self.log.bind(line=line, role=role)

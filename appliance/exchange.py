@@ -121,7 +121,12 @@ class Exchange:
             try:
                 allowed_s = await self.permit(trunk, to)
                 await trunk.make_way()
-                return trunk.seize(), limit_s if allowed_s is None else min(limit_s, allowed_s)
+                if further:
+                    # Others were looking meanwhile.
+                    self._need_room()
+                seizure = trunk.seize()
+                seizure.forwards = further
+                return seizure, limit_s if allowed_s is None else min(limit_s, allowed_s)
             except NotDialed as exc:
                 log.warning("line not taken", line=trunk.name, reason=str(exc))
                 refused = exc
