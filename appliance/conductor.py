@@ -247,14 +247,14 @@ class Conductor:
         Raises:
             NoConversation, StoreError
         """
-        engine, parties, guests = self.means.media.engine, self.parties, self._guests
-        if not parties or guests is None:
+        guests = self._guests
+        if not self.parties or guests is None:
             seizure.close()
             raise NoConversation
 
         async def listen(port: Port) -> Ended:
-            for party in parties:
-                engine.connect(party, port)
+            for party in self.parties:
+                self.means.media.engine.connect(party, port)
             return await trio.sleep_forever()
 
         async def attend(task_status: trio.TaskStatus[int]) -> None:
@@ -277,7 +277,9 @@ class Conductor:
         for port in right:
             engine.connect(port, recorder.right)
         try:
-            await self.means.store.recordings.open(self.call.id, path)
+            # As of a change: what is begun in the file is begun on the disk, or it would wait for its end for ever.
+            with trio.CancelScope(shield=True):
+                await self.means.store.recordings.open(self.call.id, path)
         except BaseException as exc:
             recorder.close()
             if not isinstance(exc, StoreError):

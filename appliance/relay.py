@@ -163,7 +163,11 @@ class TwoPhones:
                 await stack.enter_async_context(conductor.recording(left, [right]))
             await conductor.change(Joined(), **consent)
             conductor.parties = (there, port)
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                # One of them is gone, though his line may take its time to be hung up.
+                conductor.parties = ()
 
     async def _ask_consent(self, what: str, conductor: Conductor, both: Sequence[Port]) -> dict[str, Any]:
         """The proof that both heard it, and when."""
