@@ -140,6 +140,12 @@ class Box:
             await still()
         await still()
 
+    async def ended(self, count: int) -> None:
+        """As `idle`, when there have been so many."""
+        while self.rows("SELECT count(*) FROM calls WHERE state = 'ended'") != [(count,)]:
+            await still()
+        await self.idle()
+
     async def place(self, **fields: object) -> None:
         body = {"from": NUMBER, "to": "+33783484044", "answer_url": URL, **fields}
         await self.control.place(order(json.dumps(body).encode(), country="FR"), APP, f"sfv_ob_req_{uuid4()}")
@@ -340,10 +346,11 @@ async def test_a_fault_of_ours_ends_one_call_and_the_next_is_served(tmp_path, mo
         def fail() -> None:
             raise AssertionError("a case that nobody thought of")
 
-        for answer, reason in ((fail, "fault"), (lambda: box.line.say(Answered()), "answer_failed")):
+        ways = ((fail, "fault"), (lambda: box.line.say(Answered()), "answer_failed"))
+        for count, (answer, reason) in enumerate(ways, 1):
             box.line.when["answer"] = answer
             box.line.say(Incoming("+33783484044"), state=LineState.IN_USE)
-            await box.idle()
+            await box.ended(count)
             assert box.rows("SELECT reason FROM calls ORDER BY id DESC LIMIT 1") == [(reason,)]
             assert box.line.orders == ["answer", "hang up"]
             box.line.orders.clear()
