@@ -37,6 +37,10 @@ def refuse(refusal: Refusal) -> Response:
     return answer(refusal.status, refusal.body, refusal.headers)
 
 
+def within(path: str, roots: tuple[str, ...]) -> bool:
+    return f"{path}/".startswith(roots)
+
+
 class Throttle:
     """So many a second on average, each by itself; and as many at once after a while of none."""
 
@@ -62,7 +66,7 @@ class TokenRequired:
         self._throttle = Throttle(REQUESTS_PER_S, REQUESTS_PER_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
+        if scope["type"] == "http" and within(scope["path"], GUARDED):
             query = scope["query_string"].decode("latin-1")
             # A slash at the end is no other path, and a redirect would be without the token.
             path = scope["path"].rstrip("/")

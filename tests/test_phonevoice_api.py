@@ -187,6 +187,7 @@ async def test_3_every_error_is_json(tmp_path):
             (400, "POST", NUMBERS, b"[" * 100_000, {}),
             (404, "GET", "/api/v1/nothing", None, {}),
             (404, "GET", "/v1/nothing", None, {}),
+            (404, "GET", "/api", None, {}),
             (405, "PUT", NUMBERS, b"{}", {}),
             (404, "GET", f"{NUMBERS}/9", None, {}),
             (404, "GET", f"{NUMBERS}/x", None, {}),
