@@ -3,11 +3,13 @@
     take the oldest that is due -> sign with the time of now -> POST -> commit what came of it -> take the next
 
 A crash between POST and commit sends the same again. Each webhook has workers and connections of its own, so that a
-slow or dead one delays nobody else; webhooks come, change and go while it runs.
+slow or dead one delays nobody else; webhooks come, change and go while it runs. The addresses that came with calls, of
+which there may be as many as calls, share those of their project, and none gets so many that others wait for it.
 """
 
 import random
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -106,7 +108,7 @@ async def _keep_routes(outbox: Outbox, make: Callable[[Target], "_Route"], nurse
 
 
 class _Route:
-    """The way to one webhook, for a few deliveries at a time."""
+    """The way to one webhook, or to all addresses of a project's calls, for a few deliveries at a time."""
 
     def __init__(
         self,
@@ -130,12 +132,15 @@ class _Route:
         self._under_way: dict[int, Delivery] = {}
         self._ended = False
         self._pause_ends = -float("inf")
-        self._state = "delivering"
+        self._parallel = rules.PARALLEL if target.url else rules.PARALLEL_LEGACY
+        self._offline = False
+        # By address, None where it is the target's; what is not there is "delivering".
+        self._states: dict[str | None, str] = {}
         self._log = log.bind(webhook=rules.public(target.key))
         self._connections = {
             scheme: httpcore.AsyncConnectionPool(
                 ssl_context=tls,
-                max_connections=rules.PARALLEL,
+                max_connections=self._parallel,
                 keepalive_expiry=KEEP_CONNECTION_S,
                 network_backend=gateway.network(encrypted=scheme == "https"),
             )
@@ -160,7 +165,7 @@ class _Route:
 
     async def run(self) -> None:
         async with self._connections["http"], self._connections["https"], trio.open_nursery() as nursery:
-            for _ in range(rules.PARALLEL):
+            for _ in range(self._parallel):
                 nursery.start_soon(self._work)
 
     async def _work(self) -> None:
@@ -175,7 +180,9 @@ class _Route:
             except Offline as exc:
                 # Not counted, not written down: it is tried again when the pause is over.
                 self._pause_ends = trio.current_time() + OFFLINE_PAUSE_S
-                self._come_to("offline", str(exc))
+                if not self._offline:
+                    self._offline = True
+                    self._log.warning("webhook", state="offline", reason=str(exc))
             finally:
                 del self._under_way[delivery.seq]
                 # There may be another to take: the same again, or the next one of its call.
@@ -189,7 +196,11 @@ class _Route:
                 wait_s = self._pause_ends - looked_at
                 if wait_s <= 0:
                     found = await self._outbox.next_due(
-                        self.target, self._now(), besides=self._under_way, calls=self._calls_under_way()
+                        self.target,
+                        self._now(),
+                        besides=self._under_way,
+                        calls=self._calls_under_way(),
+                        busy=self._busy_addresses(),
                     )
                     if not isinstance(found, Delivery):
                         wait_s = found
@@ -203,6 +214,11 @@ class _Route:
     def _calls_under_way(self) -> list[int]:
         """Events of one call come in their order; what has to be sent again comes when it comes."""
         return [each.call for each in self._under_way.values() if each.call is not None and not each.attempts]
+
+    def _busy_addresses(self) -> list[str]:
+        under_way = Counter(each.url for each in self._under_way.values() if each.url is not None)
+        most = rules.PARALLEL if under_way.total() < self._parallel / 2 else 1
+        return [url for url, count in under_way.items() if count >= most]
 
     async def _write_down(self, target: Target, delivery: Delivery, attempt: Attempt) -> str | None:
         """Until it is written it is not sent again, nor another in its place. Why the webhook is off now, if it is."""
@@ -270,18 +286,22 @@ class _Route:
         """One line in the log when the webhook's state changes, one for each event that nobody will get."""
         what = attempt.error or f"status {attempt.code}"
         if attempt.verdict is Verdict.DELIVERED:
-            self._come_to("delivering", what)
+            self._come_to("delivering", what, delivery.url)
         elif off is not None or attempt.verdict is Verdict.GONE:
-            self._come_to("gone", off or what)
+            self._come_to("gone", off or what, delivery.url)
         else:
-            self._come_to("failing", what)
+            self._come_to("failing", what, delivery.url)
             if attempt.next_at is None:
                 self._log.error("event given up", id=delivery.id, type=delivery.type, attempts=delivery.attempts + 1)
 
-    def _come_to(self, state: str, reason: str) -> None:
-        if state != self._state:
-            self._state = state
-            (self._log.info if state == "delivering" else self._log.warning)("webhook", state=state, reason=reason)
+    def _come_to(self, state: str, reason: str, url: str | None) -> None:
+        was = self._states.pop(url, "delivering")
+        if state != "delivering":
+            self._states[url] = state
+        if state != was or self._offline:
+            log = self._log if url is None else self._log.bind(address=rules.public(url))
+            (log.info if state == "delivering" else log.warning)("webhook", state=state, reason=reason)
+        self._offline = False
 
 
 def _header(response: httpcore.Response, name: bytes) -> str | None:

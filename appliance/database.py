@@ -292,10 +292,11 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         # body and an address of their own.
         "ALTER TABLE deliveries ADD COLUMN event INTEGER",
         "ALTER TABLE deliveries ADD COLUMN url TEXT",
-        # Apart: a hundred thousand that were tried are not looked through for one that was not.
+        # Apart: a hundred thousand that were tried are not looked through for one that was not. With the address:
+        # those for one that is busy are passed over by the index alone.
         "DROP INDEX pending",
-        "CREATE INDEX untried ON deliveries (webhook, seq) WHERE state = 'pending' AND attempts = 0",
-        "CREATE INDEX tried ON deliveries (webhook, due_at) WHERE state = 'pending' AND attempts > 0",
+        "CREATE INDEX untried ON deliveries (webhook, seq, url) WHERE state = 'pending' AND attempts = 0",
+        "CREATE INDEX tried ON deliveries (webhook, due_at, seq, url) WHERE state = 'pending' AND attempts > 0",
         "ALTER TABLE deliveries ADD COLUMN call_id INTEGER",
         "CREATE INDEX pending_of_call ON deliveries (call_id) WHERE state = 'pending'",
         # A recording's row outlives its file, and says who deleted that, and why.

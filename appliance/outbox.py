@@ -190,22 +190,30 @@ class Outbox:
         return await self._database.read(query)
 
     async def next_due(
-        self, webhook: Receiver, now: datetime, *, besides: Collection[int] = (), calls: Collection[int] = ()
+        self,
+        webhook: Receiver,
+        now: datetime,
+        *,
+        besides: Collection[int] = (),
+        calls: Collection[int] = (),
+        busy: Collection[str] = (),
     ) -> Delivery | float:
         """The one to be sent next, or in how many seconds one will be due. `besides` are under way already, and so is
-        something new of these `calls`.
+        something new of these `calls`; `busy` are addresses to which nothing more can go now.
         """
         # Made here: they may change while the thread is at work.
         key, seqs, calls, at = webhook.key, tuple(besides), tuple(calls), now.timestamp()
+        free = f"deliveries.seq NOT IN ({_marks(seqs)}) AND (url IS NULL OR url NOT IN ({_marks(busy)}))"
+        ours = (key, *seqs, *busy)
 
         def query(connection: sqlite3.Connection) -> Delivery | float:
             def first(condition: str, *values: object) -> Delivery | None:
                 row = connection.execute(
                     f"""SELECT deliveries.seq, id, deliveries.type, attempts, call_id, url, body, events.at, events.data
                     FROM deliveries LEFT JOIN events ON events.seq = event
-                    WHERE state = 'pending' AND webhook = ? AND deliveries.seq NOT IN ({_marks(seqs)}) AND {condition}
+                    WHERE state = 'pending' AND webhook = ? AND {free} AND {condition}
                     LIMIT 1""",
-                    (key, *seqs, *values),
+                    (*ours, *values),
                 ).fetchone()
                 return None if row is None else _delivery(*row)
 
@@ -220,8 +228,8 @@ class Outbox:
                 return found
             (due_at,) = connection.execute(
                 f"""SELECT min(due_at) FROM deliveries
-                WHERE state = 'pending' AND webhook = ? AND seq NOT IN ({_marks(seqs)}) AND attempts > 0""",
-                (key, *seqs),
+                WHERE state = 'pending' AND webhook = ? AND {free} AND attempts > 0""",
+                ours,
             ).fetchone()
             return float("inf") if due_at is None else float(due_at - at)
 

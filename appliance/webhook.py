@@ -31,6 +31,9 @@ MAY_ASK_FOR_TIME = (429, 503)
 
 LIMIT_S = 15
 PARALLEL = 4
+# To all addresses that came with a project's calls: each as many as above, and one when half of all are under way. So
+# there are always some left, until more addresses than anybody has are slow at once; and then each waits for an answer.
+PARALLEL_LEGACY = 32
 # 8: seven days; we keep them for nine of the box being up. A week without internet costs nothing only if what is from
 # its first hour has time for all of the schedule above when it is over: 33 h, where each wait is as long as it can be.
 KEEP_H = 9 * 24

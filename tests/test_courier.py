@@ -24,7 +24,7 @@ from appliance.events import Event, LegacyEvent
 from appliance.gateway import Gateway, target_refusal
 from appliance.outbox import Outbox
 from appliance.subscriptions import Subscription, Subscriptions
-from appliance.webhook import KEEP_H, RETRY_AFTER_S
+from appliance.webhook import KEEP_H, PARALLEL, RETRY_AFTER_S
 
 NOON = datetime(2026, 6, 4, 12, 0, 0, 0, UTC)
 SECRET = "whsec_0123456789abcdef01234567"
@@ -671,6 +671,24 @@ async def test_10_the_older_generation_is_signed_under_its_own_spelling(box):
     signed = hmac.new(secret.encode(), t[2:].encode() + b"." + request.body, hashlib.sha256).hexdigest()
     assert v1 == f"v1={signed}"
     assert json.loads(request.body)["call_id"] == "call_0123456789"
+
+
+@pytest.mark.parametrize("dead", [1, 12])
+async def test_10_no_address_of_the_older_generation_delays_another(box, dead):
+    hanging, bad = await served(box)
+    hanging.held = trio.Event()
+    good, url = await served(box)
+    addresses = [f"{bad}/{number}" for number in range(dead)]
+
+    def put(connection):
+        for to in [each for each in addresses for _ in range(40)] + 30 * [url]:
+            box.outbox.put_legacy(connection, LegacyEvent("call.started", "call_0123456789", NOON, {}, to, 1))
+
+    await box.database.write(Commit.CALL_ENDED, put)
+    box.start()
+    with trio.fail_after(20):
+        await good.received(30)
+    assert len(hanging.requests) <= PARALLEL * dead
 
 
 async def test_8_a_name_that_leads_to_the_box_itself_later_is_refused_then(box, made):

@@ -405,6 +405,17 @@ async def test_10_an_older_address_that_is_gone_is_given_up_and_no_other(store):
     assert [state for _, state in await states(store)] == ["dead", "pending", "dead"]
 
 
+async def test_10_what_waits_for_an_address_that_is_busy_is_passed_over(store):
+    one, two = "https://a.example/", "https://b.example/"
+    await tell(store, *(LegacyEvent("call.started", "call_0", NOON, {}, url, BOX) for url in (one, one, two)))
+    target = await target_of(store, legacy_key(BOX))
+    delivery = await store.outbox.next_due(target, NOON, busy=[one])
+    assert delivery.url == two
+    # Neither when it is due again: it is no use to look before one of its own is done.
+    await store.outbox.attempted(target, await first(store.outbox, target), failed(NOON))
+    assert await store.outbox.next_due(target, NOON, besides=[delivery.seq], busy=[one]) == float("inf")
+
+
 async def test_what_a_hundred_thousand_wait_for_is_found_by_an_index(store):
     plans = []
 
@@ -412,7 +423,7 @@ async def test_what_a_hundred_thousand_wait_for_is_found_by_an_index(store):
         connection.set_trace_callback(plans.append)
 
     await store._database.read(explain)
-    await store.outbox.next_due(CRM, NOON, besides=[1, 2], calls=[3])
+    await store.outbox.next_due(CRM, NOON, besides=[1, 2], calls=[3], busy=["https://a.example/"])
     await store.outbox.pending()
     await store._database.read(lambda connection: connection.set_trace_callback(None))
     for query in plans:
