@@ -1,13 +1,19 @@
 """Each example as its first lines say to run it, with the whole service and a caller."""
 
 import ast
+import hashlib
+import hmac
+import json
+import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import numpy
 import pytest
 import soundfile
@@ -15,7 +21,21 @@ import trio
 
 from hil.network import Cause
 from hil.subscriber import PhoneCall
-from tests.rig import API, PATIENCE_S, Client, Rig, Run, likeness, open_rig, speech, together
+from tests.rig import (
+    API,
+    PATIENCE_S,
+    PHONE,
+    SECRET,
+    Client,
+    Reply,
+    Rig,
+    Run,
+    likeness,
+    open_customer,
+    open_rig,
+    speech,
+    together,
+)
 from tests.speech import utter
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -147,6 +167,34 @@ async def test_the_transcriber_leaves_the_sound_and_a_text_of_each_call(tmp_path
             samples, rate_hz = soundfile.read(text.with_suffix(".wav"), dtype="int16")
             assert rate_hz == 16000
             assert likeness(words, numpy.ascontiguousarray(samples[::2]).tobytes()) >= 0.8
+
+
+async def test_the_crm_takes_what_is_signed_and_keeps_recordings(tmp_path):
+    event = {"type": "phone_call.completed", "data": {"id": 7, "from": PHONE, "to": "+33612345678"}}
+    async with open_customer() as box:
+        box.replies["/rec/7.mp3"] = Reply(body=b"sound")
+        event["data"]["recording_url"] = f"{box.url}/rec/7.mp3"
+        body, port = json.dumps(event).encode(), free_ports()
+        order = [sys.executable, EXAMPLES / "crm.py", "--port", str(port), "--secret", SECRET]
+        process = await trio.lowlevel.open_process(
+            [*order, "--directory", str(tmp_path)], stdout=subprocess.PIPE, env=os.environ | {"no_proxy": "*"}
+        )
+        try:
+            await listening(port)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+                for secret, age_s, status in (("whsec_of_another", 0, 401), (SECRET, 301, 401), (SECRET, 0, 204)):
+                    t = f"{time.time() - age_s:.0f}"
+                    v1 = hmac.new(secret.encode(), t.encode() + b"." + body, hashlib.sha256).hexdigest()
+                    headers = {"Phonevoice-Signature": f"t={t},v1={v1}"}
+                    assert (await http.post("/", content=body, headers=headers)).status_code == status
+                assert (await http.post("/", content=body)).status_code == 401
+            said = Lines(process)
+            assert await said.next() == f"phone_call.completed: {PHONE} to +33612345678"
+            assert await said.next() == f"recording: {tmp_path / '7.mp3'}"
+        finally:
+            process.terminate()
+            await process.wait()
+    assert (tmp_path / "7.mp3").read_bytes() == b"sound"
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
