@@ -115,8 +115,9 @@ def _config(running: Bench, place: Path, *, by_usb: bool) -> str:
         # Where a call's sound is on a card, that one is no device of this USB.
         on_usb = by_usb and line.usb_port is not None and "card" not in line.addresses
         text += line.configured(usb=str(line.usb_port)) if on_usb else line.configuration
+    text += "\n[lab]\nallow_loopback = true    # so that webhooks and streams may go to this machine itself\n"
     if by_usb:
-        text += f"\n[lab]\nsysfs = {json.dumps(str(running.usb.sysfs))}\ndev = {json.dumps(str(running.usb.dev))}\n"
+        text += f"sysfs = {json.dumps(str(running.usb.sysfs))}\ndev = {json.dumps(str(running.usb.dev))}\n"
     return text
 
 
