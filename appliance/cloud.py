@@ -9,14 +9,16 @@ import math
 import random
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 import trio
 
 from appliance.config import Cloud as Settings
+from appliance.config import Webhook
 from appliance.database import StoreError
 from appliance.depot import Brake, Bucket, Client, Depot, Ingest, NotTaken, Troubled, Unreadable
 from appliance.ingest import Trouble, Verdict, pause_s
@@ -29,13 +31,15 @@ log = structlog.get_logger(__name__)
 
 # Longer than any wait for news needs to be: the clock may be set, and another process may have put something there.
 LOOK_AGAIN_S = 60
-# What the disk refuses to have written down.
+# What the disk refuses to have written down, or read.
 DISK_PAUSE_S = 30
 # A recording that so often has not arrived as its digest says: the file itself may be another by now.
 MOST_DIFFERENT = 5
 # An event that a cloud fails over waits this long, and lets others go first; so many of them.
 ASIDE_S = 3600
 MOST_ASIDE = 100
+
+_T = TypeVar("_T")
 
 WELL, WAITING = "ok", "outside its hours"
 
@@ -117,7 +121,7 @@ class Cloud:
         """Until cancelled."""
         async with self._client, trio.open_nursery() as nursery:
             if self._webhook is not None:
-                nursery.start_soon(self._send_events)
+                nursery.start_soon(self._send_events, self._webhook)
             if self._takes_recordings:
                 nursery.start_soon(self._bring_recordings)
 
@@ -137,10 +141,10 @@ class Cloud:
 
     # --- events -----------------------------------------------------------------------------------------------------
 
-    async def _send_events(self) -> None:
+    async def _send_events(self, webhook: Webhook) -> None:
         while True:
             await self._events.rest()
-            delivery = await self._next_event()
+            delivery = await self._next_event(webhook)
             at, began_at = self._now(), trio.current_time()
             code, error = None, None
             try:
@@ -158,19 +162,14 @@ class Cloud:
                 log.error("event refused by the cloud", id=delivery.id, type=delivery.type, reason=error)
             verdict = Delivered.DELIVERED if error is None else Delivered.RETRY
             duration_ms = round(1000 * (trio.current_time() - began_at))
-            await self._written(
-                self._outbox.attempted,
-                self._webhook,
-                delivery,
-                Attempt(verdict, at, duration_ms, code, error=error),
-            )
+            attempt = Attempt(verdict, at, duration_ms, code, error=error)
+            await _insist(partial(self._outbox.attempted, webhook, delivery, attempt))
 
-    async def _next_event(self) -> Delivery:
-        assert self._webhook is not None
+    async def _next_event(self, webhook: Webhook) -> Delivery:
         while True:
             news, looked_at = self._outbox.news, trio.current_time()
             self._aside = {seq: until for seq, until in self._aside.items() if until > looked_at}
-            found = await self._outbox.next_due(self._webhook, self._now(), besides=self._aside)
+            found = await _insist(partial(self._outbox.next_due, webhook, self._now(), besides=self._aside))
             if isinstance(found, Delivery):
                 return found
             with trio.move_on_at(looked_at + min(found, LOOK_AGAIN_S)):
@@ -187,7 +186,7 @@ class Cloud:
             await self._recordings.rest()
             open_s = await self._hours()
             news, looked_at = self._uploads.news, trio.current_time()
-            upload = await self._uploads.next()
+            upload = await _insist(self._uploads.next)
             if upload is None:
                 with trio.move_on_at(looked_at + LOOK_AGAIN_S):
                     await news.wait()
@@ -196,7 +195,7 @@ class Cloud:
             with trio.move_on_after(open_s):
                 verdict = await self._bring(upload)
             if verdict is not None:
-                await self._written(self._uploads.tried, upload, verdict)
+                await _insist(partial(self._uploads.tried, upload, verdict))
             if verdict in (Verdict.TAKEN, Verdict.REFUSED):
                 del self._different[upload.id]
 
@@ -243,12 +242,12 @@ class Cloud:
         if self._now().timestamp() < CLOCK_IS_SET_AFTER:
             raise Troubled(Trouble.OFFLINE, "the clock is not set")
 
-    async def _written(self, write: Callable[..., Any], *what: object) -> None:
-        """Until it is written it is not brought again, nor another in its place."""
-        while True:
-            try:
-                await write(*what)
-                return
-            except StoreError as exc:
-                log.error("what the cloud has is not written down", error=str(exc))
-                await trio.sleep(DISK_PAUSE_S)
+
+async def _insist(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Until the disk lets it: what is not written down is not brought again, nor another in its place."""
+    while True:
+        try:
+            return await work()
+        except StoreError as exc:
+            log.error("what the cloud has can't be read or written down", error=str(exc))
+            await trio.sleep(DISK_PAUSE_S)

@@ -4,9 +4,10 @@ import hashlib
 import hmac
 import json
 import shutil
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -127,6 +128,23 @@ async def opened(tmp_path: Path, *, bucket: bool = False, **others: Any) -> Asyn
         async with open_box(tmp_path, chosen) as box:
             yield box, place
         nursery.cancel_scope.cancel()
+
+
+async def test_a_file_that_can_not_be_read_stops_both_lanes_and_not_the_service(tmp_path, mock_clock):
+    async with opened(tmp_path) as (box, place):
+        await box.happen(1)
+        await box.record("one", KIB)
+        with closing(sqlite3.connect(tmp_path / "box.db")) as connection:
+            for table in ("deliveries", "recordings"):
+                connection.execute(f"ALTER TABLE {table} RENAME TO lost_{table}")
+            box.start()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            for table in ("deliveries", "recordings"):
+                connection.execute(f"ALTER TABLE lost_{table} RENAME TO {table}")
+        mock_clock.jump(30)
+        await box.until("events", waiting=0)
+        await box.until("recordings", waiting=0)
+        assert {request.method for request in place.requests} == {"POST", "HEAD", "PUT"}
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
