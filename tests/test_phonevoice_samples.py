@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.directory import AgentSettings
+from appliance.tenants import BOX
 from tests.phonevoice_box import SAN_FRANCISCO, open_phonevoice
+from tests.test_conductor import NOON
 from tests.test_phonevoice_api import open_call
 
 JSON = {"Content-Type": "application/json"}
@@ -26,6 +29,13 @@ HOOK = {
     "name": "My CRM",
     "events": ["phone_call.completed", "sms.received"],
 }
+INITIATE, LEGACY = "/api/v1/calls/initiate", "/v1/calls"
+INITIATED = {"status": "success", "phone_call_id": 90211}
+AGENT_CALL = (
+    '{"agent_id":1533,"recipient_phone_number":"+33612345678","inbound_phone_number":"+33159133354",'
+    '"enable_recording":true,"enable_transcription":true,"enable_analysis":true}'
+)
+BROWSER = '{"call_type":"bridge","vendeur_mode":"browser","recipient_phone_number":"+33612345678"}'
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,52 @@ SAMPLES = {
         HOOK,
     ),
     "webhook, fetch and Net::HTTP": Sample("POST", WEBHOOKS, JSON, COMPACT_HOOK, 201, HOOK),
+    "initiate, curl": Sample(
+        "POST",
+        INITIATE,
+        JSON,
+        '{\n"agent_id": 1533,\n"recipient_phone_number": "+33612345678",\n"inbound_phone_number": "+33159133354",\n'
+        '"enable_recording": true,\n"enable_transcription": true,\n"enable_analysis": true\n}',
+        201,
+        INITIATED,
+    ),
+    "initiate, fetch and Net::HTTP": Sample("POST", INITIATE, JSON, AGENT_CALL, 201, INITIATED),
+    "initiate, requests": Sample(
+        "POST", INITIATE, JSON, AGENT_CALL.replace(":", ": ").replace(",", ", "), 201, INITIATED
+    ),
+    # The phone bridge is told in words: vendeur_mode left out, and the agent's line.
+    "bridge by phone": Sample(
+        "POST",
+        INITIATE,
+        JSON,
+        '{"call_type":"bridge","recipient_phone_number":"+33612345678","inbound_phone_number":"+33700000000"}',
+        201,
+        INITIATED,
+    ),
+    "bridge in the browser, curl": Sample(
+        "POST",
+        INITIATE,
+        JSON,
+        '{ "call_type":"bridge", "vendeur_mode":"browser",\n"recipient_phone_number":"+33612345678" }',
+        422,
+    ),
+    "bridge in the browser, fetch and Faraday": Sample("POST", INITIATE, JSON, BROWSER, 422),
+    # Printed with nothing filled in.
+    "older, curl": Sample(
+        "POST",
+        LEGACY,
+        JSON,
+        '{\n    "phone_number": "",\n    "assistant_id": "",\n    "webhook_url": ""\n  }',
+        422,
+    ),
+    "older, fetch and Net::HTTP and PHP, filled in": Sample(
+        "POST",
+        LEGACY,
+        JSON,
+        '{"phone_number":"+33612345678","assistant_id":"1533","webhook_url":""}',
+        201,
+        {"phone_number": "+33612345678", "assistant_id": "1533", "phone_call_id": 90211},
+    ),
     "softphone, curl": Sample("POST", EMBED, JSON, '{ "role":"agent" }', 422),
     "softphone, Faraday without a type": Sample("POST", EMBED, FORM, '{"role":"agent"}', 422),
 }
@@ -102,7 +158,9 @@ def number_next(directory: Path, **ids: int) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_a_published_sample_is_answered_as_it_is_documented(tmp_path: Path, name: str) -> None:
     async with open_phonevoice(tmp_path) as desk:
-        number_next(tmp_path, relay_numbers=123, calls=90210)
+        number_next(tmp_path, relay_numbers=123, calls=90210, agents=1533)
+        agent = AgentSettings(stream={"url": "wss://agent.example/voice"})
+        await desk.store.directory.add_agent(BOX, "Desk", agent, at=NOON)
         await open_call(desk, desk.ours.project)
         sample = SAMPLES[name]
         for each in filter(None, (sample.after, sample)):

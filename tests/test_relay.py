@@ -23,7 +23,7 @@ from appliance.customer import open_customer
 from appliance.directory import RelayNumber
 from appliance.exchange import NotDialed
 from appliance.limits import Limits
-from appliance.media import open_media
+from appliance.media import Media, open_media
 from appliance.options import RelayRule, TakeMessage
 from appliance.relay import message_for
 from appliance.shelf import Shelf
@@ -63,6 +63,8 @@ class Town:
         self.store = store
         self.control = control
         self.relay = relay
+        self.media: Media
+        self.shelf: Shelf
         self._directory = directory
 
     @property
@@ -157,6 +159,7 @@ async def open_town(
             OFFICE, project=1, forward_to=forward_to, country="FR", type_="mobile", at=NOON
         )
         town = Town(directory, store, control, relay)
+        town.media, town.shelf = media, shelf
         for name, number in (("office", OFFICE), ("home", HOME), ("spare", SPARE)):
             line = town.lines[name] = Line()
 
