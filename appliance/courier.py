@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 # Longer than any wait for news needs to be: so the clock being set is noticed, and what another process changed.
 LOOK_AGAIN_S = 60
 OFFLINE_PAUSE_S = 30
+# What the disk refuses to have written down, or read.
+DISK_PAUSE_S = 30
 # What is up for less than this and never for longer does not grow older; a card is not written to more often for that.
 COUNT_EVERY_MIN = 5
 # An answer is read to its end, so that the connection can be used again; but not a longer one than this.
@@ -94,7 +96,12 @@ async def _keep_routes(outbox: Outbox, make: Callable[[Target], "_Route"], nurse
 
     while True:
         news = outbox.news
-        targets = {target.key: target for target in await outbox.targets()}
+        try:
+            targets = {target.key: target for target in await outbox.targets()}
+        except StoreError as exc:
+            log.error("webhooks can't be read", error=str(exc))
+            await trio.sleep(DISK_PAUSE_S)
+            continue
         for key, route in routes.items():
             if key in targets:
                 route.aim(targets.pop(key))
@@ -195,13 +202,7 @@ class _Route:
                 bell, looked_at = self._bell, trio.current_time()
                 wait_s = self._pause_ends - looked_at
                 if wait_s <= 0:
-                    found = await self._outbox.next_due(
-                        self.target,
-                        self._now(),
-                        besides=self._under_way,
-                        calls=self._calls_under_way(),
-                        busy=self._busy_addresses(),
-                    )
+                    found = await self._next_due()
                     if not isinstance(found, Delivery):
                         wait_s = found
                     elif not self._ended:
@@ -210,6 +211,19 @@ class _Route:
                 with trio.move_on_at(looked_at + min(wait_s, LOOK_AGAIN_S)):
                     await bell.wait()
         return None
+
+    async def _next_due(self) -> Delivery | float:
+        try:
+            return await self._outbox.next_due(
+                self.target,
+                self._now(),
+                besides=self._under_way,
+                calls=self._calls_under_way(),
+                busy=self._busy_addresses(),
+            )
+        except StoreError as exc:
+            self._log.error("deliveries can't be read", error=str(exc))
+            return DISK_PAUSE_S
 
     def _calls_under_way(self) -> list[int]:
         """Events of one call come in their order; what has to be sent again comes when it comes."""
@@ -227,7 +241,7 @@ class _Route:
                 return await self._outbox.attempted(target, delivery, attempt)
             except StoreError as exc:
                 self._log.error("delivery not written down", id=delivery.id, error=str(exc))
-                await trio.sleep(OFFLINE_PAUSE_S)
+                await trio.sleep(DISK_PAUSE_S)
 
     async def _attempt(self, target: Target, delivery: Delivery) -> Attempt:
         """Raises Offline."""

@@ -4,9 +4,11 @@ import hmac
 import json
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -195,6 +197,20 @@ async def test_what_waited_from_before_the_start_is_delivered(box):
     await box.settled(20)
     assert len({request.id for request in receiver.requests}) == len(receiver.requests) == 20
     assert await box.outbox.pending() == 0
+
+
+@pytest.mark.parametrize("table", ["deliveries", "subscriptions"])
+async def test_a_file_that_can_not_be_read_delays_deliveries_and_ends_nothing(box, mock_clock, tmp_path, table):
+    receiver = await box.receiver()
+    box.start()
+    with closing(sqlite3.connect(tmp_path / "box.db")) as connection:
+        connection.execute(f"ALTER TABLE {table} RENAME TO lost")
+        box.outbox.ring()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        connection.execute(f"ALTER TABLE lost RENAME TO {table}")
+    await box.put(1)
+    mock_clock.jump(30)
+    await receiver.received(1)
 
 
 async def test_a_retry_is_the_same_delivery_with_a_new_signature(box, mock_clock):
