@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-hours", type=float, default=0.5, help="simulated hours of tests/test_soak.py")
     parser.addoption("--soak-seed", type=int, default=1, help="what happens in them")
     parser.addoption(
-        "--schema-examples", type=int, default=4, help="requests of a kind in tests/test_service_schema.py"
+        "--schema-examples", type=int, default=3, help="requests of a kind in tests/test_service_schema.py"
     )
     parser.addoption("--power-cuts", type=int, default=6, help="how often the power goes in tests/test_power.py")
     parser.addoption("--power-seed", type=int, default=1, help="when it does, and what is on the disk then")
