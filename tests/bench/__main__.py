@@ -18,7 +18,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from tests.bench import capacity, crowd, drift, dtmf, facts, relay, samples, service, shelf, sound, start, streams
+from tests.bench import capacity, crowd, drift, dtmf, facts, relay, samples, service, shelf, sound, start, streams, week
 from tests.bench.figures import TERMS, Figure, table, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,8 @@ SUITES: dict[Measure, tuple[str, ...]] = {
     dtmf.measure: ("dtmf.",),
     samples.measure: ("g711.", "resample."),
     drift.measure: ("drift.",),
-    facts.measure: ("outbox.", "sqlite."),
+    facts.measure: ("outbox.enqueue", "outbox.catch_up", "sqlite."),
+    week.measure: (week.BEGINNING,),
     shelf.measure: ("recordings.",),
     streams.measure: ("stream.call_tick_us", "path."),
     capacity.measure: ("stream.calls_per_core",),

@@ -66,10 +66,7 @@ def _webhook(port: int) -> Webhook:
 async def _commit(directory: Path, count: int) -> tuple[list[float], list[float]]:
     """Milliseconds of each commit: ours, and a bare one."""
     ours, bare = [], []
-    connection = sqlite3.connect(directory / "bare.db", isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("CREATE TABLE events (seq INTEGER PRIMARY KEY, type TEXT, body TEXT)")
+    connection = open_bare(directory)
     async with open_database(directory / "commits.db") as database:
         outbox = Outbox(database, [_webhook(9)])
         for _ in range(count):
@@ -77,13 +74,25 @@ async def _commit(directory: Path, count: int) -> tuple[list[float], list[float]
             began = time.perf_counter()
             await database.write(Commit.CALL_ENDED, put)
             ours.append(1000 * (time.perf_counter() - began))
-            began = time.perf_counter()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO events (type, body) VALUES ('phone_call.completed', ?)", (str(DATA),))
-            connection.execute("COMMIT")
-            bare.append(1000 * (time.perf_counter() - began))
+            bare.append(commit_bare_ms(connection))
     connection.close()
     return ours, bare
+
+
+def open_bare(directory: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(directory / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE events (seq INTEGER PRIMARY KEY, type TEXT, body TEXT)")
+    return connection
+
+
+def commit_bare_ms(connection: sqlite3.Connection) -> float:
+    began = time.perf_counter()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO events (type, body) VALUES ('phone_call.completed', ?)", (str(DATA),))
+    connection.execute("COMMIT")
+    return 1000 * (time.perf_counter() - began)
 
 
 async def _catch_up(directory: Path, count: int) -> float:

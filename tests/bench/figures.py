@@ -16,6 +16,7 @@ TRIO_WEBSOCKET = "trio-websocket, json, base64, a task per direction"
 SPANDSP = "libspandsp's detector with its own limits"
 AUDIOOP = "audioop of Python's standard library"
 SPEEX = "libspeexdsp, quality 5"
+BARE_SQLITE = "sqlite3, synchronous=FULL, in the calling thread"
 RESAMPLED_HZ = (16000, 24000, 32000, 44100, 48000)
 
 
@@ -64,9 +65,18 @@ TERMS = {
     "drift.delay_change_ms": Terms("ms", most=20),
     "outbox.enqueue_ms.p99": Terms("ms", most=5),
     "outbox.catch_up_per_s": Terms("1/s", least=200),
+    "outbox.week_enqueue_ms.p99": Terms("ms", BARE_SQLITE, most=5),
+    "outbox.week_catch_up_per_s": Terms("1/s", least=200),
+    "outbox.week_lost": Terms("", most=0),
+    "outbox.week_doubled": Terms("", most=0),
+    "outbox.week_disordered": Terms("", most=0),
+    "outbox.week_rss_growth_mib": Terms("MiB", most=16),
+    "outbox.week_disk_mib": Terms("MiB", most=64),
+    "outbox.week_deleted_early": Terms("", most=0),
+    "outbox.week_surplus_mib": Terms("MiB", most=0),
     "recordings.look_ms.10000": Terms("ms", most=100),
     "recordings.sweep_s.10000": Terms("s", most=10),
-    "sqlite.commit_ms": Terms("ms", "sqlite3, synchronous=FULL, in the calling thread"),
+    "sqlite.commit_ms": Terms("ms", BARE_SQLITE),
     "start.lines_ready_s.8": Terms("s", most=5),
     "start.lines_ready_s.mixed": Terms("s", most=5),
     "service.rss_mib.8": Terms("MiB", most=120),

@@ -29,8 +29,11 @@ class Receiver(asyncio.Protocol):
             if not end or len(body) < length:
                 return
             self._unread = body[length:]
-            Receiver.posts += 1
-            self._transport.write(ANSWER)
+            self.answer(body[:length])
+
+    def answer(self, body: bytes) -> None:
+        Receiver.posts += 1
+        self._transport.write(ANSWER)
 
 
 async def main() -> None:
