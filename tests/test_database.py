@@ -8,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from appliance.database import MIGRATIONS, Commit, Database, StoreError, migrate, open_database
+from appliance.database import Commit, Database, StoreError, migrate, open_database
+from appliance.schema import MIGRATIONS
 
 
 def version_of(path) -> int:
