@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from appliance.archive import Record, RecordingState
 from appliance.box_api import COMMON, PAGE, PREFIX, JsonRoute, errors
-from appliance.call import Direction, Outcome, Reason, State
+from appliance.call import Direction, Kind, Outcome, Reason, State
 from appliance.control import Control
 from appliance.events import TYPES
 from appliance.health import line_report
@@ -61,7 +61,11 @@ class Call(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     id: Annotated[str, Field(description="The `call_uuid` of webhooks.")]
+    event_id: Annotated[int, Field(description="`data.id` of its `phone_call.*` events, and PhoneVoice's id of it.")]
     request_uuid: Annotated[str | None, Field(description="As it was answered to who placed the call.")]
+    kind: Annotated[Kind, Field(description="`app`: SFVoPI's.")]
+    project: Annotated[int | None, Field(description="Whose it is; null: the box's own.")]
+    relay_number: Annotated[str | None, Field(description="The number that was called, of a relay.")]
     line: str
     direction: Direction
     from_: Annotated[str, Field(alias="from")]
@@ -70,12 +74,17 @@ class Call(BaseModel):
     state: State
     started_at: Annotated[datetime, Field(description="When it rang; before that, when it was begun.")]
     answered_at: datetime | None
+    joined_at: Annotated[datetime | None, Field(description="When a relay's caller and its owner first talked.")]
     ended_at: datetime | None
-    duration_s: Annotated[int, Field(description="From answer to end.")]
+    duration_s: Annotated[int, Field(description="From answer to end; of a relay or a bridge since both talked.")]
     outcome: Annotated[Outcome | None, Field(description="How it came out; null until the end.")]
     reason: Annotated[Reason | None, Field(description="Why it ended: `ended_reason` of events.")]
     cause: Annotated[int | None, Field(description="ITU-T Q.850.", examples=[16])]
     recordings: Sequence[RecordingOfCall]
+    consent: Annotated[
+        Mapping[str, Any] | None,
+        Field(description="What both heard before it was recorded, its SHA-256 and when: docs/relay.md."),
+    ]
     receipt: Annotated[
         Mapping[str, Any] | None,
         Field(description="What was measured of it; a moment after the end. docs/api.md has the names."),
@@ -185,7 +194,11 @@ def shown(record: Record) -> Call:
     call = record.call
     return Call(
         id=call.uuid,
+        event_id=call.id,
         request_uuid=call.request_uuid,
+        kind=call.kind,
+        project=call.project,
+        relay_number=call.relay_number,
         line=call.line,
         direction=call.direction,
         from_=call.from_,
@@ -194,11 +207,13 @@ def shown(record: Record) -> Call:
         state=call.state,
         started_at=call.started_at,
         answered_at=call.answered_at,
+        joined_at=call.joined_at,
         ended_at=call.ended_at,
         duration_s=call.duration_s,
         outcome=call.outcome,
         reason=call.end.reason if call.end else None,
         cause=call.end.cause if call.end else None,
         recordings=[RecordingOfCall(id=id_, state=state) for id_, state in record.recordings],
+        consent=call.details.get("consent"),
         receipt=record.receipt,
     )

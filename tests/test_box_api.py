@@ -218,7 +218,11 @@ async def test_a_call_is_told_with_all_that_is_known_under_both_its_names(tmp_pa
         noon = "2026-06-04T12:00:00Z"
         assert call == {
             "id": "call-1",
+            "event_id": 1,
             "request_uuid": "sfv_ob_req_call-1",
+            "kind": "app",
+            "project": None,
+            "relay_number": None,
             "line": "test",
             "direction": "outbound",
             "from": NUMBER,
@@ -227,15 +231,26 @@ async def test_a_call_is_told_with_all_that_is_known_under_both_its_names(tmp_pa
             "state": "ended",
             "started_at": noon,
             "answered_at": noon,
+            "joined_at": None,
             "ended_at": noon,
             "duration_s": 0,
             "outcome": "completed",
             "reason": "hangup",
             "cause": 16,
             "recordings": [{"id": "call-1", "state": "ready"}],
+            "consent": None,
             "receipt": {"answer_webhook_ms": 12},
         }
         assert await client.get("/calls/sfv_ob_req_call-1") == call
+
+
+async def test_a_call_has_the_proof_of_what_both_heard_before_it_was_recorded(tmp_path):
+    async with open_client(tmp_path) as client:
+        proof = {"country": "FR", "what": "beep", "played": True, "at": "2026-06-04T12:00:00.000+00:00"}
+        await make_call(client.box.store, joined_at=NOON, details={"consent": proof, "cable_token": "secret"})
+        call = await client.get("/calls/call-1")
+        assert (call["joined_at"], call["consent"]) == ("2026-06-04T12:00:00Z", proof)
+        assert "secret" not in str(call)
 
 
 async def test_calls_are_listed_page_by_page_newest_first(tmp_path):
@@ -445,7 +460,8 @@ BAD_RULES = [
 
 
 async def test_a_rule_that_could_not_be_kept_is_refused(tmp_path):
-    (tmp_path / "text.wav").write_text("hello")
+    # Longer than what a power cut leaves of a recording that has just begun, which goes at the start.
+    (tmp_path / "text.wav").write_text("hello, " * 20)
     write_announcement(tmp_path / "stereo.wav", channels=2)
     write_announcement(tmp_path / "odd.wav", rate_hz=11025)
     async with open_client(tmp_path, recordings=tmp_path) as client:
