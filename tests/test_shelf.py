@@ -1,11 +1,13 @@
 """The shelf: what waits to be made small, what fails, and which recordings go when."""
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,6 +183,32 @@ async def test_what_is_not_delivered_stays_and_is_told_of_once(room, rule):
     await room.deliver()
     await shelf.sweep()
     assert (await room.kept(), shelf.report["surplus_bytes"]) == (["b"] if "max_mib" in rule else [], 0)
+
+
+async def test_a_disk_full_of_what_is_not_delivered_has_room_for_calls_and_no_recording(room, monkeypatch):
+    await room.keep("a", "b")
+    room.free_bytes = 199 * MIB
+    block = os.statvfs(room.directory).f_frsize
+    full = SimpleNamespace(f_frsize=block, f_bavail=room.free_bytes // block)
+    monkeypatch.setattr("appliance.recording.os.statvfs", lambda _: full)
+    shelf, ended = room.shelf(keep_free_mib=256), trio.Event()
+    with Engine() as engine, capture_logs() as lines:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(shelf.run)
+            wav = await room.begin("c")
+            shelf.record(engine.recorder(), wav, ended, structlog.get_logger())
+            await until(lambda: any(line["event"] == "nothing recorded" for line in lines))
+            await room.end("c")
+            ended.set()
+            nursery.cancel_scope.cancel()
+    assert "less than 200 MiB are free" in next(line["error"] for line in lines if "error" in line)
+    assert (await room.kept(), shelf.report["surplus_bytes"]) == (["a", "b"], 57 * MIB)
+    last = (await room.store.archive.events(after=0, type_="phone_call.canceled", limit=9))[-1].data
+    assert (last["recording_url"], last["revision"]) == (None, 1)
+    await room.deliver()
+    await shelf.sweep()
+    assert await room.kept() == []
+    assert await room.fates() == {("a", "room", None), ("b", "room", None)}
 
 
 async def test_what_the_cloud_has_not_got_stays(tmp_path):
