@@ -69,7 +69,7 @@ class Legacy:
             try:
                 until = {call_id: until.get(call_id, at + WAIT_S) for call_id in await self._waiting()}
                 for call_id in [call_id for call_id, due in until.items() if due <= at]:
-                    await self._give_up(call_id, now())
+                    await self.give_up(call_id, now())
                     del until[call_id]
             except StoreError as exc:
                 log.error("the end of a call not told", error=str(exc))
@@ -83,7 +83,9 @@ class Legacy:
         rows = await self._database.read(lambda connection: connection.execute(query).fetchall())
         return [call_id for (call_id,) in rows]
 
-    async def _give_up(self, call_id: int, at: datetime) -> None:
+    async def give_up(self, call_id: int, at: datetime) -> None:
+        """Its end is told without the recording, if it waits for that."""
+
         def work(connection: sqlite3.Connection) -> bool:
             return self.recorded(connection, call_id, at)
 

@@ -32,6 +32,7 @@ from appliance.options import Options
 from appliance.recordings import Why
 from appliance.repeats import Answer
 from appliance.store import Store, open_store
+from appliance.tenants import BOX
 from drivers.line import Alerting, Answered
 
 LINKS = Links(b"k" * 32, "https://box.example")
@@ -94,6 +95,27 @@ async def converse(store: Store, number: int) -> Call:
     await store.recordings.deleted([call.uuid], Why.ORDERED, now(), by="key")
     await store.measured(call.id, "{}")
     return call
+
+
+async def serve_older(store: Store, url: str) -> None:
+    """A call of the older generation, whose recording takes too long."""
+    call = await store.open_call(
+        uuid=str(uuid4()),
+        line="office",
+        direction=Direction.OUTBOUND,
+        from_=NUMBER,
+        to="+33700000001",
+        state=State.DIALING,
+        started_at=now(),
+        route="{}",
+        kind=Kind.AGENT,
+        project=BOX,
+        details={"call_id": f"call_{uuid4().hex[:10]}", "webhook_url": url},
+    )
+    call = await change(store, call, Answered())
+    await store.recordings.open(call.id, Path(f"/recordings/{call.uuid}.wav"))
+    await change(store, call, END)
+    await store.legacy.give_up(call.id, now())
 
 
 async def encode(store: Store, call: Call) -> None:
@@ -173,6 +195,7 @@ async def live(path: Path, url: str, calls: int) -> None:
         number = 0
         while number < calls:
             number = (await converse(store, number)).id
+        await serve_older(store, url + "older")
         await correspond(store)
         await let(store)
         await store.casebook.write((), (), now())

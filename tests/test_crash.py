@@ -38,6 +38,11 @@ class Customer(BaseHTTPRequestHandler):
         if len(body) < size:
             return  # killed in the middle of it
         t, v1 = (part.partition("=")[2] for part in self.headers["Phonevoice-Signature"].split(","))
+        if self.path == "/older":
+            self.received.append((self.path, body))
+            self.send_response(204)
+            self.end_headers()
+            return
         good = hmac.compare_digest(v1, hmac.new(SECRET, t.encode() + b"." + body, hashlib.sha256).hexdigest())
         good &= json.loads(body)["id"] == self.headers["webhook-id"]
         if good:
@@ -112,11 +117,18 @@ def test_no_event_is_lost_or_told_under_two_ids(tmp_path, customer, run, point):
     assert fates.pop(("inbound", "hello", "received")) == 2, "both parts, in one message"
     # What was queued before a crash is sent after it, and nothing is left as it was.
     assert {state for _, _, state in fates} == {"delivered", "expired"}
+    query = "SELECT details ->> 'call_id', answered_at, reason FROM calls WHERE details ->> 'call_id' IS NOT NULL"
+    orders = {call_id: (answered, reason) for call_id, answered, reason in database.execute(query)}
+    assert database.execute("SELECT count(*) FROM legacy_ends").fetchone() == (0,)
     database.close()
 
+    older: dict[str, dict[str, set[bytes]]] = defaultdict(lambda: defaultdict(set))
     bodies, heard = defaultdict(set), set()
     for webhook, body in received:
         event = json.loads(body)
+        if webhook == "/older":
+            older[event["call_id"]][event["event"]].add(body)
+            continue
         data = event["data"]
         bodies[webhook, data.get("id"), event["type"], data.get("revision")].add(body)
         if data.get("recording_url"):
@@ -128,6 +140,12 @@ def test_no_event_is_lost_or_told_under_two_ids(tmp_path, customer, run, point):
     assert all(len(same) == 1 for same in bodies.values())
     assert len({json.loads(body)["id"] for (body,) in bodies.values()}) == len(bodies)
     assert len(calls) >= CALLS
+    # By the older generation each call has one end, which is told once, in one body.
+    assert set(older) == set(orders)
+    for call_id, (answered, reason) in orders.items():
+        end = "call.failed" if reason == "restart" else "call.completed"
+        assert set(older[call_id]) == ({"call.started", end} if answered else {end})
+        assert all(len(same) == 1 for same in older[call_id].values())
 
     if point.startswith("before.delivery.attempted"):
         again = [delivery for delivery in received[before:] if delivery in received[:before]]
