@@ -11,6 +11,7 @@ import trio
 
 from appliance.store import open_store
 from hil.bench import Bench, BenchLine
+from hil.listening import align, sound
 from hil.subscriber import PhoneCall, Subscriber
 from tests.rig import BORN, PATIENCE_S, PHONE, Post, Rig, is_signed, likeness, open_customer, serve_voice, together
 from tests.test_service_analog import words
@@ -21,6 +22,8 @@ NUMBERS = {"ec25": "+3370000000{}", "usr5637": "+3315913335{}"}
 LEAST = 0.9
 # An MP3 takes more away of words that are made by chance.
 LEAST_OF_MP3 = 0.8
+# From the box to the owner's ear, and from his mouth to the box: what his line holds.
+MOST_BUFFERED_MS = 800
 # What a machine that is late has torn is said anew.
 TRIES = 3
 
@@ -87,10 +90,20 @@ async def relay(directory: Path, came_by: str, dialed_by: str) -> None:
         for side, party in enumerate((call, theirs)):
             assert likeness(said[party], samples[:, side].tobytes()) >= LEAST_OF_MP3
             assert likeness(said[party], samples[:, 1 - side].tobytes()) < 0.5
+        # The channels are of one time: as far apart as the owner heard and answered, but for the way to him and back.
+        left, right = (place_ms(said[party], samples[:, side].tobytes()) for side, party in enumerate((call, theirs)))
+        answered_after_ms = place_ms(said[theirs], theirs.spoken()) - place_ms(said[call], theirs.heard())
+        assert 0 <= right - left - answered_after_ms < MOST_BUFFERED_MS
+        again = await rig.customer.event("phone_call.completed", revision=2)
+        assert again["data"]["recording_url"].startswith(f"{run.url}/rec/")
         assert rig.rows("SELECT line, role, to_, answered_at IS NOT NULL, reason FROM legs") == [
             ("line2", "owner", OWNER, 1, "hangup")
         ]
         assert run.faults == []
+
+
+def place_ms(words: bytes, heard: bytes) -> float:
+    return align(sound(words), sound(heard)).delay_ms
 
 
 @together
@@ -106,6 +119,11 @@ async def test_5_a_sim_is_forwarded_by_an_analog_line(tmp_path: Path) -> None:
 @together
 async def test_5_an_analog_line_is_forwarded_by_a_sim(tmp_path: Path) -> None:
     await relay(tmp_path, "usr5637", "ec25")
+
+
+@together
+async def test_5_an_analog_line_is_forwarded_by_another_analog_line(tmp_path: Path) -> None:
+    await relay(tmp_path, "usr5637", "usr5637")
 
 
 # --- the power goes ---
