@@ -319,14 +319,15 @@ class Trunk:
 
     async def _use(self, line: Line) -> None:
         self._ladder.opened(trio.current_time())
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self.line = line
+        async with trio.open_nursery() as self._nursery:
+            self.line = line
+            try:
                 self._note_ready(line.state)
                 self._nursery.start_soon(self.attend, self.number, line)
                 await self._listen(line)
-        finally:
-            self._let_go(line)
+            finally:
+                # Before the nursery is closed: whose call ends from now on leaves nothing to be put away in it.
+                self._let_go(line)
 
     def _let_go(self, line: Line) -> None:
         self._recoveries += line.recoveries

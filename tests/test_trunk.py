@@ -254,3 +254,27 @@ async def test_a_fault_in_what_is_done_beside_a_line_s_calls_is_that_line_s_alon
     assert "a fault of this program: KeyError" in bay.trunk.problem
     # As patient as with any other.
     assert 100 < len(attempts) < 130
+
+
+async def test_a_call_that_ends_as_its_line_is_lost_harms_nobody(autojump_clock, nursery):
+    # Tasks that are due at once run in any order.
+    for _ in range(20):
+        bay = Bay(TestLine())
+        lost = trio.Event()
+
+        async def attend(number: str, line: object, lost: trio.Event = lost) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                lost.set()
+
+        bay.trunk.attend = attend
+        nursery.start_soon(bay.trunk.keep)
+        await trio.testing.wait_all_tasks_blocked()
+        seizure = bay.trunk.seize()
+        bay.device.say(LineState.IN_USE)
+        await trio.testing.wait_all_tasks_blocked()
+        bay.device.fail(LineLost("unplugged"))
+        await lost.wait()
+        seizure.close()
+        assert bay.trunk._seizure is None
