@@ -70,6 +70,7 @@ class Control:
         # How each call that is under way is hung up, by its uuid; and who conducts it, when it has a line.
         self._under_way: dict[str, Callable[[], None]] = {}
         self._conductors: dict[str, Conductor] = {}
+        self._stopped = False
         self._store = store
         self._customer = customer
         self._country = country
@@ -92,13 +93,21 @@ class Control:
         async with trio.open_nursery() as self._chores, trio.open_nursery() as self._calls:
             await self._recover()
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._stopped = True
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
     def ring(self, seizure: Seizure, incoming: Incoming) -> None:
         """Somebody calls on a trunk."""
-        self._calls.start_soon(self._inbound, seizure, incoming)
+        if self._stopped:
+            # Lines are up for as long as calls are hung up. It rings until the caller has enough.
+            seizure.leaves_call = True
+            seizure.close()
+        else:
+            self._calls.start_soon(self._inbound, seizure, incoming)
 
     @property
     def records(self) -> bool:

@@ -108,6 +108,17 @@ async def test_an_order_that_waits_for_a_line_when_the_service_stops_ends_with_i
     assert town.events == ["phone_call.queued", "phone_call.error"]
 
 
+async def test_who_calls_while_the_service_stops_is_left_to_ring(tmp_path):
+    async with open_town(tmp_path) as town:
+        pass
+    # The line is still there: it is the last to go.
+    trunk = town.trunks["office"]
+    trunk.line = town.office
+    trunk._offer(Incoming(CALLER))
+    assert trunk._seizure is None
+    assert town.office.orders == []
+
+
 # --- lines ---
 
 
