@@ -40,6 +40,8 @@ PROJECT_EVENTS = "/project-events"
 RINGBACK_HZ = 440
 # What a phone hears last is on its way that long.
 ON_ITS_WAY_S = 0.4
+# The encoder yields to all else, on a machine that may have much else to do.
+RECORDED_WITHIN_S = 30
 # From one channel to the other, both of one clock; each line has its own buffers before it.
 ALIGNED_MS = 100
 
@@ -173,7 +175,7 @@ async def _event(scene: Scene, type_: str, revision: int) -> Post:
     def is_it(event: Any) -> bool:
         return bool((event["type"], event["data"]["revision"]) == (type_, revision))
 
-    return await scene.webhooks.post(PROJECT_EVENTS, is_it)
+    return await scene.webhooks.post(PROJECT_EVENTS, is_it, within_s=RECORDED_WITHIN_S)
 
 
 def _loudest_hz(heard: Sound) -> float:
