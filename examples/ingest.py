@@ -49,7 +49,10 @@ web = FastAPI(dependencies=[Depends(known)])
 
 @web.post("/events", status_code=204)
 async def event(request: Request) -> None:
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        return  # nobody hears it; the box sends it again
     event = json.loads(body)
     place("events", event["id"]).with_suffix(".json").write_bytes(body)
     print(event["type"], event["data"].get("id", ""), flush=True)

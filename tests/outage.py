@@ -39,6 +39,7 @@ EARLY = 0.2
 EARLY_S = (0.5, 3.0)
 TALKS_S = (0.2, 3.0)
 LOOK_S = 0.02
+LONG_PATIENCE_S = 5 * PATIENCE_S
 TO_DO = (
     "SELECT count(*) FROM calls WHERE ended_at IS NULL",
     "SELECT count(*) FROM deliveries WHERE state = 'pending'",
@@ -79,9 +80,10 @@ class Story:
     cloud: Path = Path()
     printed: Sequence[str] = ()
     recordings: Path = Path()
+    # As `remember` asks for them.
     calls: Sequence[tuple[Any, ...]] = ()
     rows: Sequence[tuple[Any, ...]] = ()
-    events: Sequence[tuple[Any, ...]] = ()
+    events: Sequence[tuple[str, Any]] = ()
     open_legs: int = 0
     # By the address that the last event of each call's end has: what is heard there.
     heard: dict[int, bytes] = field(default_factory=dict)
@@ -144,10 +146,10 @@ class World:
             else:
                 await ready.wait()
                 await trio.sleep(self._chance.uniform(0, LIFE_S))
-            self._disk.kill()
+            await self._die()
             nursery.cancel_scope.cancel()
         # One that was just being started.
-        self._disk.kill()
+        await self._die()
         at = datetime.now(UTC)
         wavs = (self._rig.data / "recordings").glob("*.wav")
         safe = {wav.stem: max(0, len(self._disk.synced(wav)) - 44) // 4 for wav in wavs}
@@ -158,6 +160,14 @@ class World:
             for call in phone.calls:
                 if call.answered_at is None:
                     call.hang_up()
+
+    async def _die(self) -> None:
+        self._disk.kill()
+        for run in self._rig.runs:
+            if run.process.returncode is None:
+                run.process.kill()
+            # Its threads, too: each may yet have been at a write.
+            await run.over.wait()
 
     async def _watch(self) -> None:
         while True:
@@ -218,8 +228,8 @@ class World:
         await call.ended()
         left = self._left()
         while left:
-            # Of several lives, on a machine that has other work: as long as there is less of it.
-            with trio.fail_after(PATIENCE_S):
+            # Of several lives, and encoders yield to whatever the machine has to do: as long as there is less of it.
+            with trio.fail_after(LONG_PATIENCE_S):
                 while self._left() == left:  # noqa: ASYNC110 - nor of this
                     await trio.sleep(LOOK_S)
             left = self._left()
@@ -235,10 +245,10 @@ class World:
     async def _listen(self, run: Run) -> None:
         # What came on another thread is in the inbox by then.
         await trio.sleep(LOOK_S)
-        last = {}
+        last: dict[int, tuple[int, str]] = {}
         for post in self._rig.customer.posts("/events"):
             data = post.json["data"]
-            last[data["id"]] = max(last.get(data["id"], (0, None)), (data["revision"], data["recording_url"] or ""))
+            last[data["id"]] = max(last.get(data["id"], (0, "")), (data["revision"], data["recording_url"] or ""))
         async with httpx.AsyncClient(base_url=run.url, trust_env=False, timeout=PATIENCE_S) as client:
             for call, (_, url) in last.items():
                 if url:
@@ -255,7 +265,7 @@ class World:
         story.recordings = rig.data / "recordings"
         story.calls = rig.rows("SELECT id, uuid, answered_at, joined_at, reason, revision FROM calls")
         story.rows = rig.rows("SELECT id, call_id, frames, sha256, upload FROM recordings")
-        story.events = rig.rows("SELECT type, data FROM events")
+        story.events = [(type_, json.loads(data)) for type_, data in rig.rows("SELECT type, data FROM events")]
         story.open_legs = len(rig.rows("SELECT 1 FROM legs WHERE ended_at IS NULL"))
 
 

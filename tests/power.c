@@ -7,6 +7,7 @@
  *     copy-<inode>    the file's bytes, as of its last sync
  *     names-<inode>   the directory's "<inode> <name>", each ended by a zero, as of its last sync
  *     file-<inode>    the file itself, by another name: no inode is given away again that is spoken of here
+ *     life-<number>   which $POWER_LIFE it is now: who is of another has no power
  *
  * It is there wholly or not at all before the sync returns, $POWER_SYNC_MS later, as long as a card may take.
  * What is there from the beginning, and what becomes of it all when the power goes: tests/power.py.
@@ -19,6 +20,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -114,6 +116,17 @@ static void keep_open(int descriptor) {
     else if (facts.st_nlink)
         keep_file(descriptor, name, &facts);
     pthread_mutex_unlock(&turn);
+}
+
+/* Whoever comes to life when the power has gone already never did. */
+__attribute__((constructor)) static void live(void) {
+    char path[PATH_MAX];
+    const char *kept_at = getenv("POWER_KEPT"), *life = getenv("POWER_LIFE");
+    if (!kept_at || !life)
+        return;
+    snprintf(path, sizeof path, "%s/life-%s", kept_at, life);
+    if (access(path, F_OK))
+        raise(SIGKILL);
 }
 
 static bool is_ours(int descriptor) {

@@ -35,6 +35,7 @@ class Disk:
         self._library = library
         self._chance = chance
         self._sync_ms = sync_ms
+        self._lives = 0
         self._begin()
 
     @property
@@ -45,6 +46,7 @@ class Disk:
             "LD_PRELOAD": ":".join(filter(None, preloaded)),
             "POWER_DISK": str(self.directory),
             "POWER_KEPT": str(self._kept),
+            "POWER_LIFE": str(self._lives),
             "POWER_SYNC_MS": str(self._sync_ms),
         }
 
@@ -53,6 +55,8 @@ class Disk:
         if self._kept.exists():
             shutil.rmtree(self._kept)
         self._kept.mkdir()
+        self._lives += 1
+        self._life.touch()
         for path in (self.directory, *self.directory.rglob("*")):
             if path.is_dir():
                 names = (f"{each.stat().st_ino} {each.name}\0" for each in _things(path))
@@ -61,11 +65,17 @@ class Disk:
                 self._of("file", inode := path.stat().st_ino).hardlink_to(path)
                 shutil.copyfile(path, self._of("copy", inode))
 
+    @property
+    def _life(self) -> Path:
+        return self._kept / f"life-{self._lives}"
+
     def _of(self, kind: str, inode: int) -> Path:
         return self._kept / f"{kind}-{inode}"
 
     def kill(self) -> None:
-        """Whoever has `environment`, children included. Returns when none of them can write any more."""
+        """Whoever has `environment`, children included."""
+        # Of a program that is just being started nothing is to be seen yet.
+        self._life.unlink(missing_ok=True)
         while users := list(self._users()):
             for process in users:
                 os.kill(process, signal.SIGKILL)
