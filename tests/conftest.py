@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -16,8 +17,10 @@ import websockets.asyncio.server as foreign
 from tests.conformance.contract import keywords
 from tests.secrecy import leaked
 
+# How many times slower all is than it should be: ./dev sets it where a sanitizer is at work.
+SLOWNESS = int(os.environ.get("BRANCHLINE_SLOWNESS", "1"))
 # Against a test that would hang; nothing is measured with it.
-PATIENCE_S = 20
+PATIENCE_S = 20 * SLOWNESS
 
 # How long an example takes, or to think of one, is the machine's affair.
 hypothesis.settings.register_profile(

@@ -46,7 +46,7 @@ from hil.bench import Bench, BenchLine, Line
 from hil.customer import Inbox
 from hil.listening import align, sound
 from hil.subscriber import Subscriber
-from tests.conftest import VoiceServer
+from tests.conftest import SLOWNESS, VoiceServer
 from tests.conftest import _serve_voice as serve_voice
 from tests.secrecy import leaked
 
@@ -56,7 +56,7 @@ SECRET = "whsec_0123456789abcdef0123456789"
 KEY = "sfv_key_of_the_rig"
 PHONE = "+33783484044"
 # Against a test that would hang; nothing is measured with it.
-PATIENCE_S = 60
+PATIENCE_S = 60 * SLOWNESS
 BORN = datetime(2026, 2, 2, tzinfo=UTC)
 
 

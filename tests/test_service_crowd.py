@@ -43,7 +43,7 @@ async def test_of_nine_calls_three_have_servers_that_stall_flood_and_vanish_and_
                 assert voice.close_code == 1000
             phoned = {phone.number for phone in phones}
             await rig.customer.inbox.get(
-                "all hangups", lambda _: len(rig.customer.posts("/hangup")) == LINES, within_s=20
+                "all hangups", lambda _: len(rig.customer.posts("/hangup")) == LINES, within_s=PATIENCE_S
             )
             for number in sorted(phoned):
                 await rig.customer.event("phone_call.completed", **{"from": number})

@@ -9,7 +9,7 @@ import trio
 
 from hil.network import Cause, State
 from tests.conftest import _serve_voice as serve_voice
-from tests.rig import API, Client, Reply, Rig, Run, open_rig, together
+from tests.rig import API, PATIENCE_S, Client, Reply, Rig, Run, open_rig, together
 
 CALLEE = "+33612345678"
 # Nobody listens there.
@@ -69,7 +69,9 @@ async def test_a_cookie_of_one_call_is_not_sent_in_another(tmp_path):
         for _ in range(2):
             call = rig.phone.dial(rig.number)
             await call.ended()
-        await rig.customer.inbox.get("the second", lambda post: len(rig.customer.posts("/hangup")) == 2, within_s=20)
+        await rig.customer.inbox.get(
+            "the second", lambda post: len(rig.customer.posts("/hangup")) == 2, within_s=PATIENCE_S
+        )
         assert len(rig.customer.posts("/answer")) == 2
         assert not [post for post in rig.customer.inbox.all if "cookie" in post.headers]
 

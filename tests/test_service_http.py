@@ -149,7 +149,7 @@ listen = "127.0.0.1:{port}"
 
 def start(config: Path) -> tuple[int, str]:
     """Its exit status, and what it said: nothing to stdout, a line for each problem to stderr."""
-    done = subprocess.run([COMMAND, "run", "--config", config], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([COMMAND, "run", "--config", config], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout == ""
     return done.returncode, done.stderr.replace(str(config.parent), "")
 

@@ -24,7 +24,7 @@ import trio.testing
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import App
 from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState
-from tests.conftest import VoiceServer
+from tests.conftest import SLOWNESS, VoiceServer
 from tests.conftest import _serve_voice as serve_voice
 from tests.rig import Customer, Post, Reply, open_customer
 from tests.test_conductor import APP, NUMBER, Box, open_box, still
@@ -32,7 +32,7 @@ from tests.test_conductor import APP, NUMBER, Box, open_box, still
 CALLER = "+33783484044"
 REQUEST = "sfv_ob_req_a8k3m2x9p1z0"
 # Against a test that would hang; nothing is measured with it.
-PATIENCE_S = 20
+PATIENCE_S = 20 * SLOWNESS
 
 
 class Scene:
