@@ -25,6 +25,7 @@ from appliance.tenants import BOX, new_token
 from appliance.texting import Postbox
 from appliance.trunk import Trunk
 from tests.jacks import TestJack
+from tests.secrecy import leaked
 from tests.test_conductor import LINKS, NOON, NUMBER, Box, open_box
 
 # Of an SFVoPI app's is NUMBER; these are free.
@@ -139,6 +140,7 @@ async def open_phonevoice(directory: Path, terms: Terms | None = None) -> AsyncI
             names = Names()
             trio.socket.set_custom_hostname_resolver(names)
             yield Desk(api, box, http, ours, theirs, names)
+            assert leaked("\n".join(said.text for said in ours.answers + theirs.answers if said.is_error)) == []
 
 
 @asynccontextmanager
