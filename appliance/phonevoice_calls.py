@@ -86,6 +86,9 @@ class Orders:
             raise Refused(unfit(field, "is not a number of this box"))
         if (relay := await self._directory.relay_of(number)) is not None:
             own(relay, bearer)
+        elif number in await self._store.claimed_numbers():
+            # An app's, by another contract.
+            raise Refused(phonevoice.NOT_YOURS)
         return number
 
     async def _default_line(self, project: int) -> str | None:

@@ -15,6 +15,7 @@ import trio
 
 from appliance.api import make_api
 from appliance.call import Direction, Kind, State
+from appliance.contracts.sfvopi import Link
 from appliance.directory import AgentSettings
 from appliance.health import Health, Notifier
 from appliance.metrics import Metrics
@@ -23,7 +24,7 @@ from appliance.tenants import BOX
 from appliance.texting import Postbox
 from drivers.line import Alerting, Answered, LineState, Released
 from tests.phonevoice_box import Asker, Names, token_of
-from tests.test_conductor import LINKS, NOON, still
+from tests.test_conductor import APP, LINKS, NOON, still
 from tests.test_relay import HOME, OFFICE, SPARE, Line, Town, open_town
 
 RECIPIENT, DESK, SUPERVISOR = "+33612345678", "+33611111111", "+33633333333"
@@ -209,6 +210,13 @@ async def test_4_1_a_line_that_is_not_the_box_s_is_422_and_another_project_s_403
         said = await desk.refused(422, **{**order, field: "+33799999999"})
         assert said["errors"] == {field: ["is not a number of this box"]}
         await desk.refused(403, **{**order, field: SPARE})
+
+
+async def test_4_1_a_line_that_an_app_of_sfvopi_has_is_403(tmp_path):
+    async with open_switchboard(tmp_path) as desk:
+        await desk.town.store.save_app(APP)
+        assert await desk.town.store.link(Link(APP.app_id, SPARE, APP.created_at))
+        await desk.refused(403, agent_id=await desk.agent(), inbound_phone_number=SPARE)
 
 
 async def test_4_1_what_the_box_does_not_dial_is_422(tmp_path):
