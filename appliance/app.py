@@ -55,6 +55,8 @@ ANNOUNCEMENTS = "announcements"
 LINK_KEY = "links.key"
 # What hypercorn waits for requests in progress when we stop.
 GRACE_S = 3
+# An idle connection has longer than httpx and Node give theirs (5 s), so that no order comes by one that we just close.
+IDLE_S = 30
 
 
 class Unable(Exception):
@@ -276,6 +278,7 @@ async def _answer_http(
     settings = hypercorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
     settings.graceful_timeout = GRACE_S
+    settings.keep_alive_timeout = IDLE_S
     settings.accesslog = None
     # Given a name only, hypercorn would write to stderr in a form of its own, besides.
     settings.errorlog = logging.getLogger("hypercorn.error")
