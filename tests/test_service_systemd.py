@@ -76,7 +76,9 @@ async def test_a_service_that_stops_hangs_up_its_calls_and_tells(tmp_path):
         await run.logged("recorded", call=uuid)
         for call_id in (1, 2):
             await rig.customer.event("phone_call.error", id=call_id)
-        assert sorted(rig.customer.events) == ["phone_call.error", "phone_call.error", "phone_call.started"]
+        # Told again, with the recording's address.
+        await rig.customer.event("phone_call.error", id=1, revision=2)
+        assert sorted(rig.customer.events) == [*["phone_call.error"] * 3, "phone_call.started"]
         assert len(rig.customer.posts("/hangup")) == 2
 
 
