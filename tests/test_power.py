@@ -31,8 +31,9 @@ pytestmark = pytest.mark.waits
 
 # Boxes at once: they wait more than they compute.
 WORLDS = 3
-# What may be missing of a recording before the cut.
+# What may be missing of a recording before the cut; a busy machine may be late with the timer, the thread and the disk.
 LOST_S = 1.0
+LATE_TIMES = 3
 NAMED = {"phone_call.ringing", "phone_call.queued"}
 TRIES = 20
 
@@ -248,7 +249,7 @@ def test_of_a_recording_the_last_second_is_missing_at_most_and_nothing_that_was_
             assert all(made.get(uuid, 0) >= safe for uuid, safe in cut.safe.items())
             for uuid, lasted_s in talks(log, cut):
                 lost_s = lasted_s - made.get(uuid, 0) / 8000
-                assert lost_s <= LOST_S + cut.late_s
+                assert lost_s <= LOST_S + LATE_TIMES * cut.late_s
                 most_s = max(most_s, lost_s)
     print(f"{most_s:.2f} s are missing at most")
 
