@@ -1,10 +1,12 @@
 """Sound cards: found by name and opened, through PortAudio, as a port of the engine."""
 
 import contextlib
+import logging
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,9 +18,15 @@ from native import TICK_S, DevicePort, DeviceStream, Engine
 # PortAudio is one for the process, knows no threads, and looks for devices only while no stream is open.
 _turn = threading.Lock()
 _open_streams = 0
+# A stream that does not run from the start, as ALSA's plugin for PulseAudio has one now and then, is begun anew. The
+# last is let be, since a modem's card may stand still until the call is up.
+STARTS = 3
+START_LIMIT_S = 1.0
 # A sick sound card may keep PortAudio for ever: it costs its own line, and no other's call its end.
 TURN_LIMIT_S = 10
 CLOSE_LIMIT_S = 5
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -31,19 +39,33 @@ async def open_sound(
         LineLost: there is no such device, or it does not do what is asked of it.
         ValueError: a rate that no sound card has.
     """
-    port = engine.device(rate_hz)
-    try:
-        stream = await trio.to_thread.run_sync(_open, name, port.open_stream(), rate_hz, latency_s)
-    except BaseException:
-        port.close()
-        raise
-    try:
-        yield port
-    finally:
-        # First, as the end of its stream is no news then.
-        port.close()
-        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
-            await trio.to_thread.run_sync(stream.close, abandon_on_cancel=True)
+    for start in range(1, STARTS + 1):
+        port = engine.device(rate_hz)
+        try:
+            stream = await trio.to_thread.run_sync(_open, name, port.open_stream(), rate_hz, latency_s)
+        except BaseException:
+            port.close()
+            raise
+        try:
+            if start == STARTS or await trio.to_thread.run_sync(_runs, port):
+                yield port
+                return
+            log.warning("%s: its stream does not run, and is begun anew", name)
+        finally:
+            # First, as the end of its stream is no news then.
+            port.close()
+            with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                await trio.to_thread.run_sync(stream.close, abandon_on_cancel=True)
+
+
+def _runs(port: DevicePort) -> bool:
+    """The card's own time, whatever clock the rest goes by."""
+    give_up_at = time.monotonic() + START_LIMIT_S
+    while not port.stats().callbacks:
+        if time.monotonic() > give_up_at:
+            return False
+        time.sleep(TICK_S / 2)
+    return True
 
 
 async def need_sound(name: str) -> None:

@@ -106,6 +106,24 @@ def test_a_tone_goes_round_through_a_sound_card(cards: Cards, rate_hz: int) -> N
     assert stats["callbacks"] >= 0.8 * KEPT_SAMPLES / FRAME_SAMPLES
 
 
+def test_a_stream_that_does_not_run_is_begun_anew(cards: Cards) -> None:
+    def suspend(yes: str) -> None:
+        subprocess.run(["pactl", "suspend-sink", "card8000", yes], env=cards.environment, check=True, timeout=60)
+
+    suspend("1")
+    command = [sys.executable, "-m", "tests.sound_loop", "card8000", "8000"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=cards.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as loop:
+        assert loop.stdout
+        assert loop.stderr
+        said = iter(loop.stderr)
+        assert any(b"begun anew" in line for line in said)
+        suspend("0")
+        sound = loop.stdout.read()
+    assert len(sound.partition(b'{"peak_yielded"')[0]) == 2 * KEPT_SAMPLES
+
+
 def test_a_device_that_is_not_there_is_named_with_those_that_are(cards: Cards) -> None:
     _, facts = cards.loop("modem", 8000)
     assert str(facts["lost"]).startswith('no such audio device "modem"; there are: ')
