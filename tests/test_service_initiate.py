@@ -112,6 +112,9 @@ class Integrator:
         theirs = await self.person.called()
         started = await rig.customer.post("/calls", event="call.started")
         await (await rig.voice.connection()).next("start")
+        # Of a call in which there was nothing to hear there is no recording.
+        theirs.say(words(7))
+        await theirs.said()
         theirs.hang_up()
         completed = await rig.customer.post("/calls", event="call.completed")
         [(secret,)] = rig.rows("SELECT legacy_secret FROM projects WHERE id = ?", BOX)
