@@ -16,16 +16,20 @@ MODEM_MANAGER = "ModemManager"
 def look_around(ttys: Collection[str], *, sysfs: Path = SYSFS, proc: Path = PROC) -> Surroundings:
     """May block. Of other users' programs only root sees which files they have."""
     devices = {os.path.realpath(each): each for each in ttys}
-    holders: dict[str, str] = {}
+    holders: dict[str, list[str]] = {}
     managed = False
     for process in _processes(proc):
         name = _text(process / "comm")
         managed |= name == MODEM_MANAGER
         for path in _open_files(process):
             if path in devices and int(process.name) != os.getpid():
-                holders[devices[path]] = f"{name} (process {process.name})"
+                holder = f"{name} (process {process.name})"
+                if holder not in (there := holders.setdefault(devices[path], [])):
+                    there.append(holder)
     kept_off = any(rules.exists() for rules in RULES)
-    return Surroundings(holders, managed and not kept_off, _is_starved(sysfs))
+    return Surroundings(
+        {path: " and ".join(there) for path, there in holders.items()}, managed and not kept_off, _is_starved(sysfs)
+    )
 
 
 def _processes(proc: Path) -> Iterator[Path]:
