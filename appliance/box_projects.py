@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.box_api import COMMON, GREATEST_SEQ, PREFIX, Body, JsonRoute, errors
-from appliance.box_apps import need_announcement, need_playable
+from appliance.box_apps import NewToken, Token, Tokens, need_announcement, need_playable
 from appliance.control import Control
 from appliance.directory import Agent, AgentSettings, RelayNumber, SlugTaken
 from appliance.fields import ProjectName
@@ -48,25 +48,8 @@ class Projects(BaseModel):
     projects: Sequence[ProjectFacts]
 
 
-class NewProjectToken(Body):
-    name: Annotated[str, Field(min_length=1, max_length=100, description="Who will use it; for people to read.")]
-
-
-class ProjectToken(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    name: str
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-class MadeProjectToken(ProjectToken):
+class MadeProjectToken(Token):
     token: Annotated[str, Field(description="For `Authorization: Bearer`. Shown this once: only its digest is kept.")]
-
-
-class ProjectTokens(BaseModel):
-    tokens: Sequence[ProjectToken]
 
 
 class NewAgent(AgentSettings):
@@ -119,18 +102,18 @@ def project_routes(control: Control, store: Store, now: Callable[[], datetime]) 
     # --- tokens -----------------------------------------------------------------------------------------------------
 
     @routes.get("/{project}/tokens", tags=["projects"], responses=MISSING)
-    async def list_project_tokens(project: Id) -> ProjectTokens:
+    async def list_project_tokens(project: Id) -> Tokens:
         """All that were ever made, oldest first."""
         tokens = await tenants.tokens((await found(project)).id)
-        return ProjectTokens(tokens=[ProjectToken.model_validate(token) for token in tokens])
+        return Tokens(tokens=[Token.model_validate(token) for token in tokens])
 
     @routes.post("/{project}/tokens", tags=["projects"], status_code=HTTPStatus.CREATED, responses=MISSING)
-    async def create_project_token(project: Id, token: NewProjectToken) -> MadeProjectToken:
+    async def create_project_token(project: Id, token: NewToken) -> MadeProjectToken:
         """For PhoneVoice's paths; the box's own API and SFVoPI take keys (`/box/v1/tokens`)."""
         secret, digest = new_token("project")
         made = await tenants.add_token(digest, project=(await found(project)).id, name=token.name, at=now())
         log.info("token made", token=made.id, name=made.name, project=project)
-        return MadeProjectToken(**ProjectToken.model_validate(made).model_dump(), token=secret)
+        return MadeProjectToken(**Token.model_validate(made).model_dump(), token=secret)
 
     @routes.delete("/{project}/tokens/{token}", tags=["projects"], status_code=HTTPStatus.NO_CONTENT, responses=MISSING)
     async def revoke_project_token(project: Id, token: str) -> Response:

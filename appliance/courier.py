@@ -22,7 +22,7 @@ import trio
 
 from appliance import webhook as rules
 from appliance.database import StoreError
-from appliance.gateway import UNREACHED, Gateway, Offline, reason
+from appliance.gateway import UNREACHED, Gateway, Offline, beginning, reason
 from appliance.outbox import Attempt, Delivery, Outbox, Target
 from appliance.webhook import Verdict
 
@@ -280,7 +280,7 @@ class _Route:
                     # From here on there is an answer, even if its end never comes.
                     answer.code, answer.error = response.status, None
                     answer.retry_after = _header(response, b"retry-after")
-                    answer.beginning = await _beginning(response)
+                    answer.beginning = await beginning(response, READ_BYTES, keep_bytes=rules.LOG_BODY_BYTES)
             except UNREACHED as exc:
                 failure = exc
         if answer.code is None:
@@ -320,14 +320,3 @@ class _Route:
 
 def _header(response: httpcore.Response, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)
-
-
-async def _beginning(response: httpcore.Response) -> bytes:
-    read = bytearray()
-    with trio.CancelScope() as enough:
-        async for part in response.aiter_stream():
-            read += part
-            if len(read) > READ_BYTES:
-                # Not `break`: httpcore's generators want to be unwound from within.
-                enough.cancel()
-    return bytes(read[: rules.LOG_BODY_BYTES])

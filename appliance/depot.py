@@ -17,7 +17,7 @@ import httpcore
 import trio
 
 from appliance.addresses import web_address
-from appliance.gateway import UNREACHED, Gateway, Offline, reason
+from appliance.gateway import UNREACHED, Gateway, Offline, beginning, reason
 from appliance.ingest import (
     PART_BYTES,
     Trouble,
@@ -133,21 +133,11 @@ class Client:
                 extensions={"timeout": STEP_LIMIT_S},
             ) as response:
                 named = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in response.headers}
-                return Answer(response.status, named, await _beginning(response))
+                return Answer(response.status, named, await beginning(response, ANSWER_BYTES))
         except Offline as exc:
             raise Troubled(Trouble.OFFLINE, str(exc)) from exc
         except UNREACHED as exc:
             raise Troubled(Trouble.UNREACHABLE, reason(exc)) from exc
-
-
-async def _beginning(response: httpcore.Response) -> bytes:
-    read = bytearray()
-    with trio.CancelScope() as enough:
-        async for block in response.aiter_stream():
-            read += block
-            if len(read) > ANSWER_BYTES:
-                enough.cancel()
-    return bytes(read[:ANSWER_BYTES])
 
 
 class Brake:

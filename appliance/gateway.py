@@ -177,3 +177,17 @@ def _is_silence(exc: BaseException) -> bool:
         or (isinstance(cause, OSError) and cause.errno in SILENCE)
         for cause in _causes(exc)
     )
+
+
+async def beginning(response: httpcore.Response, read_bytes: int, *, keep_bytes: int | None = None) -> bytes:
+    """Of an answer's body what is kept. It is read to its end, so that the connection can be used again, but no further
+    than `read_bytes`.
+    """
+    read = bytearray()
+    with trio.CancelScope() as enough:
+        async for part in response.aiter_stream():
+            read += part
+            if len(read) > read_bytes:
+                # Not `break`: httpcore's generators want to be unwound from within.
+                enough.cancel()
+    return bytes(read[: keep_bytes or read_bytes])
