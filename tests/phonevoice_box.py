@@ -80,7 +80,7 @@ class Names(trio.abc.HostnameResolver):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
 
     async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
-        raise NotImplementedError
+        raise AssertionError("nobody asks for the name of an address")
 
 
 @dataclass
@@ -145,7 +145,7 @@ async def open_phonevoice(directory: Path, terms: Terms | None = None) -> AsyncI
 
 @asynccontextmanager
 async def open_nothing() -> AsyncIterator[Any]:
-    raise NotImplementedError
+    raise AssertionError("no line of this box is opened")
     yield
 
 
