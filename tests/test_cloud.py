@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from appliance.depot import Brake, _Blocks
 from appliance.ingest import PART_BYTES, digest_field
+from tests.bare_http import next_request
 from tests.clouds import NOON, TOKEN, Box, open_box, settings
 
 KIB = 1024
@@ -64,24 +65,12 @@ class Place:
         return [request for request in self.requests if request.method == method]
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        buffer = b""
+        buffer = bytearray()
         try:
-            while True:
-                while b"\r\n\r\n" not in buffer:
-                    if not (more := await stream.receive_some()):
-                        return
-                    buffer += more
-                head, _, buffer = buffer.partition(b"\r\n\r\n")
-                start, *lines = head.decode("latin-1").split("\r\n")
-                headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-                size = int(headers.get("content-length", 0))
-                while len(buffer) < size:
-                    if not (more := await stream.receive_some()):
-                        return
-                    buffer += more
+            while (came := await next_request(stream, buffer)) is not None:
+                start, headers, body = came
                 method, path, _ = start.split(" ")
-                request = Request(method, path, headers, buffer[:size])
-                buffer = buffer[size:]
+                request = Request(method, path, {name.lower(): value for name, value in headers.items()}, body)
                 self.requests.append(request)
                 if self.held is not None:
                     await self.held.wait()

@@ -27,6 +27,7 @@ from appliance.gateway import Gateway, target_refusal
 from appliance.outbox import Outbox
 from appliance.subscriptions import Subscription, Subscriptions
 from appliance.webhook import KEEP_H, PARALLEL, RETRY_AFTER_S
+from tests.bare_http import next_request
 
 NOON = datetime(2026, 6, 4, 12, 0, 0, 0, UTC)
 SECRET = "whsec_0123456789abcdef01234567"
@@ -65,21 +66,10 @@ class Receiver:
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         self.connections += 1
-        buffer = b""
+        buffer = bytearray()
         try:
-            while True:
-                while b"\r\n\r\n" not in buffer:
-                    if not (more := await stream.receive_some()):
-                        return
-                    buffer += more
-                head, _, buffer = buffer.partition(b"\r\n\r\n")
-                start, *lines = head.decode("latin-1").split("\r\n")
-                headers = dict(line.split(": ", 1) for line in lines)
-                while len(buffer) < int(headers["Content-Length"]):
-                    buffer += await stream.receive_some()
-                size = int(headers["Content-Length"])
-                self.requests.append(Request(start, headers, buffer[:size]))
-                buffer = buffer[size:]
+            while (came := await next_request(stream, buffer)) is not None:
+                self.requests.append(Request(*came))
                 self.arrived.set()
                 self.arrived = trio.Event()
                 if self.held is not None:
