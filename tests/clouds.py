@@ -15,7 +15,7 @@ from uuid import uuid4
 import trio
 import trio.testing
 
-from appliance.call import Direction, Ended, Reason, State
+from appliance.call import Ended, Reason
 from appliance.cloud import Cloud
 from appliance.config import Cloud as Settings
 from appliance.database import Commit
@@ -23,6 +23,7 @@ from appliance.events import Event
 from appliance.ingest import window
 from appliance.store import Store, open_store
 from drivers.line import Answered
+from tests.test_store import opened
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 # Of the shape of our own, so that whatever prints it is noticed (tests/secrecy.py).
@@ -83,16 +84,7 @@ class Box:
         content = random.Random(seed).randbytes(size)
         wav = self.directory / f"{name}.wav"
         wav.with_suffix(".mp3").write_bytes(content)
-        call = await self.store.open_call(
-            uuid=str(uuid4()),
-            line="office",
-            direction=Direction.INBOUND,
-            from_="+33700000001",
-            to="+33700000002",
-            state=State.INCOMING,
-            started_at=self.now(),
-            route="{}",
-        )
+        call = await opened(self.store, str(uuid4()), started_at=self.now())
         for what in (Answered(), Ended(Reason.HANGUP, 16)):
             call = call.apply(what, self.now())
             await self.store.save(call)

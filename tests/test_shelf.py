@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from appliance import shelf as shelf_module
 from appliance.archive import RecordingState
-from appliance.call import Direction, Ended, Reason, State
+from appliance.call import Ended, Reason, State
 from appliance.config import Keeping, Webhook
 from appliance.ingest import Verdict as Taken
 from appliance.links import Links
@@ -28,6 +28,7 @@ from appliance.shelf import ENCODE_AGAIN_S, Shelf
 from appliance.store import Store, open_store
 from appliance.webhook import Verdict
 from native import Engine
+from tests.test_store import opened
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 MIB = 2**20
@@ -60,16 +61,7 @@ class Room:
         )
 
     async def begin(self, name: str) -> Path:
-        call = await self.store.open_call(
-            uuid=name,
-            line="office",
-            direction=Direction.INBOUND,
-            from_="+33700000001",
-            to="+33700000002",
-            state=State.INCOMING,
-            started_at=NOON,
-            route="{}",
-        )
+        call = await opened(self.store, name, started_at=NOON)
         wav = self.directory / f"{name}.wav"
         await self.store.recordings.open(call.id, wav)
         return wav

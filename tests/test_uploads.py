@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance.call import Direction, State
 from appliance.ingest import Verdict
 from appliance.store import Store, open_store
 from appliance.uploads import Upload, Waiting
+from tests.test_store import opened
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 DIGEST = "ab" * 32
@@ -30,16 +30,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def recorded(store: Store, *names: str) -> None:
     for name in names:
-        call = await store.open_call(
-            uuid=name,
-            line="office",
-            direction=Direction.INBOUND,
-            from_="+33700000001",
-            to="+33700000002",
-            state=State.INCOMING,
-            started_at=NOON,
-            route="{}",
-        )
+        call = await opened(store, name, started_at=NOON)
         await store.recordings.open(call.id, Path(f"/recordings/{name}.wav"))
         await store.recordings.encoded(Path(f"/recordings/{name}.wav"), Mp3(), NOON)
 
