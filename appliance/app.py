@@ -46,6 +46,7 @@ from appliance.testcall import TestCalls
 from appliance.texting import Postbox
 from appliance.trunk import Trunk
 from drivers.line import LineState
+from native import Trust
 
 log = structlog.get_logger(__name__)
 
@@ -76,10 +77,7 @@ async def serve(config: Config) -> None:
     """
     data_dir, country, dialing = config.service.data_dir, config.sfvopi.default_country, config.dialing
     recordings = make_directories(data_dir)
-    # One for all whom we call. It reads the system's whole store of certificates.
-    tls = ssl.create_default_context()
-    if config.network.ca is not None:
-        _trust(tls, config.network.ca)
+    tls, trust = _trust(config.network.ca)
     with (
         _alone_in(data_dir),
         _bound(config.service.listen) as listener,
@@ -110,7 +108,7 @@ async def serve(config: Config) -> None:
                 shelf=shelf if config.service.recordings else None,
                 country=country,
                 user_agent=USER_AGENT,
-                tls=tls,
+                trust=trust,
                 now=now,
                 rules=rules,
                 concurrent_calls=dialing.concurrent_calls,
@@ -191,10 +189,15 @@ async def serve(config: Config) -> None:
     log.info("stopped")
 
 
-def _trust(tls: ssl.SSLContext, ca: Path) -> None:
-    """Whom that file names, besides the authorities of the system. Raises Unable."""
+def _trust(ca: Path | None) -> tuple[ssl.SSLContext, Trust]:
+    """Whom we believe, over HTTP and in streams: the authorities of the system, and whom that file names besides. It
+    reads the system's whole store of certificates. Raises Unable.
+    """
+    tls = ssl.create_default_context()
     try:
-        tls.load_verify_locations(cafile=ca)
+        if ca is not None:
+            tls.load_verify_locations(cafile=ca)
+        return tls, Trust(ca)
     except (OSError, ssl.SSLError) as exc:
         raise Unable(f"network.ca: {ca}: {exc.strerror or 'has no certificate'}") from exc
 

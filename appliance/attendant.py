@@ -42,7 +42,7 @@ async def attend(order: StreamTo, conductor: Conductor, port: Port, ears: Sequen
             digits=leg.digits,
             press=leg.press,
             user_agent=means.user_agent,
-            tls=means.tls,
+            trust=means.trust,
             log=conductor.log,
         )
         nursery.cancel_scope.cancel()

@@ -6,7 +6,6 @@ of it. Whatever happens, each line is hung up, and each fact is committed before
 
 import json
 import math
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from appliance.shelf import Shelf
 from appliance.store import Store
 from appliance.trunk import Seizure
 from drivers.line import Alerting, Answered
-from native import Port
+from native import Port, Trust
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +52,7 @@ class Means:
     shelf: Shelf | None
     announcements: Path
     user_agent: str
-    tls: ssl.SSLContext
+    trust: Trust
     now: Callable[[], datetime]
 
 

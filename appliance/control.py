@@ -1,6 +1,5 @@
 """All calls: those that come, those that are asked for, and those that a crash left open."""
 
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
@@ -30,6 +29,7 @@ from appliance.shelf import Shelf
 from appliance.store import Store
 from appliance.trunk import Seizure, Trunk, TrunkBusy, TrunkDown
 from drivers.line import Incoming
+from native import Trust
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Control:
         shelf: Shelf | None,
         country: str,
         user_agent: str,
-        tls: ssl.SSLContext,
+        trust: Trust,
         now: Callable[[], datetime],
         rules: DialingRules = ORDINARY_RULES,
         concurrent_calls: int | None = None,
@@ -84,7 +84,7 @@ class Control:
             shelf,
             announcements,
             user_agent,
-            tls,
+            trust,
             now,
         )
 

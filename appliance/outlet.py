@@ -1,21 +1,17 @@
 """A connection's bytes: everything written is taken at once, what came is read in turns that all streams share.
 
-Between the socket, or TLS on it, and trio-websocket. All that comes passes the lane (native.Lane); while a port shares
-the connection, the audio of both directions goes no further than that.
+Between the socket and trio-websocket. Both directions pass the lane (native.Lane), and TLS there; while a port shares
+the connection, its audio goes no further than that.
 """
 
-import os
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import trio
 
 from appliance.media import Media
-from appliance.tls import Tls
-from native import Codec, Lane, StreamPort
+from native import Codec, Lane, StreamPort, Trust
 
-READ_BYTES = 64 * 1024
 # What trio-websocket is given at once: it reads all messages of it before anybody else runs.
 HANDED_BYTES = 4096
 # Answers to commands are never dropped; a server that orders this many and reads none is lost.
@@ -27,92 +23,76 @@ FINAL_CLOSE = 0x88
 
 
 class Outlet(trio.abc.Stream):
-    """`ended` is set when nothing more will come or go."""
+    """`ended` is set when nothing more will come or go.
 
-    def __init__(self, tcp: trio.SocketStream, tls: Tls | None) -> None:
+    Raises:
+        ValueError: with `trust`, that no certificate can be for such a host.
+    """
+
+    def __init__(self, tcp: trio.SocketStream, *, trust: Trust | None = None, host: str = "") -> None:
         self.ended = trio.Event()
         # What came first, as far as it tells a status.
         self.beginning = b""
         self._tcp = tcp
-        # Asked for often; -1 once it is closed.
-        self._fd = tcp.socket.fileno()
-        self._tls = tls
-        self._lane = Lane(self._fd, sealed=tls is not None)
+        self._lane = Lane(tcp.socket.fileno(), trust=trust, host=host)
         self._in_turns = False
         self._arrival = trio.lowlevel.ParkingLot()
         # While somebody waits for the socket itself.
         self._looking = trio.CancelScope()
-        self._unsent = bytearray()
-        self._sending = 0
         self._closing = False
         self._change = trio.lowlevel.ParkingLot()
+
+    async def shake_hands(self) -> None:
+        """TLS's, before anything else, while `flush` runs.
+
+        Raises:
+            TlsError: the server is not to be trusted, speaks no TLS that we do, or is gone.
+        """
+        while not self._lane.shake_hands():
+            self._change.unpark_all()
+            await trio.lowlevel.wait_readable(self._tcp.socket)
 
     # -- to the server -----------------------------------------------------------------------------------------------
 
     @property
     def backlog_bytes(self) -> int:
-        return len(self._unsent) + self._sending
+        return self._lane.unsent_bytes
 
     def write(self, data: bytes | memoryview) -> None:
-        try:
-            self._send(self._tls.seal(data) if self._tls else data)
-        except ssl.SSLError:
-            self.cut()
-
-    def _send(self, data: bytes | memoryview) -> None:
-        if not self.backlog_bytes:
-            shared = self._tls is None
-            if shared and (rest := self._lane.seize()):
-                data = b"".join((rest, data))
-            try:
-                # Past the scheduler: most of the time the kernel takes all.
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:
-                pass
-            except OSError:
-                self.cut()
-            if shared and not data:
-                self._lane.hold(self._closing)
-        if data:
-            self._unsent += data
-            self._lane.hold(True)
-            self._change.unpark_all()
-        if self.backlog_bytes > BACKLOG_LIMIT_BYTES:
+        self._lane.send(data)
+        self._lane.hold(self._closing)
+        self._tell()
+        if self._lane.unsent and self.backlog_bytes > BACKLOG_LIMIT_BYTES:
             self.cut()
 
     def pause(self) -> None:
         """No frame of the port's until the next `write`."""
-        if self._tls is None:
-            self._lane.hold(True)
+        self._lane.hold(True)
 
     def cut(self) -> None:
         """Ends both directions now; who reads or writes hears of it."""
-        self._let_go()
+        # The descriptor's number may be another file's soon.
+        self._lane.end()
         self._tcp.socket.close()
         self.ended.set()
-        self._change.unpark_all()
-        self._arrival.unpark_all()
+        self._tell()
 
-    def _let_go(self) -> None:
-        """The descriptor's number may be another file's soon."""
-        self._lane.end()
-        self._fd = -1
+    def _tell(self) -> None:
+        """Those who wait, of what the lane has for them."""
+        self._change.unpark_all()
+        if self._lane.handed or self._lane.ended:
+            self._arrival.unpark_all()
 
     async def flush(self) -> None:
         """Runs as long as the connection does: sends what did not go at once."""
-        try:
+        with suppress(trio.ClosedResourceError):
             while not self.ended.is_set():
-                if not self._unsent:
-                    self._lane.hold(self._closing)
+                if self._lane.unsent:
+                    await trio.lowlevel.wait_writable(self._tcp.socket)
+                    self._lane.flush()
+                    self._tell()
+                else:
                     await self._change.park()
-                    continue
-                batch, self._unsent = self._unsent, bytearray()
-                self._sending = len(batch)
-                await self._tcp.send_all(batch)
-                self._sending = 0
-                self._change.unpark_all()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.cut()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if data[0] == FINAL_CLOSE:
@@ -132,7 +112,7 @@ class Outlet(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         await trio.lowlevel.checkpoint()
         while True:
-            self._pull()
+            self._lane.receive()
             if self._lane.handed:
                 data = self._lane.take(HANDED_BYTES)
                 if len(self.beginning) < STATUS_BYTES:
@@ -147,37 +127,6 @@ class Outlet(trio.abc.Stream):
                 with trio.CancelScope() as self._looking, suppress(trio.ClosedResourceError):
                     await trio.lowlevel.wait_readable(self._tcp.socket)
 
-    def _pull(self) -> None:
-        """Gives the lane what came, until it has something to hand over."""
-        if self._tls is None:
-            self._lane.receive()
-            return
-        more = True
-        while not self._lane.full:
-            plain = self._tls.read()
-            if plain:
-                self._lane.feed(plain)
-            elif plain is not None:
-                self._lane.end()
-            elif more:
-                more = self._fetch(self._tls)
-            else:
-                break
-        if owed := self._tls.owed():
-            self._send(owed)
-
-    def _fetch(self, tls: Tls) -> bool:
-        """Whether there may be more."""
-        try:
-            data = os.read(self._fd, READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self._lane.end()
-            return False
-        tls.receive(data)
-        return len(data) == READ_BYTES
-
     # -- shared ------------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -187,20 +136,11 @@ class Outlet(trio.abc.Stream):
         # From now on a turn may empty the socket before whoever waits for it is told that it is readable.
         self._looking.cancel()
         try:
-            with media.turns(self._lane, self._attend):
+            with media.turns(self._lane, self._tell):
                 yield
         finally:
             self._lane.leave()
             self._in_turns = False
-            self._arrival.unpark_all()
-
-    def _attend(self) -> None:
-        if self._lane.unsent:
-            while frame := self._lane.frame():
-                self.write(frame)
-        if self._lane.due:
-            self._pull()
-        if self._lane.handed or self._lane.ended:
             self._arrival.unpark_all()
 
     def learn(self, before: bytes, after: bytes, codec: Codec, rate_hz: int) -> None:
@@ -209,18 +149,16 @@ class Outlet(trio.abc.Stream):
     def obeyed(self) -> None:
         self._lane.obeyed()
         if not self._lane.midway:
-            self._pull()
-        if self._lane.handed or self._lane.ended:
-            self._arrival.unpark_all()
+            self._lane.receive()
+        self._tell()
 
     async def aclose(self) -> None:
         """After what was written has gone."""
-        if self._tls and not self.ended.is_set():
-            self._send(self._tls.farewell())
+        self._lane.farewell()
         while self.backlog_bytes and not self.ended.is_set():
+            self._change.unpark_all()
             await self._change.park()
-        self._let_go()
+        self._lane.end()
         await self._tcp.aclose()
         self.ended.set()
-        self._change.unpark_all()
-        self._arrival.unpark_all()
+        self._tell()

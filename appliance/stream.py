@@ -5,7 +5,6 @@ forgotten, or kept where the app wants it. Facts are told after the next `start`
 that was pressed. Audio passes by here only until its messages are known: then the engine's own lane carries it.
 """
 
-import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -29,7 +28,7 @@ from appliance.contracts.twilio_stream import Twilio
 from appliance.dialect import Checkpoint, Clear, Dialect, Fault, Json, Play, Press, around_payload, text_of
 from appliance.media import Media
 from appliance.wire import Closed, Rejected, Unreachable, Wire, open_wire
-from native import Cleared, Event, HopStats, Lane, Played, Port, StreamPort
+from native import Cleared, Event, HopStats, Lane, Played, Port, StreamPort, Trust
 
 # After the server's deliberate end the caller still hears what is queued, so that a farewell is heard (sfvopi 7.9).
 FAREWELL_LIMIT_S = 10
@@ -84,14 +83,14 @@ async def run_stream(
     user_agent: str,
     log: FilteringBoundLogger,
     ears: Sequence[Port] = (),
-    tls: ssl.SSLContext | None = None,
+    trust: Trust | None = None,
     waits_s: Sequence[float] = RECONNECT_WAITS_S,
 ) -> StreamEnd:
     """Runs until the stream is over; cancelled, it first closes the socket with 1000, within two seconds. Either way
     `fared` is told how it went.
 
     `digits` are keys that were heard, `press` is given those that are to be heard, and does not wait. `ears` hear
-    beside the line what the server plays. `tls` None: the system's certificates decide.
+    beside the line what the server plays. `trust` None: the system's authorities.
     """
     dialect = DIALECTS[order.protocol](order, stream_id, call_id)
     before, after = dialect.media_frame()
@@ -109,7 +108,7 @@ async def run_stream(
         session = _Session(order, dialect, port, media, press, user_agent, log.bind(stream=stream_id))
         with media.events_of(port) as events:
             try:
-                return await session.run(events, digits, tls, waits_s)
+                return await session.run(events, digits, trust, waits_s)
             finally:
                 fared(session.end)
 
@@ -149,7 +148,7 @@ class _Session:
         self,
         events: trio.MemoryReceiveChannel[Event],
         digits: trio.MemoryReceiveChannel[str],
-        tls: ssl.SSLContext | None,
+        trust: Trust | None,
         waits_s: Sequence[float],
     ) -> StreamEnd:
         ending = None
@@ -158,7 +157,7 @@ class _Session:
                 nursery.start_soon(self._tell_marks, events)
                 nursery.start_soon(self._tell_digits, digits)
                 with trio.move_on_after(self._order.timeout_s):
-                    ending = await self._stay_connected(tls, Reconnection(waits_s))
+                    ending = await self._stay_connected(trust, Reconnection(waits_s))
                 if ending is None:
                     ending = Ending.TIMEOUT
                 else:
@@ -195,12 +194,12 @@ class _Session:
 
     # -- connections -------------------------------------------------------------------------------------------------
 
-    async def _stay_connected(self, tls: ssl.SSLContext | None, again: Reconnection) -> Ending:
+    async def _stay_connected(self, trust: Trust | None, again: Reconnection) -> Ending:
         while True:
             ending: Ending | None = None
             reason = ""
             try:
-                async with open_wire(self._order.url, headers=self._headers, tls=tls) as wire:
+                async with open_wire(self._order.url, headers=self._headers, trust=trust) as wire:
                     again.connected(trio.current_time())
                     closed = await self._converse(wire)
                     reason = str(closed)

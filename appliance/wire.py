@@ -4,7 +4,7 @@ trio-websocket shakes hands, reads, and answers pings. What it writes goes into 
 whole frame by whole frame: so frames never mingle, a server that does not read holds up neither our reading nor
 anybody else, and the close frame still fits behind what was begun.
 
-    async with open_wire(url, headers=..., tls=None) as wire:
+    async with open_wire(url, headers=..., trust=None) as wire:
         wire.send(b"text")
         with wire.shared(port, media):
             message = await wire.receive()
@@ -15,7 +15,6 @@ While a port shares the wire, the audio of both directions goes past all this (n
 import os
 import re
 import socket
-import ssl
 import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -29,8 +28,7 @@ from wsproto.utilities import LocalProtocolError
 
 from appliance.media import Media
 from appliance.outlet import Outlet
-from appliance.tls import Tls
-from native import Codec, StreamPort
+from native import Codec, StreamPort, TlsError, Trust
 
 HANDSHAKE_LIMIT_S = 10.0
 PING_EVERY_S = 20.0
@@ -156,18 +154,18 @@ async def open_wire(
     url: str,
     *,
     headers: Mapping[str, str],
-    tls: ssl.SSLContext | None = None,
+    trust: Trust | None = None,
     ping_every_s: float = PING_EVERY_S,
     pong_limit_s: float = PONG_LIMIT_S,
 ) -> AsyncIterator[Wire]:
-    """Closed with 1000 on the way out, also when cancelled. `tls` None: the system's certificates decide.
+    """Closed with 1000 on the way out, also when cancelled. `trust` None: the system's authorities.
 
     Raises:
         Unreachable, Rejected: instead of a connection.
     """
     try:
         async with trio.open_nursery() as nursery:
-            carry = partial(_carry, url, headers, tls, ping_every_s, pong_limit_s)
+            carry = partial(_carry, url, headers, trust, ping_every_s, pong_limit_s)
             wire: Wire = await nursery.start(carry)
             try:
                 yield wire
@@ -188,7 +186,7 @@ async def open_wire(
 async def _carry(
     url: str,
     headers: Mapping[str, str],
-    tls: ssl.SSLContext | None,
+    trust: Trust | None,
     ping_every_s: float,
     pong_limit_s: float,
     *,
@@ -200,8 +198,10 @@ async def _carry(
         with trio.CancelScope() as life:
             async with trio.open_nursery() as nursery:
                 with trio.move_on_after(HANDSHAKE_LIMIT_S) as limit:
-                    outlet = await _connect(url, tls)
+                    outlet = await _connect(url, trust)
                     nursery.start_soon(outlet.flush)
+                    if _is_secure(url):
+                        await _secure(outlet)
                     # trio-websocket goes on waiting for its handshake when the connection is no more.
                     nursery.start_soon(_cancel_after, outlet.ended, limit)
                     websocket = await _shake_hands(nursery, outlet, url, headers)
@@ -225,30 +225,34 @@ async def _carry(
             outlet.cut()
 
 
-async def _connect(url: str, tls: ssl.SSLContext | None) -> Outlet:
+def _is_secure(url: str) -> bool:
+    return urlsplit(url).scheme == "wss"
+
+
+async def _connect(url: str, trust: Trust | None) -> Outlet:
     try:
         parts = urlsplit(url)
-        secure = parts.scheme == "wss"
+        secure = _is_secure(url)
         host = parts.hostname or ""
+        if secure and trust is None:
+            trust = await trio.to_thread.run_sync(Trust)
         tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
         try:
             tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, ROOM_BYTES)
-            session = None
-            if secure:
-                session = Tls(await _system_trust() if tls is None else tls, host)
-                await session.shake_hands(tcp)
-            return Outlet(tcp, session)
+            return Outlet(tcp, trust=trust if secure else None, host=host)
         except BaseException:
             tcp.socket.close()
             raise
     # ValueError: a port or a host name that cannot be.
-    except (OSError, trio.BrokenResourceError, ValueError) as exc:
+    except (OSError, ValueError) as exc:
         raise Unreachable(_words(exc)) from exc
 
 
-async def _system_trust() -> ssl.SSLContext:
-    # Reads the system's whole store of certificates.
-    return await trio.to_thread.run_sync(ssl.create_default_context)
+async def _secure(outlet: Outlet) -> None:
+    try:
+        await outlet.shake_hands()
+    except TlsError as exc:
+        raise Unreachable(str(exc)) from exc
 
 
 def _words(exc: BaseException) -> str:

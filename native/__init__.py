@@ -18,7 +18,7 @@ from native.events import (
     VoiceCode,
     VoiceReport,
 )
-from native.lane import Lane, Lanes
+from native.lane import Lane, Lanes, TlsError, Trust
 from native.ports import (
     CHUNK,
     FRAME_SAMPLES,
@@ -85,9 +85,11 @@ __all__ = [
     "StreamEnded",
     "StreamPort",
     "StreamStats",
+    "TlsError",
     "Tone",
     "ToneEnded",
     "ToneKind",
+    "Trust",
     "Voice",
     "VoiceCode",
     "VoiceFormat",

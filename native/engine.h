@@ -290,16 +290,26 @@ typedef struct {
 enum lane_news {
     LANE_HANDED = 1, /* lane_take has bytes; until they are taken nothing is read */
     LANE_ENDED = 2,  /* nothing more will come */
-    LANE_UNSENT = 4, /* lane_frame has what the caller is to send */
-    LANE_DUE = 8,    /* sealed: there is something to be read */
-    LANE_FULL = 16,  /* has no room for the next 16 KiB: what is there waits to be taken or obeyed */
+    LANE_UNSENT = 4, /* lane_flush has something to do as soon as the socket is writable */
 };
 
-/* A connected, non-blocking socket from the first byte on, not to be closed before lane_end. Sealed: what
- * passes it is under TLS; who reads and writes it is the caller, by lane_feed and lane_frame. */
-lane *lane_create(int fd, bool sealed);
+/* Whom lanes believe: the system's authorities, and those of a PEM file, if not NULL; TLS 1.2 and above.
+ * EINVAL: there is no certificate in it. It may go before its lanes. */
+typedef struct tls_trust tls_trust;
+tls_trust *tls_trust_create(const char *ca);
+void tls_trust_destroy(tls_trust *t); /* NULL is allowed */
+
+/* A connected, non-blocking socket from the first byte on, not to be closed before lane_end. Trust NULL:
+ * there is no TLS on it; else the host, a name in ASCII or an address, is who must answer. EINVAL: no host
+ * can be called that. */
+lane *lane_create(int fd, const tls_trust *trust, const char *host);
 void lane_destroy(lane *l); /* NULL is allowed */
 int lane_end(lane *l);      /* touches the socket no more; hands over what came; lane_news */
+
+/* First of all, if there is TLS: now and whenever the socket is readable, until it is done (1). -1: it
+ * failed, and lane_fault says why; empty: the server was gone. */
+int lane_shake_hands(lane *l);
+const char *lane_fault(const lane *l);
 
 /* The stream must be left before it is removed. Frames that it made before are not sent, unless it keeps
  * them. */
@@ -307,17 +317,18 @@ int lane_join(lane *l, port *stream);
 void lane_leave(lane *l);
 void lane_learn(lane *l, const lane_pattern *p); /* texts above 1024 bytes are not kept */
 
-int lane_receive(lane *l);                              /* reads only; lane_news */
-int lane_feed(lane *l, const void *bytes, size_t size); /* bytes that came; ENOBUFS: too many, lane_news */
+int lane_receive(lane *l); /* reads only; lane_news */
 
 size_t lane_handed(lane *l);                    /* how much lane_take gives: what the lane does not know */
 int lane_take(lane *l, void *out, size_t size); /* at most; lane_news */
 int lane_obeyed(lane *l);                       /* one of the messages in it; lane_news */
 bool lane_midway(lane *l); /* what comes next belongs to a frame that is being handed over */
 
-size_t lane_frame_bytes(lane *l);
-size_t lane_frame(lane *l,
-                  void *out); /* a frame, or what the socket left of one, and the lane then holds; 0: none */
+/* All of it goes between two frames, now or when the socket takes it; lane_news. */
+int lane_send(lane *l, const void *bytes, size_t size);
+int lane_farewell(lane *l);       /* TLS's last word; lane_news */
+int lane_flush(lane *l);          /* lane_news */
+size_t lane_unsent(lane *l);      /* bytes that wait for the socket */
 void lane_hold(lane *l, bool on); /* on: something else is to be sent before the next frame */
 
 /* ---- lanes: their turns, in which each reads and sends what there is (lanes.c) ---- */

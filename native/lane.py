@@ -1,8 +1,8 @@
 """A lane: a stream's media messages on its WebSocket, past Python. Everything here is for one thread of Python's."""
 
+import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from native._engine import ffi, lib
 from native.engine import Engine
@@ -13,28 +13,61 @@ from native.ports import Codec, StreamPort
 HANDED: int = lib.LANE_HANDED
 ENDED: int = lib.LANE_ENDED
 UNSENT: int = lib.LANE_UNSENT
-DUE: int = lib.LANE_DUE
-FULL: int = lib.LANE_FULL
+
+
+class TlsError(OSError):
+    """Why there is no TLS with that server."""
+
+
+class Trust:
+    """Whose certificates a lane believes: the system's authorities, and those in the PEM file `ca`.
+
+    It reads files.
+
+    Raises:
+        ValueError: there is no certificate in `ca`.
+    """
+
+    def __init__(self, ca: str | os.PathLike[str] | None = None) -> None:
+        path = ffi.NULL if ca is None else os.fsencode(ca)
+        self._pointer = ffi.gc(
+            made(lib.tls_trust_create(path), f"{ca}: has no certificate that can be read"), lib.tls_trust_destroy
+        )
 
 
 class Lane:
     """One connection's, from its first byte on.
 
-    It reads and writes that socket itself, without waiting, until `end`, on the lanes' thread (`Lanes.start`) or when
-    it is told to; a sealed one, under TLS, it only looks at: `feed` tells it what came, `frame` what is to be sent. It
-    knows the ends of WebSocket messages, and of the answer to
-    the handshake before them; what it does not play is handed over by `take`.
+    It reads and writes that socket, without waiting, until `end`: on the lanes' thread (`Lanes.start`) or when it is
+    told to. With `trust` all of it is under TLS, and `host` is who must answer. It knows the ends of WebSocket
+    messages, and of the answer to the handshake before them; what it does not play is handed over by `take`.
+
+    Raises:
+        ValueError: no certificate can be for such a host.
     """
 
     # Messages above this size are never played.
     MOST_BYTES: int = lib.LANE_MOST_BYTES
 
-    def __init__(self, fd: int, *, sealed: bool = False) -> None:
-        self._pointer = ffi.gc(made(lib.lane_create(fd, sealed)), lib.lane_destroy)
+    def __init__(self, fd: int, *, trust: Trust | None = None, host: str = "") -> None:
+        whom = ffi.NULL if trust is None else trust._pointer
+        lane = lib.lane_create(fd, whom, host.encode("idna" if not host.isascii() else "ascii"))
+        self._pointer = ffi.gc(made(lane, f"no server is called {host}"), lib.lane_destroy)
         self._port: StreamPort | None = None
         self._news: int = 0
-        self._frame = memoryview(b"")
-        self._frame_pointer: Any = ffi.NULL
+
+    def shake_hands(self) -> bool:
+        """TLS's: first of all, and whenever the socket is readable, until it is done.
+
+        Raises:
+            TlsError: the server is not to be trusted, speaks no TLS that we do, or is gone.
+        """
+        done: int = lib.lane_shake_hands(self._pointer)
+        self._news = lib.lane_flush(self._pointer)
+        if done < 0:
+            fault = ffi.string(lib.lane_fault(self._pointer)).decode()
+            raise TlsError(fault or "cut off in the TLS handshake")
+        return done == 1
 
     @property
     def handed(self) -> bool:
@@ -43,11 +76,11 @@ class Lane:
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come, nor be sent."""
+        """Nothing more will come."""
         return bool(self._news & ENDED)
 
     def end(self) -> None:
-        """Before its socket is closed. What came is handed over."""
+        """Before its socket is closed: nothing more goes. What came is handed over."""
         self._news = lib.lane_end(self._pointer)
 
     def join(self, port: StreamPort) -> None:
@@ -55,8 +88,6 @@ class Lane:
         if port._pointer is not None:
             check(lib.lane_join(self._pointer, port._pointer))
             port._leave, self._port = self.leave, port
-            frame = bytearray(lib.lane_frame_bytes(self._pointer))
-            self._frame, self._frame_pointer = memoryview(frame), ffi.from_buffer(frame)
 
     def leave(self) -> None:
         """All that comes is handed over again. A port that closes is left by itself."""
@@ -73,27 +104,9 @@ class Lane:
 
     # -- what comes
 
-    @property
-    def due(self) -> bool:
-        """Sealed: there is something to be read."""
-        return bool(self._news & DUE)
-
     def receive(self) -> None:
         """Reads what is there, unless something waits to be taken."""
         self._news = lib.lane_receive(self._pointer)
-
-    @property
-    def full(self) -> bool:
-        """No room for the next 16 KiB: what came has to be taken or obeyed first, or was the last."""
-        return bool(self._news & FULL)
-
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """
-        Raises:
-            OSError: more than there is room for.
-        """
-        self._news = lib.lane_feed(self._pointer, ffi.from_buffer(data), len(data))
-        check(self._news)
 
     def take(self, most: int = sys.maxsize) -> bytes:
         """What is handed over, so many bytes at most."""
@@ -112,23 +125,30 @@ class Lane:
 
     # -- what goes
 
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """All of it between two frames, now or when the socket takes it; to a server that is gone, into the void."""
+        self._news = lib.lane_send(self._pointer, ffi.from_buffer(data), len(data))
+
+    def farewell(self) -> None:
+        """TLS's word that nothing more will be sent (RFC 8446 6.1). The server's own is not waited for."""
+        self._news = lib.lane_farewell(self._pointer)
+
+    def flush(self) -> None:
+        """Whenever the socket is writable, and something is unsent."""
+        self._news = lib.lane_flush(self._pointer)
+
     @property
     def unsent(self) -> bool:
-        """A frame, or the rest of one, is the caller's to send."""
+        """Something waits for the socket."""
         return bool(self._news & UNSENT)
 
-    def frame(self) -> memoryview:
-        """What is to be sent next, until the next call: what the socket left of a frame, or a frame. Empty: nothing."""
-        return self._frame[: lib.lane_frame(self._pointer, self._frame_pointer)]
+    @property
+    def unsent_bytes(self) -> int:
+        return int(lib.lane_unsent(self._pointer))
 
     def hold(self, on: bool) -> None:
-        """No frame while on. It is set when the socket left a part of one."""
+        """No frame while on."""
         lib.lane_hold(self._pointer, on)
-
-    def seize(self) -> bytes:
-        """Holds, and gives what the socket left of a frame that was begun: this goes before anything else."""
-        lib.lane_hold(self._pointer, True)
-        return bytes(self.frame())
 
 
 class Lanes:

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import shutil
 import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ from structlog.testing import capture_logs
 from appliance.depot import Brake, _Blocks
 from appliance.ingest import PART_BYTES, digest_field
 from tests.bare_http import next_request
+from tests.certificates import certify
 from tests.clouds import NOON, TOKEN, Box, open_box, settings
 
 KIB = 1024
@@ -615,15 +615,7 @@ async def test_no_secret_is_in_a_log_or_a_report(tmp_path, mock_clock):
 
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_a_certificate_is_good_by_an_authority_that_the_box_trusts(tmp_path, trusted):
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    command = (
-        f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {tmp_path}/key -out {tmp_path}/cert "
-    )
-    command += "-days 7 -subj /CN=cloud -addext subjectAltName=IP:127.0.0.1"
-    await trio.run_process(["openssl", *command.split()], capture_stdout=True, capture_stderr=True)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    tls, ca, _ = certify(tmp_path, "127.0.0.1")
     place = Place(answers=Shelf())
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_ssl_over_tcp_listeners(0, tls, host="127.0.0.1")
@@ -631,7 +623,7 @@ async def test_a_certificate_is_good_by_an_authority_that_the_box_trusts(tmp_pat
         nursery.start_soon(trio.serve_listeners, place.serve, [listener])
         async with open_box(tmp_path, settings(f"https://127.0.0.1:{port}")) as box:
             await box.happen(1)
-            box.start(tls=ssl.create_default_context(cafile=tmp_path / "cert" if trusted else None))
+            box.start(tls=ssl.create_default_context(cafile=ca if trusted else None))
             report = await box.until("events", state="ok" if trusted else "unreachable", waiting=1 - trusted)
             assert trusted or "certificate verify failed" in report["reason"]
         nursery.cancel_scope.cancel()

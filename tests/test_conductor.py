@@ -40,7 +40,7 @@ from drivers.line import (
     Released,
     StateChanged,
 )
-from native import Engine, Event, FramesPort, Port
+from native import Engine, Event, FramesPort, Port, Trust
 from tests.jacks import TestJack
 from tests.rig import speech
 
@@ -186,7 +186,7 @@ async def open_box(
             shelf=shelf if recordings else None,
             country="FR",
             user_agent="test",
-            tls=tls,
+            trust=Trust(),
             now=lambda: box.now,
             rules=rules,
             concurrent_calls=concurrent,

@@ -2,11 +2,9 @@ import errno
 import hashlib
 import hmac
 import json
-import shutil
 import socket
 import sqlite3
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from appliance.outbox import Outbox
 from appliance.subscriptions import Subscription, Subscriptions
 from appliance.webhook import KEEP_H, PARALLEL, RETRY_AFTER_S
 from tests.bare_http import next_request
+from tests.certificates import Certified, certify
 
 NOON = datetime(2026, 6, 4, 12, 0, 0, 0, UTC)
 SECRET = "whsec_0123456789abcdef01234567"
@@ -511,29 +510,15 @@ async def test_what_was_never_sent_goes_after_nine_days(box, mock_clock):
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> str:
-    """For crm.example alone, by nobody's authority."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    path = tmp_path_factory.mktemp("tls")
-    command = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {path}/key -out {path}/cert "
-    command += "-days 7 -subj /CN=crm.example -addext subjectAltName=DNS:crm.example"
-    subprocess.run(["openssl", *command.split()], check=True, capture_output=True)
-    (path / "both").write_bytes((path / "cert").read_bytes() + (path / "key").read_bytes())
-    return str(path / "both")
+def certified(tmp_path_factory) -> Certified:
+    """For crm.example alone."""
+    return certify(tmp_path_factory.mktemp("tls"), "crm.example")
 
 
-@pytest.fixture
-def server_tls(certificate) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    return context
-
-
-async def test_a_certificate_that_is_trusted_is_enough(box, certificate, server_tls):
-    receiver = await box.receiver(tls=server_tls, host="crm.example")
+async def test_a_certificate_that_is_trusted_is_enough(box, certified):
+    receiver = await box.receiver(tls=certified.server, host="crm.example")
     resolve(["127.0.0.1"])
-    box.start(tls=ssl.create_default_context(cafile=certificate))
+    box.start(tls=ssl.create_default_context(cafile=certified.ca))
     await box.put(1)
     await receiver.received(1)
     (entry,) = await box.settled(1)
@@ -541,10 +526,10 @@ async def test_a_certificate_that_is_trusted_is_enough(box, certificate, server_
 
 
 @pytest.mark.parametrize(("host", "trusted"), [("crm.example", False), ("other.example", True)])
-async def test_a_certificate_of_strangers_or_for_another_name_is_a_failure(box, certificate, server_tls, host, trusted):
-    receiver = await box.receiver(tls=server_tls, host=host)
+async def test_a_certificate_of_strangers_or_for_another_name_is_a_failure(box, certified, host, trusted):
+    receiver = await box.receiver(tls=certified.server, host=host)
     resolve(["127.0.0.1"])
-    box.start(tls=ssl.create_default_context(cafile=certificate) if trusted else None)
+    box.start(tls=ssl.create_default_context(cafile=certified.ca) if trusted else None)
     await box.put(1)
     (entry,) = await box.settled(1)
     assert "certificate verify failed" in entry.error

@@ -34,6 +34,7 @@ from appliance.dialect import Checkpoint, Clear, Fault, Json, Play, text_of
 from appliance.media import Media
 from appliance.stream import run_stream
 from native import RATE_HZ, TICK_S, Cleared, Codec, Engine, Played, Port, StreamPort, alaw_encode
+from tests.lane_rig import frame
 
 STREAM, CALL = "SFV_STRM_BI_01JJXYZ1230ABC456DEF789GHJ", "6f2d1c0e-3f0b-4c63-9d55-0c1f6a2b7e11"
 # RFC 6455 1.3
@@ -43,13 +44,6 @@ SOUND = np.random.default_rng(5).integers(-20000, 20000, 60 * RATE_HZ).astype("<
 LINE = alaw_encode(SOUND[: 10 * 2 * RATE_HZ])
 
 # ---- the script: what the server sends, in which pieces, and for how many ticks it then listens
-
-
-def frame(payload: bytes, first: int = 0x81) -> bytes:
-    size = len(payload)
-    if size < 126:
-        return bytes([first, size]) + payload
-    return bytes([first, 126]) + size.to_bytes(2, "big") + payload
 
 
 @dataclass(frozen=True)

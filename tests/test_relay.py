@@ -33,7 +33,7 @@ from drivers.errors import CommandError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState, Released
 from drivers.radio import Radio
 from hil.listening import align, sound
-from native import FRAME_SAMPLES, alaw_encode
+from native import FRAME_SAMPLES, Trust, alaw_encode
 from tests.conftest import _serve_voice
 from tests.jacks import TestJack
 from tests.rig import likeness, speech
@@ -149,7 +149,7 @@ async def open_town(
             shelf=shelf if recordings else None,
             country="FR",
             user_agent="test",
-            tls=tls,
+            trust=Trust(),
             now=lambda: town.now,
             announcements=directory,
             relay=choice,

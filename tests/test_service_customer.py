@@ -2,12 +2,12 @@
 
 import base64
 import json
-import ssl
 from functools import partial
 
 import trio
 
 from hil.network import Cause, State
+from tests.certificates import certify
 from tests.conftest import _serve_voice as serve_voice
 from tests.rig import API, PATIENCE_S, Client, Reply, Rig, Run, open_rig, together
 
@@ -220,14 +220,7 @@ async def test_a_stream_that_is_cut_is_resumed_under_its_id(tmp_path):
 
 @together
 async def test_a_private_certificate_that_the_system_trusts_is_good_for_webhooks_and_streams(tmp_path):
-    await trio.run_process(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lan "
-        f"-addext subjectAltName=IP:127.0.0.1 -keyout {tmp_path}/key.pem -out {tmp_path}/cert.pem",
-        shell=True,
-        capture_stderr=True,
-    )
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls, ca, _ = certify(tmp_path, "127.0.0.1")
     async with open_rig(tmp_path) as rig, serve_voice(tls) as voice, trio.open_nursery() as nursery:
 
         async def answer(stream: trio.SSLStream) -> None:
@@ -237,7 +230,7 @@ async def test_a_private_certificate_that_the_system_trusts_is_good_for_webhooks
 
         serve = partial(trio.serve_ssl_over_tcp, answer, 0, tls, host="127.0.0.1")
         (listener,) = await nursery.start(serve)
-        run = await rig.start(SSL_CERT_FILE=str(tmp_path / "cert.pem"))
+        run = await rig.start(SSL_CERT_FILE=str(ca))
         rig.bench.subscriber(CALLEE)
         async with Client(run) as client:
             port = listener.transport_listener.socket.getsockname()[1]

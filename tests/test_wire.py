@@ -5,9 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,7 +21,8 @@ from hypothesis import strategies as st
 from appliance.media import Media
 from appliance.outlet import BACKLOG_LIMIT_BYTES
 from appliance.wire import Closed, Rejected, Unreachable, Wire, open_wire, text_frame
-from native import Codec, Engine, alaw_decode, alaw_encode
+from native import Codec, Engine, Trust, alaw_decode, alaw_encode
+from tests.certificates import Certified, certify
 
 HEADERS = {"User-Agent": "branchline/test"}
 
@@ -406,33 +404,13 @@ async def test_a_ping_that_meets_our_close_is_no_error(autojump_clock: trio.test
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    path = tmp_path / "server.pem"
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=voice "
-        f"-addext subjectAltName=IP:127.0.0.1 -keyout {path} -out {tmp_path}/cert.pem",
-        shell=True,
-        check=True,
-        capture_output=True,
-    )
-    path.write_text(path.read_text() + (tmp_path / "cert.pem").read_text())
-    return path
+def certified(tmp_path: Path) -> Certified:
+    return certify(tmp_path, "127.0.0.1")
 
 
-@asynccontextmanager
-async def tls_server(certificate: Path, serve_voice: Any):
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-    async with serve_voice(tls) as server:
-        yield server
-
-
-async def test_wss_carries_texts_both_ways(certificate: Path, serve_voice: Any):
-    async with tls_server(certificate, serve_voice) as voice:
-        trusting = ssl.create_default_context(cafile=certificate)
-        async with open_wire(voice.url, headers=HEADERS, tls=trusting) as wire:
+async def test_wss_carries_texts_both_ways(certified: Certified, serve_voice: Any):
+    async with serve_voice(certified.server) as voice:
+        async with open_wire(voice.url, headers=HEADERS, trust=Trust(certified.ca)) as wire:
             server = await voice.connection()
             for n in range(100):
                 wire.send(json.dumps([n] * 500).encode())
@@ -445,10 +423,10 @@ async def test_wss_carries_texts_both_ways(certificate: Path, serve_voice: Any):
 
 @pytest.mark.parametrize("carried", [False, True])
 @pytest.mark.parametrize("secure", [False, True])
-async def test_a_port_shares_the_wire_both_ways(certificate: Path, serve_voice: Any, secure: bool, carried: bool):
-    trust = ssl.create_default_context(cafile=certificate)
+async def test_a_port_shares_the_wire_both_ways(certified: Certified, serve_voice: Any, secure: bool, carried: bool):
+    trust = Trust(certified.ca)
     async with (
-        tls_server(certificate, serve_voice) if secure else serve_voice() as voice,
+        serve_voice(certified.server if secure else None) as voice,
         trio.open_nursery() as nursery,
     ):
         with Engine() as engine:
@@ -459,7 +437,7 @@ async def test_a_port_shares_the_wire_both_ways(certificate: Path, serve_voice: 
             sound = np.random.default_rng(5).integers(0, 256, 200 * 160).astype("u1").tobytes()
             port = engine.stream(Codec.PCMA, 8000, prefix=b'{"payload":"', suffix=b'"}')
             engine.connect(engine.player(alaw_decode(sound)), port)
-            async with open_wire(voice.url, headers=HEADERS, tls=trust) as wire:
+            async with open_wire(voice.url, headers=HEADERS, trust=trust) as wire:
                 server = await voice.connection()
                 wire.learn(b'{"audio": "', b'"}', Codec.PCMA, 8000)
                 with wire.shared(port, media):
@@ -510,6 +488,6 @@ async def test_what_a_turn_takes_from_under_a_waiting_reader_is_received():
                 nursery.cancel_scope.cancel()
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(certificate: Path, serve_voice: Any):
-    async with tls_server(certificate, serve_voice) as voice:
+async def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(certified: Certified, serve_voice: Any):
+    async with serve_voice(certified.server) as voice:
         assert "certificate verify failed" in await fails_to_open(voice.url)

@@ -17,7 +17,6 @@ import json
 import math
 import os
 import sqlite3
-import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -51,7 +50,7 @@ from drivers.voicemodels import VOICE_MODELS
 from hil import analog
 from hil.bench import Bench, BenchLine, Host
 from hil.bench import Line as BenchPlace
-from native import TICK_S, Engine
+from native import TICK_S, Engine, Trust
 from tests.plugs import Card, Wire
 
 T = TypeVar("T")
@@ -241,7 +240,7 @@ class Town:
             shelf=None,
             country="FR",
             user_agent="town",
-            tls=ssl.create_default_context(),
+            trust=Trust(),
             now=self.now,
         )
         names = {line.number: line.name for line in bench.lines}

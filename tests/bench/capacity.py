@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import os
 import resource
-import ssl
 import stat
 import struct
 import sys
@@ -167,10 +166,9 @@ def _wake(seconds: float) -> list[float]:
 
 
 async def carry(way: str, calls: int, url: str, pem: str | None) -> None:
-    tls = ssl.create_default_context(cafile=pem) if pem else None
     threading.Thread(target=_answer, daemon=True).start()
     say({})
-    await {"ours": ours, "plain": plain}[way](calls, url, tls, ())
+    await {"ours": ours, "plain": plain}[way](calls, url, Path(pem) if pem else None, ())
 
 
 def _answer() -> None:

@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import structlog
 import trio
@@ -29,7 +30,7 @@ from trio_websocket import open_websocket_url
 from appliance.actions import StreamTo
 from appliance.media import open_media
 from appliance.stream import run_stream
-from native import FRAME_SAMPLES, RATE_HZ, TICK_S, Codec, Engine, Port, alaw_decode, alaw_encode
+from native import FRAME_SAMPLES, RATE_HZ, TICK_S, Codec, Engine, Port, Trust, alaw_decode, alaw_encode
 from tests.bench.apart import MEASURED, OTHERS, Apart, say
 from tests.bench.voice import noise
 
@@ -45,13 +46,14 @@ CONNECTED_LIMIT_S = 20
 SETTLE_S = 0.5
 SOUND_S = 60
 
-Carry = Callable[[int, str, ssl.SSLContext | None, Sequence[int]], Awaitable[None]]
+Carry = Callable[[int, str, Path | None, Sequence[int]], Awaitable[None]]
 
 
 # --- ours -----------------------------------------------------------------------------------------------------------
 
 
-async def ours(calls: int, url: str, tls: ssl.SSLContext | None, ttys: Sequence[int]) -> None:
+async def ours(calls: int, url: str, ca: Path | None, ttys: Sequence[int]) -> None:
+    trust = Trust(ca)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     digits = [trio.open_memory_channel[str](1) for _ in range(calls)]
     async with open_media() as media, trio.open_nursery() as nursery:
@@ -68,7 +70,7 @@ async def ours(calls: int, url: str, tls: ssl.SSLContext | None, ttys: Sequence[
                 press=lambda keys: None,
                 user_agent="Branchline/bench",
                 log=structlog.get_logger(),
-                tls=tls,
+                trust=trust,
             )
             nursery.start_soon(run)
 
@@ -83,7 +85,8 @@ def _line_in_memory(engine: Engine) -> Port:
 # --- the plain way --------------------------------------------------------------------------------------------------
 
 
-async def plain(calls: int, url: str, tls: ssl.SSLContext | None, ttys: Sequence[int]) -> None:
+async def plain(calls: int, url: str, ca: Path | None, ttys: Sequence[int]) -> None:
+    tls = ssl.create_default_context(cafile=ca) if ca else None
     async with trio.open_nursery() as nursery:
         for number in range(calls):
             fd = ttys[number] if ttys else None
@@ -174,20 +177,19 @@ def main() -> None:
     parser.add_argument("way", choices=("ours", "plain"))
     parser.add_argument("calls", type=int)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("--tls")
+    parser.add_argument("--tls", type=Path)
     parser.add_argument("--modems", action="store_true")
     options = parser.parse_args()
     carry: Carry = {"ours": ours, "plain": plain}[options.way]
-    tls = ssl.create_default_context(cafile=options.tls) if options.tls else None
     with (
-        Apart("tests.bench.voice", *(["--tls", options.tls] if tls else []), cores=OTHERS) as voice,
+        Apart("tests.bench.voice", *(["--tls", str(options.tls)] if options.tls else []), cores=OTHERS) as voice,
         Apart("tests.bench.modems", str(options.calls if options.modems else 0), cores=OTHERS) as modems,
     ):
-        url = f"{'wss' if tls else 'ws'}://127.0.0.1:{voice.hear()['port']}/voice"
+        url = f"{'wss' if options.tls else 'ws'}://127.0.0.1:{voice.hear()['port']}/voice"
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY
         ttys = [os.open(path, flags) for path in modems.hear()["ports"]]
         os.sched_setaffinity(0, MEASURED)
-        trio.run(measure, partial(carry, options.calls, url, tls, ttys), options.calls, options.seconds, voice)
+        trio.run(measure, partial(carry, options.calls, url, options.tls, ttys), options.calls, options.seconds, voice)
 
 
 if __name__ == "__main__":

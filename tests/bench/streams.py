@@ -6,12 +6,12 @@ ways take turns, each time in a fresh process that has a core to itself; each fi
 calls that are more than a core can carry, what counts is the cost of the frames that it did carry.
 """
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.apart import Apart
 from tests.bench.figures import Figure, against
+from tests.certificates import certify
 
 ROUNDS, SECONDS = 3, 2.0
 QUICK_SECONDS = 0.5
@@ -21,7 +21,6 @@ CASES = {
     "stream.call_tick_us.50": (50, ()),
     "stream.call_tick_us.200": (200, ()),
     "path.call_tick_us.30": (30, ("--modems",)),
-    # Last, as it is the only one to need openssl.
     "stream.call_tick_us.tls.50": (50, ("--tls",)),
 }
 
@@ -42,10 +41,8 @@ def measure(names: set[str], directory: Path, *, quick: bool) -> Iterator[Figure
 
 
 def certificate(directory: Path) -> Path:
-    """For 127.0.0.1, with its key."""
-    path = directory / "tls"
-    openssl = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=bench"
-    names = f"-addext subjectAltName=IP:127.0.0.1 -keyout {path}.key -out {path}.crt"
-    subprocess.run([*openssl.split(), *names.split()], check=True, capture_output=True)
-    path.write_bytes(Path(f"{path}.crt").read_bytes() + Path(f"{path}.key").read_bytes())
+    """For 127.0.0.1, with its key and who vouches for it."""
+    certified = certify(directory, "127.0.0.1")
+    path = directory / "tls.pem"
+    path.write_bytes(certified.key.read_bytes() + certified.ca.read_bytes())
     return path

@@ -12,6 +12,7 @@ import trio.testing
 from appliance.contracts import sfvopi
 from appliance.customer import CustomerFailed, open_customer
 from drivers.line import Alerting, Answered, LineState, Released
+from tests.certificates import certify
 from tests.conformance.calls import CALLER, REQUEST, open_scene
 from tests.rig import Reply
 from tests.test_conductor import NUMBER, still
@@ -133,14 +134,7 @@ async def test_5_a_hangup_webhook_is_sent_once_whatever_becomes_of_it(
 
 
 async def test_5_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    await trio.run_process(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=box "
-        f"-addext subjectAltName=IP:127.0.0.1 -keyout {tmp_path}/key.pem -out {tmp_path}/cert.pem",
-        shell=True,
-        capture_stderr=True,
-    )
-    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    theirs.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    theirs = certify(tmp_path, "127.0.0.1").server
 
     async def answer(stream: trio.SSLStream[trio.SocketStream]) -> None:
         with pytest.raises(trio.BrokenResourceError):

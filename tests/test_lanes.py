@@ -1,0 +1,459 @@
+"""Lanes on their sockets: what goes there, in which order, and the turns they take, by hand and on a thread."""
+
+import base64
+import gc
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from native import CHUNK, SEQUENCE, TIME_MS, Codec, Engine, Lane, Lanes, alaw_decode, alaw_encode
+from tests.lane_rig import (
+    FRAME_PREFIX,
+    FRAME_SUFFIX,
+    HEAD,
+    PREFIX,
+    SOUND,
+    SUFFIX,
+    Fed,
+    frame,
+    open_lane,
+    open_stream,
+    played,
+    sent,
+    serve,
+    taken,
+    unmasked,
+)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        far.send(HEAD)
+        yield near, far
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000, 70_000])
+def test_a_frame_is_the_streams_message_masked_anew_each_time(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], size: int
+) -> None:
+    near, far = sockets
+    prefix = bytes(size)
+    port = engine.stream(Codec.PCMA, 8000, prefix=prefix, suffix=b"") if size else open_stream(engine)
+    lane = Lane(near.fileno())
+    lane.join(port)
+    engine.connect(engine.player(SOUND[:640]), port)
+    masks = set()
+    for _ in range(70):
+        engine.tick()
+        serve(lane)
+        data = far.recv(2**20)
+        mask, payload, rest = unmasked(data)
+        masks.add(mask)
+        assert rest == b""
+        assert payload[: len(prefix)] == prefix
+    assert len(masks) == 70
+    assert port.stats().taken_frames == 70
+
+
+def test_what_was_heard_before_a_connection_is_forgotten_or_kept(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    forgetful, keeping = (
+        engine.stream(Codec.PCMA, 8000, prefix=CHUNK.encode(), suffix=b"", keep_s=keep_s) for keep_s in (0, 60)
+    )
+    lane = Lane(near.fileno())
+    for port, least in ((forgetful, 13), (keeping, 3)):
+        engine.tick(10)
+        lane.join(port)
+        engine.tick(2)
+        numbers = [int(payload[:-216]) for payload in sent(lane, far)]
+        engine.tick()
+        lane.leave()
+        assert numbers[0] == least - 2
+    assert forgetful.stats().taken_frames == 2
+    assert forgetful.stats().kept_frames == forgetful.stats().dropped_frames == 0
+
+
+def test_over_gaps_a_kept_stream_goes_on_in_order_and_each_frame_is_sent_once(engine: Engine) -> None:
+    port = engine.stream(Codec.PCMA, 8000, prefix=f"{SEQUENCE} {CHUNK} {TIME_MS} ".encode(), suffix=b"", keep_s=60)
+    numbers: list[list[int]] = []
+    gaps, spans = (7, 0, 1000, 3), (20, 5, 400, 50)
+    for gap, span in zip(gaps, spans, strict=True):
+        engine.tick(gap)
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            far.setblocking(False)
+            lane = Lane(near.fileno())
+            far.send(HEAD)
+            serve(lane)
+            lane.take()
+            lane.join(port)
+            for _ in range(span):
+                engine.tick()
+                payloads = sent(lane, far)
+                assert 1 <= len(payloads) <= 4
+                numbers += [list(map(int, payload.split()[:3])) for payload in payloads]
+            # At the present, whatever there was to catch up with.
+            assert sent(lane, far) == []
+            far.send(b"\x88\x02\x03\xf3")
+            serve(lane)
+            # After the server's close it reads nothing more.
+            engine.tick()
+            assert sent(lane, far) == []
+            lane.leave()
+    ticks = sum(gaps) + sum(spans) + len(gaps)
+    assert numbers == [[n, n, 20 * (n - 1)] for n in range(1, ticks)]
+    stats = port.stats()
+    # Each connection's last frame came after its close, and is the next one's to send.
+    assert (stats.taken_frames, stats.kept_frames) == (ticks - 1, sum(gaps) + len(gaps) - 1)
+    assert (stats.waiting_frames, stats.dropped_frames) == (1, 0)
+    # Of what was kept, or waited behind it, it is no news that it was late.
+    assert 0 < stats.to_socket.count < sum(spans)
+
+
+def test_a_frame_is_measured_when_its_last_byte_is_the_sockets(engine: Engine) -> None:
+    port = engine.stream(Codec.PCMA, 8000, prefix=bytes(500_000), suffix=b"")
+    lane = Fed()
+    lane.join(port)
+    for number in range(3):
+        engine.tick()
+        serve(lane)
+        assert lane.unsent_bytes > 0
+        assert port.stats().to_socket.count == number
+        while lane.unsent_bytes:
+            assert lane.far.recv(2**20)
+            lane.flush()
+        lane.far.recv(2**20)
+        hop = port.stats().to_socket
+        assert hop.count == number + 1
+        assert 0 < hop.median_ms <= hop.worst_ms
+
+
+def test_audio_is_measured_until_it_is_begun_if_nothing_was_queued_before_it(engine: Engine) -> None:
+    port = open_stream(engine)
+    lane = Fed(port)
+    lane.pause()
+    # Of the second, to wait for the first is the sender's wish.
+    lane.feed(played(SOUND[:160]) + played(SOUND[160:320]))
+    assert port.stats().to_engine.count == 0
+    engine.tick(2)
+    lane.pause()
+    # So is one that is handed over first.
+    other = FRAME_PREFIX + b" " + FRAME_SUFFIX
+    lane.feed(frame(other))
+    lane.take()
+    port.play(SOUND[:160], Codec.PCMA, 8000)
+    lane.obeyed()
+    engine.tick()
+    hop = port.stats().to_engine
+    assert hop.count == 2
+    assert 0 < hop.median_ms <= hop.worst_ms
+
+
+def test_of_a_steady_stream_one_frame_in_some_is_measured_and_the_first_after_a_pause(engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+        far, _ = server.accept()
+        with far:
+            near.setblocking(False)
+            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            far.sendall(HEAD)
+            port = open_stream(engine)
+            lane = open_lane(port, near.fileno())
+            select.select([near], [], [])
+            serve(lane)
+            lane.take()
+            for pause, measured in ((20, 1), (0, 1), (0, 1), (20, 2)):
+                for _ in range(pause):
+                    serve(lane)
+                far.sendall(played(SOUND[:160]))
+                select.select([near], [], [])
+                serve(lane)
+                engine.tick()
+                assert port.stats().to_engine.count == measured
+            hop = port.stats().to_engine
+            assert port.stats().lane_messages == 4
+            assert 0 < hop.median_ms <= hop.worst_ms < 60_000
+
+
+def test_lanes_take_turns_in_one_call_and_only_those_with_news_are_told(engine: Engine) -> None:
+    pairs = [socket.socketpair() for _ in range(3)]
+    ports = [open_stream(engine) for _ in pairs]
+    lanes = [Lane(near.fileno()) for near, _ in pairs]
+    for lane, port, (_, far) in zip(lanes, ports, pairs, strict=True):
+        lane.join(port)
+        lane.learn(FRAME_PREFIX, FRAME_SUFFIX, Codec.PCMA, 8000)
+        far.send(HEAD)
+    assert serve(*lanes) == [0, 1, 2]
+    assert [lane.take() for lane in lanes] == [HEAD] * 3
+    for _, far in pairs:
+        far.send(played(SOUND[:160]))
+    pairs[1][1].send(b"\x89\x00")
+    assert serve(*lanes) == [1]
+    assert [port.stats().lane_messages for port in ports] == [1, 1, 1]
+    pairs[2][1].close()
+    assert serve(*lanes) == [1, 2]
+    assert [lane.ended for lane in lanes] == [False, False, True]
+    for near, far in pairs:
+        near.close()
+        far.close()
+
+
+def test_what_a_socket_does_not_take_is_the_rest_of_one_frame_and_then_nothing(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    port = open_stream(engine)
+    engine.connect(engine.player(b"".join(alaw_decode(bytes([n % 256]) * 160) for n in range(1000))), port)
+    lane = open_lane(port, near.fileno())
+    serve(lane)
+    lane.take()
+    while not serve(lane):
+        engine.tick()
+    ticks = engine.stats().ticks
+    # The stream keeps the last two seconds for when the server reads again.
+    engine.tick(500)
+    assert serve(lane) == []
+    data = b""
+    while lane.unsent:
+        data += far.recv(2**20)
+        lane.flush()
+    data += far.recv(2**20)
+    frames = []
+    while data:
+        _, payload, data = unmasked(data)
+        frames.append(base64.b64decode(payload[len(PREFIX) : -len(SUFFIX)])[0])
+    assert frames == [n % 256 for n in range(ticks)]
+    serve(lane)
+    _, payload, _ = unmasked(far.recv(2**20))
+    assert base64.b64decode(payload[len(PREFIX) : -len(SUFFIX)])[0] == (ticks + 400) % 256
+    assert port.stats().dropped_frames == 400
+
+
+def test_at_the_end_what_is_there_of_a_frame_is_handed_over(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    lane = open_lane(open_stream(engine), near.fileno())
+    lane.receive()
+    assert lane.take() == HEAD
+    far.send(played(SOUND[:160])[:100])
+    lane.receive()
+    assert not lane.handed
+    far.close()
+    lane.receive()
+    assert lane.ended
+    assert lane.take() == played(SOUND[:160])[:100]
+    engine.tick()
+    assert serve(lane) == [0]
+
+
+def test_a_socket_that_was_given_up_is_not_touched(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = sockets
+    lane = open_lane(open_stream(engine), near.fileno())
+    lane.end()
+    engine.tick()
+    serve(lane)
+    with pytest.raises(BlockingIOError):
+        far.recv(1)
+    assert near.recv(100) == HEAD
+
+
+# -- on a thread of their own ------------------------------------------------------------------------------------------
+
+LIMIT_S = 20
+NOISE = alaw_decode(SOUND) * 16
+
+
+def readable(fd: int) -> bool:
+    return bool(select.select([fd], [], [], LIMIT_S)[0])
+
+
+@pytest.fixture
+def carried(engine: Engine) -> Iterator[Lanes]:
+    lanes = Lanes()
+    lanes.start(engine, 0.015)
+    yield lanes
+    lanes.stop()
+
+
+def test_on_their_thread_lanes_send_and_play_and_python_has_no_turn(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], carried: Lanes
+) -> None:
+    near, far = sockets
+    far.settimeout(LIMIT_S)
+    port = open_stream(engine)
+    lane = open_lane(port, near.fileno())
+    lane.receive()
+    assert lane.take() == HEAD
+    recorder = engine.recorder()
+    engine.connect(engine.player(alaw_decode(SOUND[:160]), loop=True), port)
+    engine.connect(port, recorder.left)
+    carried.add(lane, lambda: pytest.fail("nothing is Python's"))
+    engine.tick()
+    _, payload, rest = unmasked(far.recv(2**16))
+    assert payload == PREFIX + base64.b64encode(alaw_encode(alaw_decode(SOUND[:160]))) + SUFFIX
+    assert rest == b""
+    assert port.stats().taken_frames == 1
+    # Nothing has to happen for it to be found.
+    far.send(played(SOUND[:160]))
+    deadline = time.monotonic() + LIMIT_S
+    while port.stats().lane_messages == 0:
+        assert time.monotonic() < deadline
+    engine.tick()
+    assert np.frombuffer(recorder.read(), "<i2")[320::2].tobytes() == alaw_decode(SOUND[:160])
+    assert not select.select([engine.fd], [], [], 0)[0]
+    carried.remove(lane)
+
+
+def test_the_engines_descriptor_tells_what_the_thread_has_for_python(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], carried: Lanes
+) -> None:
+    near, far = sockets
+    handed: list[bytes] = []
+    lane = open_lane(open_stream(engine), near.fileno())
+    carried.add(lane, lambda: handed.append(taken(lane)))
+    for expected in (HEAD, b"\x89\x00"):
+        assert readable(engine.fd)
+        engine.events()
+        carried.turn()
+        far.send(b"\x89\x00")
+        assert b"".join(handed).endswith(expected)
+    carried.remove(lane)
+
+
+def test_what_was_told_and_is_done_by_now_is_no_news(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], carried: Lanes
+) -> None:
+    near, _ = sockets
+    lane = open_lane(open_stream(engine), near.fileno())
+    carried.add(lane, lambda: pytest.fail("told of what was taken"))
+    assert readable(engine.fd)
+    lane.receive()
+    assert lane.take() == HEAD
+    engine.events()
+    carried.turn()
+    carried.remove(lane)
+
+
+def test_a_lane_that_was_removed_is_not_touched_any_more(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], carried: Lanes
+) -> None:
+    near, far = sockets
+    port = open_stream(engine)
+    for _ in range(200):
+        lane = Lane(near.fileno())
+        lane.join(port)
+        carried.add(lane, lambda: None)
+        engine.tick()
+        carried.remove(lane)
+        while select.select([far], [], [], 0)[0]:
+            far.recv(2**16)
+        engine.tick()
+        assert not select.select([far], [], [], 0)[0]
+        lane.leave()
+
+
+def test_one_engine_has_one_thread_of_lanes_and_a_lane_is_in_one_place(engine: Engine, carried: Lanes) -> None:
+    lane = Fed(open_stream(engine))
+    carried.add(lane, lambda: None)
+    with pytest.raises(OSError, match="busy"):
+        Lanes().add(lane, lambda: None)
+    with pytest.raises(OSError, match="busy"):
+        carried.start(engine, 0.015)
+    others = Lanes()
+    with pytest.raises(OSError, match="busy"):
+        others.start(engine, 0.015)
+    assert (carried.running, others.running) == (True, False)
+    carried.stop()
+    others.start(engine, 0.015)
+    assert (carried.running, others.running) == (False, True)
+    others.stop()
+
+
+@pytest.mark.parametrize("first", ["engine", "lanes", "lane", "cycle"])
+def test_whatever_goes_first_the_thread_ends_in_peace(first: str) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        engine, lanes = Engine(), Lanes()
+        port = open_stream(engine)
+        lane: Lane | None = Lane(near.fileno())
+        assert lane is not None
+        lane.join(port)
+        lanes.add(lane, lambda: None)
+        lanes.start(engine, 0.015)
+        engine.start()
+        far.settimeout(LIMIT_S)
+        assert far.recv(1)
+        if first == "engine":
+            engine.close()
+            assert not lanes.running
+            lanes.remove(lane)
+        elif first == "lanes":
+            del lanes
+            engine.close()
+        elif first == "lane":
+            lanes._attend.clear()
+            port.close()
+            del lane
+            engine.close()
+        else:
+            engine.cycle, lanes.cycle, lane.cycle = [lanes, lane], [engine], [engine, lanes]  # type: ignore[attr-defined]
+            del engine, lanes, lane, port
+            gc.collect()
+
+
+def test_a_message_of_pythons_never_stands_within_a_frame_of_the_threads(
+    engine: Engine, sockets: tuple[socket.socket, socket.socket], carried: Lanes
+) -> None:
+    near, far = sockets
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    far.settimeout(LIMIT_S)
+    port = open_stream(engine)
+    engine.connect(engine.player(NOISE), port)
+    lane = open_lane(port, near.fileno())
+    lane.receive()
+    lane.take()
+    carried.add(lane, lambda: None)
+    came = bytearray()
+    for n in range(300):
+        engine.tick()
+        lane.send(frame(b"%d" % n))
+        while lane.unsent_bytes > 2000:
+            came += far.recv(1000)
+            lane.flush()
+    carried.remove(lane)
+    while lane.unsent_bytes:
+        came += far.recv(1000)
+        lane.flush()
+    near.close()
+    while data := far.recv(2**16):
+        came += data
+    data, ours, its = bytes(came), 0, 0
+    while data:
+        if data[1] & 0x80:
+            _, _, data = unmasked(data)
+            its += 1
+            continue
+        text = frame(b"%d" % ours)
+        assert data.startswith(text)
+        data, ours = data[len(text) :], ours + 1
+    assert (ours, its) == (300, port.stats().taken_frames)

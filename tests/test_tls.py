@@ -1,0 +1,418 @@
+"""TLS in a lane: the same bytes in any pieces, whom it believes, and how it ends. The server's side is Python's ssl."""
+
+import select
+import shutil
+import socket
+import ssl
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from native import Codec, Engine, Lane, TlsError, Trust
+from tests.certificates import Certified, certify
+from tests.lane_rig import HEAD, SOUND, frame, join, open_stream, played, serve, unmasked
+
+HOST = "voice.example"
+LIMIT_S = 20
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
+    return certify(tmp_path_factory.mktemp("tls"), HOST, "127.0.0.1", "::1", "*.wild.example")
+
+
+class Server:
+    """One connection's, between bytes in memory. What it says goes to the lane in pieces of these sizes, in turn."""
+
+    def __init__(self, context: ssl.SSLContext, pieces: Sequence[int] = (2**16,)) -> None:
+        self.near, self.far = socket.socketpair()
+        self.far.setblocking(False)
+        self.came, self.going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.session = context.wrap_bio(self.came, self.going, server_side=True)
+        self.pieces, self.turn = pieces, 0
+        self.heard = b""
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+    def piece(self) -> bytes:
+        self.turn += 1
+        return self.going.read(self.pieces[self.turn % len(self.pieces)])
+
+    def listen(self) -> None:
+        with suppress(BlockingIOError):
+            while data := self.far.recv(2**20):
+                self.came.write(data)
+
+    def shake_hands(self, lane: Lane) -> None:
+        """Until both are done. Raises TlsError."""
+        done = False
+        while not (lane.shake_hands() and done):
+            self.listen()
+            # Why it refuses is told to the lane.
+            with suppress(ssl.SSLError):
+                done = self.session.do_handshake() is None
+            self.far.sendall(self.piece())
+
+    def hear(self) -> bytes:
+        self.listen()
+        with suppress(ssl.SSLWantReadError):
+            while data := self.session.read(2**20):
+                self.heard += data
+        return self.heard
+
+    def say(self, data: bytes, lane: Lane) -> bytes:
+        """What the lane hands over of it, and of what else waits to go."""
+        handed = b""
+        while data:
+            data = data[self.session.write(data) :]
+        while piece := self.piece():
+            self.far.sendall(piece)
+            lane.receive()
+            while lane.handed:
+                handed += lane.take()
+        return handed
+
+
+@pytest.fixture
+def server(certified: Certified):
+    server = Server(certified.server)
+    yield server
+    server.close()
+
+
+def secured(server: Server, ca: Path | None, host: str = HOST) -> Lane:
+    lane = Lane(server.near.fileno(), trust=Trust(ca), host=host)
+    server.shake_hands(lane)
+    return lane
+
+
+def refusal(server: Server, ca: Path | None, host: str = HOST) -> str:
+    with pytest.raises(TlsError) as failure:
+        secured(server, ca, host)
+    return str(failure.value)
+
+
+# -- the same bytes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 400), min_size=1, max_size=5),
+    st.lists(st.sampled_from([0, 1, 100, 5000, 40_000]), min_size=1, max_size=4),
+)
+def test_in_any_pieces_the_same_is_heard_and_said(
+    certified: Certified, version: ssl.TLSVersion, pieces: list[int], sizes: list[int]
+) -> None:
+    certified.server.minimum_version = certified.server.maximum_version = version
+    server = Server(certified.server, pieces)
+    try:
+        lane = secured(server, certified.ca)
+        said = handed = expected = b""
+        for n, size in enumerate(sizes):
+            data = bytes([n]) * size
+            lane.send(data)
+            said += data
+            assert server.hear() == said
+            text = frame(data) if n else HEAD
+            handed += server.say(text, lane)
+            expected += text
+        assert handed == expected
+    finally:
+        server.close()
+        certified.server.minimum_version, certified.server.maximum_version = (
+            ssl.TLSVersion.TLSv1_2,
+            ssl.TLSVersion.TLSv1_3,
+        )
+
+
+def test_audio_passes_both_ways_and_nothing_of_it_is_pythons(certified: Certified, server: Server) -> None:
+    lane = secured(server, certified.ca)
+    with Engine() as engine:
+        port = open_stream(engine)
+        engine.connect(engine.player(SOUND[:640], loop=True), port)
+        join(lane, port)
+        assert server.say(HEAD, lane) == HEAD
+        for n in range(1, 50):
+            engine.tick()
+            assert server.say(played(SOUND[:160]), lane) == b""
+            assert serve(lane) == []
+            assert port.stats().lane_messages == port.stats().taken_frames == n
+        heard, frames = server.hear(), 0
+        while heard:
+            _, payload, heard = unmasked(heard)
+            assert payload.startswith(b'{"payload":"')
+            frames += 1
+        assert frames == 49
+        lane.leave()
+
+
+def test_much_that_comes_at_once_is_opened_over_some_turns(certified: Certified, server: Server) -> None:
+    lane = secured(server, certified.ca)
+    server.far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
+    with Engine() as engine:
+        port = open_stream(engine)
+        join(lane, port)
+        assert server.say(HEAD, lane) == HEAD
+        for _ in range(600):
+            server.session.write(played(SOUND[:160]))
+        server.far.sendall(server.going.read())
+        counts = []
+        while not counts or counts[-1] < 600:
+            serve(lane)
+            counts.append(port.stats().lane_messages)
+        # In one turn no more than what a plain one would have read.
+        assert 3 <= len(counts) <= 6
+        lane.leave()
+
+
+def test_what_the_socket_does_not_take_waits_and_goes_in_order(certified: Certified, server: Server) -> None:
+    lane = secured(server, certified.ca)
+    server.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with Engine() as engine:
+        port = engine.stream(Codec.PCMA, 8000, prefix=bytes(3000), suffix=b"")
+        join(lane, port)
+        said = 0
+        for n in range(200):
+            engine.tick()
+            lane.send(frame(b"%d" % n))
+            serve(lane)
+            if n % 7 == 0:
+                server.hear()
+            said += 1
+        while lane.unsent_bytes:
+            server.hear()
+            lane.flush()
+        data, ours, frames = server.hear(), 0, 0
+        while data:
+            if data[1] & 0x80:
+                _, _, data = unmasked(data)
+                frames += 1
+            else:
+                text = frame(b"%d" % ours)
+                assert data.startswith(text)
+                data, ours = data[len(text) :], ours + 1
+        assert ours == said
+        # The stream drops the oldest of what the server had no time for.
+        assert 20 < frames < 200
+        lane.leave()
+
+
+# -- whom to believe ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", [HOST, "VOICE.example", "127.0.0.1", "::1", "one.wild.example"])
+def test_who_has_a_certificate_for_that_name_or_address_is_believed(
+    certified: Certified, server: Server, host: str
+) -> None:
+    lane = secured(server, certified.ca, host)
+    assert server.say(HEAD, lane) == HEAD
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("other.example", "hostname mismatch"),
+        ("example", "hostname mismatch"),
+        ("two.one.wild.example", "hostname mismatch"),
+        ("wild.example", "hostname mismatch"),
+        ("127.0.0.2", "IP address mismatch"),
+        ("::2", "IP address mismatch"),
+    ],
+)
+def test_who_has_one_for_others_is_not(certified: Certified, server: Server, host: str, reason: str) -> None:
+    assert refusal(server, certified.ca, host) == f"certificate verify failed: {reason}"
+
+
+def test_a_stranger_and_one_whose_time_is_over_are_not(tmp_path: Path, server: Server) -> None:
+    assert refusal(server, None) == "certificate verify failed: unable to get local issuer certificate"
+    old = certify(tmp_path, HOST, not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    late = Server(old.server)
+    assert refusal(late, old.ca) == "certificate verify failed: certificate has expired"
+    late.close()
+
+
+def test_a_server_is_told_for_which_name_it_is_called(certified: Certified) -> None:
+    names: list[str | None] = []
+    certified.server.sni_callback = lambda session, name, context: names.append(name)
+    for host in (HOST, "127.0.0.1"):
+        server = Server(certified.server)
+        secured(server, certified.ca, host)
+        server.close()
+    certified.server.sni_callback = None
+    assert names == [HOST, None]
+
+
+def test_without_tls_on_the_other_side_it_says_so(certified: Certified, server: Server) -> None:
+    lane = Lane(server.near.fileno(), trust=Trust(certified.ca), host=HOST)
+    server.far.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with pytest.raises(TlsError, match="TLS: wrong version number"):
+        lane.shake_hands()
+
+
+def test_below_1_2_there_is_none(tmp_path: Path) -> None:
+    certified = certify(tmp_path, HOST)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        certified.server.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        certified.server.maximum_version = ssl.TLSVersion.TLSv1_1
+    certified.server.set_ciphers("ALL:@SECLEVEL=0")
+    server = Server(certified.server)
+    assert "protocol version" in refusal(server, certified.ca)
+    server.close()
+
+
+@pytest.mark.parametrize("after", [0, 300])
+def test_a_server_that_goes_away_before_it_is_done_is_no_riddle(
+    certified: Certified, server: Server, after: int
+) -> None:
+    lane = Lane(server.near.fileno(), trust=Trust(certified.ca), host=HOST)
+    assert not lane.shake_hands()
+    server.listen()
+    with suppress(ssl.SSLWantReadError):
+        server.session.do_handshake()
+    server.far.sendall(server.going.read(after) if after else b"")
+    server.far.close()
+    # What it said is heard first.
+    assert not (after and lane.shake_hands())
+    with pytest.raises(TlsError, match="cut off in the TLS handshake"):
+        lane.shake_hands()
+
+
+@pytest.mark.parametrize("host", ["", "\0", "a" * 300])
+def test_a_host_that_cannot_be_is_an_error_of_the_caller(certified: Certified, server: Server, host: str) -> None:
+    with pytest.raises(ValueError, match="called"):
+        Lane(server.near.fileno(), trust=Trust(certified.ca), host=host)
+
+
+def test_a_file_without_certificates_is_an_error_of_the_caller(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for name in ("empty", "none"):
+        with pytest.raises(ValueError, match=f"{name}: has no certificate"):
+            Trust(tmp_path / name)
+
+
+def test_trust_may_go_before_who_was_believed(certified: Certified, server: Server) -> None:
+    trust = Trust(certified.ca)
+    lane = Lane(server.near.fileno(), trust=trust, host=HOST)
+    del trust
+    server.shake_hands(lane)
+    assert server.say(HEAD, lane) == HEAD
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_farewell_is_said_and_understood(certified: Certified, server: Server) -> None:
+    lane = secured(server, certified.ca)
+    lane.send(b"last")
+    lane.farewell()
+    server.listen()
+    assert server.session.read(100) == b"last"
+    assert server.session.read(100) == b""
+    server.session.unwrap()
+    server.far.sendall(server.going.read())
+    lane.receive()
+    assert lane.ended
+
+
+def test_bytes_that_somebody_has_changed_end_it(certified: Certified, server: Server) -> None:
+    lane = secured(server, certified.ca)
+    assert server.say(HEAD, lane) == HEAD
+    server.session.write(frame(b"good"))
+    server.session.write(frame(b"changed"))
+    data = bytearray(server.going.read())
+    data[-1] ^= 1
+    server.far.sendall(data)
+    lane.receive()
+    assert lane.take() == frame(b"good")
+    lane.receive()
+    assert lane.ended
+    # What is said now goes nowhere.
+    lane.send(b"void")
+    assert lane.unsent_bytes == 0
+
+
+def test_a_server_that_is_gone_ends_it(certified: Certified, server: Server) -> None:
+    lane = secured(server, certified.ca)
+    server.far.close()
+    lane.send(b"void")
+    assert lane.ended
+    assert lane.unsent_bytes == 0
+
+
+# -- what only OpenSSL's own server does -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def commanded(certified: Certified, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """`openssl s_server`, which takes commands, on an address of its choice."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    servers = []
+
+    def serve(*options: str) -> subprocess.Popen[bytes]:
+        command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certified.key, *options]
+        servers.append(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        )
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.kill()
+        server.communicate()
+
+
+def line_with(server: subprocess.Popen[bytes], word: bytes) -> bytes:
+    assert server.stdout
+    return next(line for line in server.stdout if word in line)
+
+
+@pytest.mark.parametrize(("options", "command", "goes_on"), [(["-tls1_3"], b"K\n", True), (["-tls1_2"], b"R\n", False)])
+def test_new_keys_are_taken_and_a_new_handshake_is_refused(
+    certified: Certified,
+    commanded: Callable[..., subprocess.Popen[bytes]],
+    options: list[str],
+    command: bytes,
+    goes_on: bool,
+) -> None:
+    server = commanded(*options)
+    assert server.stdin
+    port = int(line_with(server, b"ACCEPT").split(b":")[-1])
+    with socket.create_connection(("127.0.0.1", port)) as near:
+        near.setblocking(False)
+        lane = Lane(near.fileno(), trust=Trust(certified.ca), host="127.0.0.1")
+
+        def wait() -> None:
+            assert select.select([near], [], [], LIMIT_S)[0]
+
+        while not lane.shake_hands():
+            wait()
+        lane.send(b"before\n")
+        line_with(server, b"before")
+        server.stdin.write(command)
+        server.stdin.flush()
+        wait()
+        lane.receive()
+        lane.send(b"after\n")
+        if goes_on:
+            # Both sides have new keys by now: ours was asked for, too.
+            line_with(server, b"after")
+            server.stdin.write(b"said\r\n")
+            server.stdin.flush()
+            while not lane.handed:
+                wait()
+                lane.receive()
+            assert lane.take() == b"said\r\n"
+        else:
+            line_with(server, b"no renegotiation")
+        lane.end()
