@@ -155,7 +155,9 @@ class Database:
             async with self._turn:
                 if not job.done:
                     jobs, self._waiting = self._waiting, []
-                    await trio.to_thread.run_sync(self._commit, jobs, limiter=self._writing)
+                    # Others' among them: who is cancelled as his turn comes would leave them undone.
+                    with trio.CancelScope(shield=True):
+                        await trio.to_thread.run_sync(self._commit, jobs, limiter=self._writing)
         finally:
             if job in self._waiting:
                 self._waiting.remove(job)  # type: ignore[arg-type]

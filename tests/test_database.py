@@ -166,6 +166,32 @@ async def test_a_cancelled_write_that_had_not_begun_never_happens(tmp_path):
         assert await hours(database) == 1000
 
 
+async def test_a_write_that_is_cancelled_as_its_turn_comes_takes_no_other_with_it(tmp_path):
+    results = []
+    async with open_database(tmp_path / "box.db") as database:
+
+        async def write(number: int) -> None:
+            results.append(await database.write(Commit.OUTBOX_AGED, partial(add, number)))
+
+        async with trio.open_nursery() as nursery, trio.open_nursery() as cut:
+            gate = threading.Event()
+
+            async def before_them() -> None:
+                await database.write(Commit.OUTBOX_AGED, lambda connection: gate.wait())
+                # The turn has just been given to the first of those who wait: it has not run since.
+                cut.cancel_scope.cancel()
+
+            nursery.start_soon(before_them)
+            await trio.testing.wait_all_tasks_blocked()
+            cut.start_soon(write, 1)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(write, 10)
+            await trio.testing.wait_all_tasks_blocked()
+            gate.set()
+        assert 10 in results
+        assert await hours(database) == sum(results)
+
+
 async def test_one_bad_write_leaves_nothing_and_takes_no_other_with_it(tmp_path):
     def bad(connection: sqlite3.Connection) -> None:
         add(1000, connection)
