@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from hil.atport import AtPort, Effect, Say
-from hil.board import Dial, Order
+from hil.board import Dial, Order, Profile
 from hil.module import Module, Stat
+from hil.quectel import Ec25
 
-ANNA = "+33783484044"
+OWN, ANNA = "+33700000002", "+33783484044"
 
 
 class Program:
@@ -78,3 +79,10 @@ class Program:
         index = self.dialed()
         self.moved(index, Stat.ACTIVE)
         return index
+
+
+class Host(Program):
+    """Whose module is an EC25."""
+
+    def __init__(self, profile: Profile | None = None, *, echo: bool = False) -> None:
+        super().__init__(Ec25(profile or Profile(number=OWN)), echo=echo)

@@ -6,9 +6,8 @@ from hil.board import AudioPath, Leftover, Press, Profile, Release
 from hil.huawei import E173, E1550, E3131, Huawei
 from hil.module import Stat
 from hil.network import Cause
-from tests.at_program import ANNA, Program
+from tests.at_program import ANNA, OWN, Program
 
-OWN = "+33700000002"
 ALL = [E1550, E173, E3131]
 
 

@@ -1,4 +1,4 @@
-"""What the Quectels do otherwise than an EC25 with its PCM tty: tests/test_ec25.py has that one from end to end."""
+"""What the Quectels do otherwise than an EC25 with its PCM tty, which test_ec25.py and test_ec25_calls.py have."""
 
 import pytest
 
@@ -6,9 +6,8 @@ from hil.board import AudioPath, Profile
 from hil.module import Stat
 from hil.network import Cause
 from hil.quectel import Ec20, Ec21, Ec25, Eg25, Eg91, Eg95, Ep06, Quectel, Uc20
-from tests.at_program import ANNA, Program
+from tests.at_program import ANNA, OWN, Program
 
-OWN = "+33700000002"
 ALL = [Uc20, Ec20, Ec21, Ec25, Eg25, Eg91, Eg95, Ep06]
 
 

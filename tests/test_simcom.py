@@ -6,9 +6,8 @@ from hil.board import AudioPath, Profile, Restart
 from hil.module import Stat
 from hil.network import Cause
 from hil.simcom import A7672, Sim800, Sim7600, Sim7600V2, SimCom
-from tests.at_program import ANNA, Program
+from tests.at_program import ANNA, OWN, Program
 
-OWN = "+33700000002"
 OFF, ON = "AT+CPCMREG=0,1", "AT+CPCMREG=1"
 
 
