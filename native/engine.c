@@ -1,4 +1,4 @@
-/* The tick, the matrix, and the two queues between control and tick.
+/* The tick, and the queue of what control orders.
  *
  * What it does: see engine.h.
  *
@@ -10,26 +10,20 @@
  * command: when control finds it passed, nobody else knows these any more, and control frees them. So memory
  * has one owner's thread.
  *
- * Events are a ring of fixed size: the tick must not wait for a reader, so a full ring loses events, and
- * counts them.
- *
  * How to use it: see engine.h; a new kind of port needs port.h only. */
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "frame.h"
+#include "matrix.h"
+#include "news.h"
 #include "phase.h"
 #include "port.h"
 
-enum { MAX_PORTS = 2048, EVENTS = 4096 /* a power of two */, RAMP_FRAMES = 5 };
-
-/* 6 dB: what changes by more at once is heard as a click. */
-static const float most_step = 1.9953f;
+enum { MAX_PORTS = 2048 };
 
 typedef struct command {
     _Atomic(struct command *) next;
@@ -45,21 +39,17 @@ struct engine {
     command *oldest, *newest;
     uint32_t last_id;
     size_t port_count; /* commands not yet applied included */
-    int fd, made_fd;
-    lanes *sender; /* whose thread waits for made_fd */
+    lanes *sender;     /* whose thread is woken for what streams have made */
     media_clock clock;
 
     /* Shared. */
     _Atomic(command *) passed; /* the last command that the tick has applied; written by the tick */
-    event events[EVENTS];
-    _Atomic uint32_t events_written, events_read;
-    counter ticks, lost_events;
-    atomic_bool diverted; /* there is a sender */
+    news news;
+    counter ticks;
 
     /* The tick's own. */
     port *ports[MAX_PORTS];
     size_t used;
-    bool news, made;
     phase phase;
     struct pollfd devices[MAX_PORTS];
     port *looked[MAX_PORTS]; /* whose these are */
@@ -193,68 +183,10 @@ int engine_effect(port *p, int place, effect *x) {
 
 /* ---- commands: tick ---- */
 
-/* Moves every connection from source (NULL: any) to sink out of the matrix, to *out. */
-static void cut(port *sink, const port *source, connection **out) {
-    for (connection **link = &sink->inputs; *link;) {
-        connection *c = *link;
-        if (source && c->source != source) {
-            link = &c->next;
-            continue;
-        }
-        *link = c->next;
-        c->next = *out;
-        *out = c;
-    }
-}
-
-static connection *find(const port *sink, const port *source) {
-    connection *c = sink->inputs;
-    while (c && c->source != source)
-        c = c->next;
-    return c;
-}
-
-/* Sets in the conference's connection to a party which one the party talks by. */
-static void note_own(port *conference, port *party) {
-    connection *heard = find(party, conference);
-    if (heard)
-        heard->own = find(conference, party);
-}
-
-/* After anything was changed between these two. */
-static void note_conference(port *source, port *sink) {
-    if (sink->sum)
-        note_own(sink, source);
-    else if (source->sum)
-        note_own(source, sink);
-}
-
-static bool clicks(float before, float after) {
-    float least = before < after ? before : after, most = before < after ? after : before;
-    return most > most_step * least;
-}
-
-/* Returns the connection that the new one has taken the place of, or NULL. */
-static connection *put(port *sink, connection *link) {
-    connection *old = NULL;
-    cut(sink, link->source, &old);
-    if (old && old->heard && clicks(old->to, link->gain)) {
-        link->to = old->to;
-        link->ramp = RAMP_FRAMES;
-    }
-    link->next = sink->inputs;
-    sink->inputs = link;
-    return old;
-}
-
-static void add_one(engine *e, port *p) {
-    e->ports[e->used++] = p;
-}
-
 static void remove_one(engine *e, port *p, connection **out) {
     for (size_t i = 0; i < e->used; i++)
-        cut(e->ports[i], p, out);
-    cut(p, NULL, out);
+        matrix_cut(e->ports[i], p, out);
+    matrix_cut(p, NULL, out);
     size_t i = 0;
     while (e->ports[i] != p)
         i++;
@@ -264,25 +196,22 @@ static void remove_one(engine *e, port *p, connection **out) {
 
 static void apply(engine *e, command *c) {
     port *p = c->port;
-    connection *link = c->connections;
     switch (c->action) {
     case ADD:
         for (; p; p = p->twin)
-            add_one(e, p);
+            e->ports[e->used++] = p;
         break;
     case REMOVE:
         for (; p; p = p->twin)
             remove_one(e, p, &c->connections);
         /* Control should free it soon, as it may hold a tty open. */
-        e->news = true;
+        e->news.some = true;
         break;
     case CONNECT:
-        c->connections = put(p, link);
-        note_conference(link->source, p);
+        c->connections = matrix_put(p, c->connections);
         break;
     case DISCONNECT:
-        cut(p, c->source, &c->connections);
-        note_conference(c->source, p);
+        matrix_cut(p, c->source, &c->connections);
         break;
     case EFFECT: {
         effect *old = p->effects[c->place];
@@ -306,32 +235,15 @@ static void apply_all(engine *e) {
 /* ---- the tick ---- */
 
 void engine_tell(engine *e, uint32_t kind, const port *p, int64_t value) {
-    uint32_t written = atomic_load_explicit(&e->events_written, memory_order_relaxed);
-    e->news = true;
-    if (written - atomic_load_explicit(&e->events_read, memory_order_acquire) == EVENTS) {
-        count(&e->lost_events, 1);
-        return;
-    }
-    e->events[written % EVENTS] = (event){.kind = kind, .port = p->id, .value = value};
-    atomic_store_explicit(&e->events_written, written + 1, memory_order_release);
+    news_tell(&e->news, (event){.kind = kind, .port = p->id, .value = value});
 }
 
 void engine_wake(engine *e) {
-    e->news = true;
+    e->news.some = true;
 }
 
 void engine_made(engine *e) {
-    e->made = true;
-}
-
-/* A write fails only when nobody has read it 2^64 times. */
-static void tell_news(engine *e) {
-    bool diverted = atomic_load_explicit(&e->diverted, memory_order_relaxed);
-    if (e->made && diverted)
-        (void)!eventfd_write(e->made_fd, 1);
-    if (e->news || (e->made && !diverted))
-        (void)!eventfd_write(e->fd, 1);
-    e->news = e->made = false;
+    e->news.made = true;
 }
 
 /* p's frame is new. */
@@ -379,7 +291,7 @@ static void tick(void *owner) {
         p->kind->take(p, frame);
     }
     count(&e->ticks, 1);
-    tell_news(e);
+    news_send(&e->news);
 }
 
 /* ---- between ticks ---- */
@@ -434,22 +346,13 @@ engine *engine_create(void) {
     engine *e = calloc(1, sizeof *e);
     /* Has nothing to do: the tick needs a last command to have passed. */
     command *first = calloc(1, sizeof *first);
-    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), made_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!e || !first || fd < 0 || made_fd < 0) {
-        int error = errno;
+    if (!e || !first || news_open(&e->news) < 0) {
         free(e);
         free(first);
-        if (fd >= 0)
-            close(fd);
-        if (made_fd >= 0)
-            close(made_fd);
-        errno = error;
         return NULL;
     }
     e->oldest = e->newest = first;
     atomic_store(&e->passed, first);
-    e->fd = fd;
-    e->made_fd = made_fd;
     e->clock.tick = tick;
     e->clock.look = look;
     e->clock.owner = e;
@@ -470,8 +373,7 @@ void engine_destroy(engine *e) {
         destroy_port(p);
     }
     free(e->oldest);
-    close(e->fd);
-    close(e->made_fd);
+    news_close(&e->news);
     free(e);
 }
 
@@ -495,7 +397,7 @@ int engine_tick(engine *e, int count) {
 }
 
 int engine_fd(const engine *e) {
-    return e->fd;
+    return e->news.fd;
 }
 
 int engine_divert(engine *e, lanes *to) {
@@ -504,23 +406,16 @@ int engine_divert(engine *e, lanes *to) {
         return -1;
     }
     e->sender = to;
-    atomic_store(&e->diverted, to != NULL);
+    atomic_store(&e->news.diverted, to != NULL);
     return 0;
 }
 
 int engine_made_fd(const engine *e) {
-    return e->made_fd;
+    return e->news.made_fd;
 }
 
 int engine_events(engine *e, event *out, int capacity) {
-    eventfd_t news;
-    (void)!eventfd_read(e->fd, &news); /* before looking, so that what comes later is told again */
-    uint32_t read = atomic_load_explicit(&e->events_read, memory_order_relaxed);
-    uint32_t written = atomic_load_explicit(&e->events_written, memory_order_acquire);
-    int n = 0;
-    while (read != written && n < capacity)
-        out[n++] = e->events[read++ % EVENTS];
-    atomic_store_explicit(&e->events_read, read, memory_order_release);
+    int n = news_take(&e->news, out, capacity);
     reclaim(e);
     return n;
 }
@@ -529,7 +424,7 @@ void engine_read_stats(engine *e, engine_stats *out) {
     *out = (engine_stats){
         .ticks = counted(&e->ticks),
         .skipped = atomic_load(&e->clock.skipped),
-        .lost_events = counted(&e->lost_events),
+        .lost_events = counted(&e->news.lost),
         .worst_late_us = atomic_exchange(&e->clock.worst_late_us, 0),
         .realtime = e->clock.running && atomic_load(&e->clock.realtime),
     };
