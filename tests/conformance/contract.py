@@ -10,7 +10,7 @@ from collections.abc import Mapping
 REST, WEBHOOKS = "conformance/test_rest.py", "conformance/test_webhooks.py"
 END, SOUND, PEER = "conformance/test_end.py", "conformance/test_sound.py", "conformance/test_socket.py"
 WORDS, REPLY, SOCKET = "test_sfvopi.py", "test_sfvopi_answer.py", "test_sfvopi_stream.py"
-STREAM, WIRE, PORT = "test_stream.py", "test_wire.py", "test_stream_port.py"
+STREAM, STREAM_END, WIRE, PORT = "test_stream.py", "test_stream_ends.py", "test_wire.py", "test_stream_port.py"
 NUMBERS, BOX = "test_numbers.py", "test_conductor.py"
 CALLS, CUSTOMER, HTTP = "test_service_calls.py", "test_service_customer.py", "test_service_http.py"
 
@@ -26,8 +26,8 @@ _TEN_SECONDS = f"{CUSTOMER}::test_a_silent_answer_webhook_has_ten_seconds_and_th
 _ANY_CASE = f"{REPLY}::test_6_3_names_and_words_are_read_in_any_case_and_unknown_fields_ignored"
 _FAULTS = f"{STREAM}::test_what_breaks_a_rule_is_dropped_counted_and_logged_once_a_kind"
 _DIRECTION = f"{STREAM}::test_6_4_direction_decides_what_flows"
-_GAP = f"{STREAM}::test_7_10_in_the_gap_audio_plays_on_and_facts_are_told_after_the_new_start"
-_LOSS = f"{STREAM}::test_7_9_any_other_end_is_a_loss_and_the_stream_goes_on"
+_GAP = f"{STREAM_END}::test_7_10_in_the_gap_audio_plays_on_and_facts_are_told_after_the_new_start"
+_LOSS = f"{STREAM_END}::test_7_9_any_other_end_is_a_loss_and_the_stream_goes_on"
 _CHECKPOINTS = f"{STREAM}::test_7_8_checkpoints_are_answered_in_order_each_when_its_audio_was_played"
 _CLEAR = f"{STREAM}::test_7_7_clear_silences_the_line_and_is_answered_once"
 _NORMALISED = f"{NUMBERS}::test_a_number_as_people_write_it_becomes_e164"
@@ -214,7 +214,7 @@ CONTRACT: Mapping[str, str] = {
     "7.1: frames of up to 16 MiB": f"{WIRE}::test_texts_and_binaries_are_received_up_to_16_mib",
     "7.1: binary frames are counted and not played": _FAULTS,
     "7.2: connect, start, then media": f"{STREAM}::test_start_comes_first_then_a_frame_for_each_tick",
-    "7.2: there is no stop": f"{STREAM}::test_the_calls_end_closes_with_1000_and_what_was_said_before_arrives",
+    "7.2: there is no stop": f"{STREAM_END}::test_the_calls_end_closes_with_1000_and_what_was_said_before_arrives",
     "7.3: start": f"{SOCKET}::test_7_3_start_is_flat",
     "7.4: media": f"{SOCKET}::test_7_4_media_is_one_object_around_its_payload",
     "7.4: PCMA": SOUND,
@@ -285,22 +285,26 @@ CONTRACT: Mapping[str, str] = {
     "7.9: any other code, or none, is a loss": _LOSS,
     "7.9: reconnecting failed three times": END,
     "7.9: kept alive until call_time_limit": f"{END}::test_7_9_a_call_that_is_kept_alive_ends_at_its_time_limit",
-    "7.9: a farewell is heard, ten seconds of it": (f"{STREAM}::test_7_9_a_farewell_is_heard_for_ten_seconds_at_most"),
+    "7.9: a farewell is heard, ten seconds of it": (
+        f"{STREAM_END}::test_7_9_a_farewell_is_heard_for_ten_seconds_at_most"
+    ),
     "7.10: three attempts, after 1, 2 and 4 s": (
-        f"{STREAM}::test_7_10_where_nobody_is_it_gives_up_after_1_2_and_4_seconds"
+        f"{STREAM_END}::test_7_10_where_nobody_is_it_gives_up_after_1_2_and_4_seconds"
     ),
     "7.10: start again, with the same streamId and callId": _LOSS,
     "7.10: the same address, query and headers": (
         f"{PEER}::test_7_10_a_new_connection_has_the_same_address_and_headers"
     ),
     "7.10: 30 s of connection give all attempts back": (
-        f"{STREAM}::test_7_10_thirty_seconds_of_connection_give_all_attempts_back"
+        f"{STREAM_END}::test_7_10_thirty_seconds_of_connection_give_all_attempts_back"
     ),
     "7.10: what the caller says in the gap is lost": _GAP,
     "7.10: what is queued for the caller plays on": _GAP,
     "7.10: a checkpoint passed in the gap is told after the new start": _GAP,
-    "7.10: the first connection is tried again like any other": f"{STREAM}::test_7_10_another_status_is_tried_again",
-    "7.10: 401, 403 and 404 are final": f"{STREAM}::test_7_10_a_handshake_answered_so_is_final",
+    "7.10: the first connection is tried again like any other": (
+        f"{STREAM_END}::test_7_10_another_status_is_tried_again"
+    ),
+    "7.10: 401, 403 and 404 are final": f"{STREAM_END}::test_7_10_a_handshake_answered_so_is_final",
     "7.10: a handshake is answered 403 after a loss": END,
     "7.10: the call may end while the server is away": (f"{END}::test_7_9_a_party_hangs_up_while_the_server_is_away"),
     "7.11: start, nested": f"{SOCKET}::test_7_11_start_is_nested_and_flat",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from appliance.actions import Protocol, StreamTo
-from tests.test_stream import calling
+from tests.streams import calling
 
 
 async def test_7_1_the_servers_pings_are_answered(voice_server: Any) -> None:
