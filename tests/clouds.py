@@ -1,8 +1,8 @@
-"""What the cloud's tests have in common: a box with events and recordings to bring there, and its clock."""
+"""What the cloud's tests have in common: a box with events and recordings to bring there, its clock, and the place."""
 
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from appliance.events import Event
 from appliance.ingest import window
 from appliance.store import Store, open_store
 from drivers.line import Answered
+from tests.bare_http import next_request
 from tests.test_store import opened
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
@@ -114,4 +115,98 @@ async def open_box(directory: Path, settings: Settings) -> AsyncIterator[Box]:
         trio.open_nursery() as nursery,
     ):
         yield Box(store, settings, recordings, nursery)
+        nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    # That of a HEAD tells of the body that a GET would have.
+    if "Content_Length" not in headers:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def spoken(value: object) -> str | None:
+    """An answer's name in a test's; it says nothing for None, and other things speak for themselves."""
+    if isinstance(value, bytes):
+        return value.partition(b"\r")[0].decode().replace("HTTP/1.1 ", "")
+    return "nothing" if value is None else None
+
+
+@dataclass
+class Place:
+    """An HTTP server, bare. What it answers is `answers`' affair; None: it says nothing, and hangs up."""
+
+    port: int = 0
+    answers: Callable[[Request], bytes | None] = lambda _: answer(204)
+    requests: list[Request] = field(default_factory=list)
+    held: trio.Event | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def seen(self, method: str) -> list[Request]:
+        return [request for request in self.requests if request.method == method]
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        buffer = bytearray()
+        try:
+            while (came := await next_request(stream, buffer)) is not None:
+                start, headers, body = came
+                method, path, _ = start.split(" ")
+                request = Request(method, path, {name.lower(): value for name, value in headers.items()}, body)
+                self.requests.append(request)
+                if self.held is not None:
+                    await self.held.wait()
+                said = self.answers(request)
+                if said is None:
+                    return
+                await stream.send_all(said)
+        except (trio.BrokenResourceError, ssl.SSLError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+
+class Shelf:
+    """Answers as an ingest address does: what came of each recording, by its path."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, bytes] = {}
+
+    def __call__(self, request: Request) -> bytes:
+        there = self.there.get(request.path, b"")
+        if request.method == "POST":
+            return answer(204)
+        if request.method == "PUT":
+            first, size = 0, len(request.body)
+            if asked := request.headers.get("content-range"):
+                first, size = int(asked.split()[1].split("-")[0]), int(asked.split("/")[1])
+            there = self.there[request.path] = there[:first] + request.body
+            return answer(201) if len(there) == size else answer(308, Range=f"bytes=0-{len(there) - 1}")
+        if not there:
+            return answer(404)
+        return answer(308, Range=f"bytes=0-{len(there) - 1}")
+
+
+@asynccontextmanager
+async def open_place(tmp_path: Path, *, bucket: bool = False, **others: Any) -> AsyncIterator[tuple[Box, Place]]:
+    place = Place(answers=Shelf())
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        place.port = listener.socket.getsockname()[1]
+        # Whatever it is by then.
+        nursery.start_soon(trio.serve_listeners, lambda stream: place.serve(stream), [listener])
+        chosen = settings(None, presign=f"{place.url}/presign", **others) if bucket else settings(place.url, **others)
+        async with open_box(tmp_path, chosen) as box:
+            yield box, place
         nursery.cancel_scope.cancel()
