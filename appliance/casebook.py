@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
+from appliance.ailments import Finding
 from appliance.database import Commit, Database
-from appliance.diagnosis import Finding, History, TestCall
+from appliance.diagnosis import History, TestCall
 from appliance.events import of_health
 from appliance.outbox import Outbox
 

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import structlog
 import trio
 
+from appliance.ailments import Finding, by_weight
 from appliance.database import StoreError
-from appliance.diagnosis import NO_HISTORY, Finding, History, Outcome, TestCall, by_weight, of_calls, of_line
+from appliance.diagnosis import NO_HISTORY, History, Outcome, TestCall, of_calls, of_line
 from appliance.health import line_report
 from appliance.surroundings import look_around
 from appliance.testcall import TestCalls

@@ -5,8 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from appliance.ailments import Finding, verdict
 from appliance.config import Webhook
-from appliance.diagnosis import Finding, Heard, Outcome, TestCall, Way, verdict
+from appliance.diagnosis import Heard, Outcome, TestCall, Way
 from appliance.store import open_store
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

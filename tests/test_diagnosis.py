@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.ailments import AILMENTS, NEEDS_CALL
 from appliance.diagnosis import (
-    AILMENTS,
     FIGURES,
-    NEEDS_CALL,
     Echo,
     End,
     Heard,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance.diagnosis import AILMENTS, Outcome, Severity
+from appliance.ailments import AILMENTS, Severity
+from appliance.diagnosis import Outcome
 from appliance.doctor import UnknownLine, shown
 from drivers.line import LineState
 from hil import mishaps

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from appliance.ailments import Finding
 from appliance.config import Doctor as Plan
-from appliance.diagnosis import Finding, History, TestCall
+from appliance.diagnosis import History, TestCall
 from appliance.rounds import Rounds, begun
 from tests.box import open_box
 
