@@ -1,4 +1,4 @@
-"""What is wrong with a line: concluded from its report, its surroundings and what test calls heard, and nothing else."""
+"""What is wrong with a line: concluded from its report, its surroundings and its test calls, and nothing else."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
