@@ -20,7 +20,7 @@ from appliance import events
 from appliance.call import Call, Change, Ended, Joined, Reason
 from appliance.contracts.sfvopi import Request
 from appliance.customer import Customer
-from appliance.database import StoreError
+from appliance.database import Also, StoreError, nothing_else
 from appliance.leg import Leg, ours
 from appliance.media import Media
 from appliance.receipt import Meter
@@ -203,6 +203,7 @@ class Conductor:
         talk: Callable[[Port], Awaitable[Ended]],
         ring_s: float,
         limit_s: float = math.inf,
+        also: Also[int] = nothing_else,
         task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
     ) -> Leg:
         """One more line dials `to`, and is in the call for as long as `talk` lasts. Returns when it has been hung up.
@@ -215,7 +216,7 @@ class Conductor:
         store = self.means.store
         line = seizure.trunk.name
         with closing(seizure):
-            row = await store.open_leg(self.call.id, line=line, role=role, to=to, at=self.time())
+            row = await store.open_leg(self.call.id, line=line, role=role, to=to, at=self.time(), also=also)
             bound = self.log.bind(line=line, role=role)
             bound.info("leg", state="dialing")
 
@@ -239,7 +240,9 @@ class Conductor:
             await leg.dial(to, talk, ring_s=ring_s, limit_s=limit_s)
         return leg
 
-    async def join_in(self, seizure: Seizure, to: str, *, ring_s: float, limit_s: float = math.inf) -> int:
+    async def join_in(
+        self, seizure: Seizure, to: str, *, ring_s: float, limit_s: float = math.inf, also: Also[int] = nothing_else
+    ) -> int:
         """`to` is called, and hears the conversation without being heard, on no recording; its end is not the call's.
         The leg's id, once it is written down.
 
@@ -257,9 +260,8 @@ class Conductor:
             return await trio.sleep_forever()
 
         async def attend(task_status: trio.TaskStatus[int]) -> None:
-            await self.call_up(
-                seizure, to, role="monitor", talk=listen, ring_s=ring_s, limit_s=limit_s, task_status=task_status
-            )
+            limits = {"ring_s": ring_s, "limit_s": limit_s}
+            await self.call_up(seizure, to, role="monitor", talk=listen, **limits, also=also, task_status=task_status)
 
         return int(await guests.start(attend))
 

@@ -19,7 +19,7 @@ from appliance.config import ORDINARY_RELAY, Relay
 from appliance.contracts import sfvopi
 from appliance.contracts.sfvopi import Request, Route
 from appliance.customer import Customer, CustomerFailed
-from appliance.database import StoreError
+from appliance.database import Also, StoreError, nothing_else
 from appliance.exchange import Exchange
 from appliance.leg import LAST_DUTIES_LIMIT_S, LINE_BUSY, LINE_DOWN, ours
 from appliance.media import Media
@@ -125,7 +125,7 @@ class Control:
         hang_up()
         return True
 
-    async def add_monitor(self, uuid: str, phone: str) -> int:
+    async def add_monitor(self, uuid: str, phone: str, also: Also[int] = nothing_else) -> int:
         """A third party is called, who hears and is not heard (phonevoice 4.4). The id of his leg.
 
         Raises:
@@ -138,7 +138,7 @@ class Control:
         seizure, limit_s = await self._exchange.seize(
             phone, project=project, like=like, limit_s=self._relay.limit_s, further=True
         )
-        return await conductor.join_in(seizure, phone, ring_s=SUPERVISOR_RING_S, limit_s=limit_s)
+        return await conductor.join_in(seizure, phone, ring_s=SUPERVISOR_RING_S, limit_s=limit_s, also=also)
 
     @contextmanager
     def _carried(self, call: Call, hang_up: Callable[[], None]) -> Iterator[None]:
@@ -263,7 +263,9 @@ class Control:
 
     # --- calls of a project -----------------------------------------------------------------------------------------
 
-    async def initiate(self, plan: Plan, details: Mapping[str, Any] | None = None) -> Call:
+    async def initiate(
+        self, plan: Plan, details: Mapping[str, Any] | None = None, *, also: Also[Call] = nothing_else
+    ) -> Call:
         """Returns when the order is safe; how it fares is told by events (phonevoice 4). `details` are the call's.
 
         Raises:
@@ -273,12 +275,18 @@ class Control:
         self._exchange.check(plan.to)
         with ExitStack() as placing:
             placing.enter_context(self._exchange.placing())
-            call = await self._open(plan, Direction.OUTBOUND, line="", details=details)
+            call = await self._open(plan, Direction.OUTBOUND, line="", details=details, also=also)
             self._calls.start_soon(self._carry_when_free, placing.pop_all(), call, plan)
         return call
 
     async def _open(
-        self, plan: Plan, direction: Direction, *, line: str, details: Mapping[str, Any] | None = None
+        self,
+        plan: Plan,
+        direction: Direction,
+        *,
+        line: str,
+        details: Mapping[str, Any] | None = None,
+        also: Also[Call] = nothing_else,
     ) -> Call:
         return await self._store.open_call(
             uuid=str(uuid4()),
@@ -295,6 +303,7 @@ class Control:
             relay_number=plan.relay_number,
             # phonevoice 4.1: what it is known by besides its id.
             details={"telephony_ref": "CA" + token_hex(16), "cable_token": token_urlsafe(32), **(details or {})},
+            also=also,
         )
 
     async def _carry_when_free(self, placing: ExitStack, call: Call, plan: Plan) -> None:

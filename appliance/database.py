@@ -24,6 +24,9 @@ from appliance.schema import MIGRATIONS
 
 T = TypeVar("T")
 
+# What else is written in the commit that makes something, of what it makes.
+Also = Callable[[sqlite3.Connection, T], None]
+
 # Another process may hold the file: `branchline token create` for a moment, a backup or somebody's shell for longer.
 BUSY_LIMIT_S = 60
 
@@ -88,7 +91,6 @@ class Commit(StrEnum):
     NUMBER_RELEASED = "number.released"
     AGENT_SAVED = "agent.saved"
     AGENT_DELETED = "agent.deleted"
-    ANSWER_KEPT = "answer.kept"
 
 
 _passed: Counter[str] = Counter()
@@ -99,6 +101,10 @@ def crash_point(name: str) -> None:
         _passed[name] += 1
         if wanted in (f"{name}:{_passed[name]}", name):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def nothing_else(connection: sqlite3.Connection, made: object) -> None:
+    """`Also`, where there is no more to it."""
 
 
 @dataclass(eq=False)

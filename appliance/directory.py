@@ -18,7 +18,7 @@ from appliance.actions import StreamTo
 from appliance.archive import text_of
 from appliance.claims import PHONEVOICE, NumberTaken, claim, release
 from appliance.contracts.sfvopi_answer import BadInstructions, instructions
-from appliance.database import Commit, Database
+from appliance.database import Also, Commit, Database, nothing_else
 
 
 class Loop(Exception):
@@ -138,7 +138,15 @@ class Directory:
         return [relay.number for relay in await self._relays("WHERE project = ? ORDER BY id", project)]
 
     async def buy(
-        self, number: str, *, project: int, forward_to: str | None, country: str, type_: str, at: datetime
+        self,
+        number: str,
+        *,
+        project: int,
+        forward_to: str | None,
+        country: str,
+        type_: str,
+        at: datetime,
+        also: Also[RelayNumber] = nothing_else,
     ) -> RelayNumber:
         """It forwards from now on, if there is where to.
 
@@ -153,7 +161,9 @@ class Directory:
             statement = f"""INSERT INTO relay_numbers (number, project, forward_to, enabled, country, type, created_at)
                 VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_RELAY}"""
             facts = (number, project, forward_to, forward_to is not None, country, type_, text_of(at))
-            return _relay(connection.execute(statement, facts).fetchone())
+            bought = _relay(connection.execute(statement, facts).fetchone())
+            also(connection, bought)
+            return bought
 
         return await self._database.write(Commit.NUMBER_BOUGHT, work)
 

@@ -12,7 +12,8 @@ from fastapi import APIRouter, Request, Response
 from appliance.claims import NumberTaken
 from appliance.contracts import phonevoice
 from appliance.contracts import phonevoice_answers as answers
-from appliance.contracts.phonevoice import Json, Refused, unfit
+from appliance.contracts.phonevoice import Refused, unfit
+from appliance.database import Also
 from appliance.directory import Loop, NowhereToForward, RelayNumber
 from appliance.gateway import target_refusal
 from appliance.numbers import ORDINARY_RULES, DialingRules, forbidden
@@ -128,7 +129,7 @@ def number_routes(
         forward_to = asked.forward_to if "forward_to" in there else None
         project = bearer_of(request).project.id
 
-        async def work() -> tuple[int, Json]:
+        async def order(also: Also[RelayNumber]) -> RelayNumber:
             trunk = next((trunk for trunk in trunks if trunk.number == asked.phone_number), None)
             if trunk is None:
                 raise Refused(phonevoice.NO_SUCH_NUMBER)
@@ -145,15 +146,16 @@ def number_routes(
                     country=found.country,
                     type_=found.type,
                     at=now(),
+                    also=also,
                 )
             except NumberTaken:
                 raise Refused(phonevoice.TAKEN) from None
             except Loop:
                 raise Refused(phonevoice.IS_LOOP) from None
             log.info("number bought", project=project, line=trunk.name, relay=relay.id)
-            return 201, answers.relay_json(relay)
+            return relay
 
-        return await once(request, store.repeats, body, work)
+        return await once(request, store.repeats, body, order, answers.relay_json)
 
     @routes.get("/{id}")
     async def get(request: Request) -> Response:
@@ -209,18 +211,18 @@ def webhook_routes(store: Store, *, allow_loopback: bool, now: Callable[[], date
         body, project = await body_of(request), bearer_of(request).project.id
         asked = phonevoice.read(phonevoice.CreateWebhook, body, context=context)
 
-        async def work() -> tuple[int, Json]:
+        async def order(also: Also[tuple[Subscription, str]]) -> tuple[Subscription, str]:
             await need_target(asked.url)
             try:
-                webhook, secret = await subscriptions.create(
-                    project, asked.url, name=asked.name, events=asked.events, at=now()
+                made = await subscriptions.create(
+                    project, asked.url, name=asked.name, events=asked.events, at=now(), also=also
                 )
             except TooMany as exc:
                 raise Refused(phonevoice.Refusal(422, str(exc))) from None
-            log.info("webhook made", project=project, webhook=webhook.id)
-            return 201, answers.webhook_json(webhook, secret)
+            log.info("webhook made", project=project, webhook=made[0].id)
+            return made
 
-        return await once(request, store.repeats, body, work)
+        return await once(request, store.repeats, body, order, lambda made: answers.webhook_json(*made))
 
     @routes.patch("/{id}")
     async def change(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from secrets import choice
 from string import ascii_lowercase, digits
 from typing import Any
@@ -18,6 +19,7 @@ from appliance.contracts import phonevoice
 from appliance.contracts import phonevoice_answers as answers
 from appliance.contracts.phonevoice import AgentOrder, PhoneBridgeOrder, Refusal, Refused, unfit
 from appliance.control import Control
+from appliance.database import Also
 from appliance.directory import Agent
 from appliance.exchange import NoLine, NotDialed
 from appliance.gateway import target_refusal
@@ -40,13 +42,13 @@ class Orders:
         self._store = store
         self._directory = store.directory
 
-    async def place(self, order: AgentOrder | PhoneBridgeOrder, bearer: Bearer) -> Call:
+    async def place(self, order: AgentOrder | PhoneBridgeOrder, bearer: Bearer, also: Also[Call]) -> Call:
         """Raises Refused."""
         if isinstance(order, AgentOrder):
             agent = own(await self._directory.agent(order.agent_id), bearer)
             from_ = await self._own_line("inbound_phone_number", order.inbound_phone_number, bearer)
             switches = order.switches(agent.settings.model_dump(include=set(phonevoice.SWITCHES)))
-            return await self.place_agent(agent, order.recipient_phone_number, from_=from_, details=switches)
+            return await self.place_agent(agent, order.recipient_phone_number, from_=from_, details=switches, also=also)
         switches = order.switches({})
         plan = self._control.plans.bridge(
             bearer.project.id,
@@ -56,9 +58,11 @@ class Orders:
             rather=await self._default_line(bearer.project.id),
             recorded=switches["enable_recording"],
         )
-        return await self._initiate(plan, switches)
+        return await self._initiate(plan, switches, also)
 
-    async def place_agent(self, agent: Agent, to: str, *, from_: str | None = None, details: Mapping[str, Any]) -> Call:
+    async def place_agent(
+        self, agent: Agent, to: str, *, from_: str | None = None, details: Mapping[str, Any], also: Also[Call]
+    ) -> Call:
         """Raises Refused."""
         plan = self._control.plans.agent(
             agent.project,
@@ -68,11 +72,11 @@ class Orders:
             rather=await self._default_line(agent.project),
             recorded=details["enable_recording"],
         )
-        return await self._initiate(plan, details)
+        return await self._initiate(plan, details, also)
 
-    async def _initiate(self, plan: Plan, details: Mapping[str, Any]) -> Call:
+    async def _initiate(self, plan: Plan, details: Mapping[str, Any], also: Also[Call]) -> Call:
         try:
-            call = await self._control.initiate(plan, details)
+            call = await self._control.initiate(plan, details, also=also)
         except NotDialed as exc:
             raise Refused(Refusal(422, str(exc))) from None
         log.info("call ordered", project=plan.project, call=call.uuid, kind=plan.kind.value)
@@ -122,10 +126,10 @@ class Orders:
                     await news.wait()
         return call
 
-    async def add_monitor(self, call: Call, phone: str) -> int:
+    async def add_monitor(self, call: Call, phone: str, also: Also[int]) -> int:
         """The id of the supervisor's leg. Raises Refused."""
         try:
-            return await self._control.add_monitor(call.uuid, phone)
+            return await self._control.add_monitor(call.uuid, phone, also)
         except NoConversation:
             raise Refused(phonevoice.NOT_IN_PROGRESS) from None
         except NoLine:
@@ -157,12 +161,8 @@ def call_routes(control: Control, store: Store, *, now: Callable[[], datetime]) 
     @routes.post("/initiate")
     async def initiate(request: Request) -> Response:
         body = await body_of(request)
-        order = phonevoice.call_order(body)
-
-        async def work() -> tuple[int, answers.Json]:
-            return 201, answers.initiated_json(await orders.place(order, bearer_of(request)))
-
-        return await once(request, store.repeats, body, work)
+        order = partial(orders.place, phonevoice.call_order(body), bearer_of(request))
+        return await once(request, store.repeats, body, order, answers.initiated_json)
 
     @routes.get("")
     async def list_calls(request: Request) -> Response:
@@ -190,11 +190,10 @@ def call_routes(control: Control, store: Store, *, now: Callable[[], datetime]) 
     async def add_monitor(request: Request) -> Response:
         call, body = await own_call(request), await body_of(request)
         phone = phonevoice.read(phonevoice.AddMonitor, body).supervisor_phone
-
-        async def work() -> tuple[int, answers.Json]:
-            return 200, answers.monitor_json(call, await orders.add_monitor(call, phone), phone)
-
-        return await once(request, store.repeats, body, work)
+        order = partial(orders.add_monitor, call, phone)
+        return await once(
+            request, store.repeats, body, order, lambda leg: answers.monitor_json(call, leg, phone), status=200
+        )
 
     @routes.post("/{id}/embed_session")
     async def embed_session(request: Request) -> Response:
@@ -217,23 +216,24 @@ def legacy_routes(control: Control, store: Store, *, allow_loopback: bool) -> AP
     @routes.post("")
     async def create(request: Request) -> Response:
         body = await body_of(request)
-        order = phonevoice.read(phonevoice.LegacyOrder, body, context=context)
+        asked = phonevoice.read(phonevoice.LegacyOrder, body, context=context)
+        known_by = {"call_id": new_call_id(), "webhook_url": asked.webhook_url}
 
-        async def work() -> tuple[int, answers.Json]:
-            agent = await orders.assistant(order.assistant_id, bearer_of(request))
-            url = order.webhook_url
+        async def order(also: Also[Call]) -> Call:
+            agent = await orders.assistant(asked.assistant_id, bearer_of(request))
+            url = asked.webhook_url
             if url and (problem := await target_refusal(url, allow_loopback=allow_loopback)):
                 raise Refused(unfit("webhook_url", f"leads where no event may go: {problem}"))
             # All three switches are on (10), whatever the agent's other calls have.
-            known_by = {"call_id": new_call_id(), "webhook_url": url}
             details = dict.fromkeys(phonevoice.SWITCHES, True) | known_by
-            call = await orders.place_agent(agent, order.phone_number, details=details)
-            said = answers.legacy_call_json(
-                call, known_by["call_id"], to=order.phone_number, assistant_id=order.assistant_id
-            )
-            return 201, said
+            return await orders.place_agent(agent, asked.phone_number, details=details, also=also)
 
-        return await once(request, store.repeats, body, work)
+        def said(call: Call) -> answers.Json:
+            return answers.legacy_call_json(
+                call, known_by["call_id"], to=asked.phone_number, assistant_id=asked.assistant_id
+            )
+
+        return await once(request, store.repeats, body, order, said)
 
     return routes
 

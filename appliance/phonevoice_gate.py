@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from appliance.contracts import phonevoice
 from appliance.contracts import phonevoice_answers as answers
 from appliance.contracts.phonevoice import Credential, Json, Refusal, Refused
-from appliance.database import StoreError
+from appliance.database import Also, StoreError, nothing_else
 from appliance.repeats import AnotherBody, Answer, Repeats, StillRunning
 from appliance.tenants import Bearer, Tenants, digest_of
 
@@ -120,6 +120,7 @@ class Owned(Protocol):
 
 
 T = TypeVar("T", bound=Owned)
+Made = TypeVar("Made")
 
 
 def bearer_of(request: Request) -> Bearer:
@@ -162,25 +163,36 @@ def list_answer(
 
 
 async def once(
-    request: Request, repeats: Repeats, body: bytes, work: Callable[[], Awaitable[tuple[int, Json]]]
+    request: Request,
+    repeats: Repeats,
+    body: bytes,
+    order: Callable[[Also[Made]], Awaitable[Made]],
+    said: Callable[[Made], Json],
+    *,
+    status: int = 201,
 ) -> Response:
-    """What creates or dials, done once for each Idempotency-Key, if there is one. Raises Refused."""
+    """What creates or dials, done once for each Idempotency-Key, if there is one. Raises Refused.
+
+    `said` is what is answered of what `order` has made, in one commit with what it is handed.
+    """
     key, bearer = request.headers.get("idempotency-key"), bearer_of(request)
     if key is None:
-        return answer(*await work())
+        return answer(status, said(await order(nothing_else)))
     if not 1 <= len(key) <= LONGEST_KEY:
         raise Refused(phonevoice.unfit("Idempotency-Key", f"is not 1 to {LONGEST_KEY} characters long"))
 
-    async def first() -> Answer:
-        status, content = await work()
-        return Answer(status, json.dumps(content, ensure_ascii=False).encode())
+    def answer_of(made: Made) -> Answer:
+        return Answer(status, json.dumps(said(made), ensure_ascii=False).encode())
+
+    async def first(keep: Also[Answer]) -> Answer:
+        return answer_of(await order(lambda connection, made: keep(connection, answer_of(made))))
 
     # A user's token acts on more than one project.
     place = f"{request.url.path} {bearer.project.id}"
     try:
-        said = await repeats.once(bearer.sha256, place, key, body, first)
+        kept = await repeats.once(bearer.sha256, place, key, body, first)
     except StillRunning:
         raise Refused(phonevoice.STILL_RUNNING) from None
     except AnotherBody:
         raise Refused(phonevoice.OTHER_BODY) from None
-    return answer(said.status, said.body, {"Idempotency-Replayed": "true"} if said.replayed else None)
+    return answer(kept.status, kept.body, {"Idempotency-Replayed": "true"} if kept.replayed else None)

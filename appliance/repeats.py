@@ -1,19 +1,17 @@
 """Requests that may come again: what was answered to the first is answered to the others (phonevoice 3).
 
-Only what succeeded is kept: a refusal has done nothing, so to try again is safe. What is under way is known to this
-process alone, so that the key of an attempt that died with the box is free.
+Only what succeeded is kept: a refusal has done nothing, so to try again is safe. It is kept in the commit of what was
+done, so that whatever a crash leaves of an attempt, it is both or none. What is under way is known to this process
+alone: the key of an attempt that died before its commit is free.
 """
 
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
-import structlog
-
-from appliance.database import Commit, Database, StoreError
-
-log = structlog.get_logger(__name__)
+from appliance.database import Also, Database
 
 # Hours of the box being up, as the age of what is delivered is counted (`outbox`).
 KEEP_H = 24
@@ -39,11 +37,15 @@ class Repeats:
         self._database = database
         self._running: dict[tuple[str, str, str], str] = {}
 
-    async def once(self, token: str, path: str, key: str, body: bytes, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def once(
+        self, token: str, path: str, key: str, body: bytes, work: Callable[[Also[Answer]], Awaitable[Answer]]
+    ) -> Answer:
         """What `work` answers, or what it did for the first request of this token with this key. A token is a digest.
 
+        `work` is handed what keeps its answer, for the commit of what it does; a refusal has none.
+
         Raises:
-            StillRunning, AnotherBody: and nothing was done. What `work` raises is not kept.
+            StillRunning, AnotherBody: and nothing was done.
         """
         place, digest = (token, path, key), sha256(body).hexdigest()
         if place in self._running:
@@ -55,14 +57,7 @@ class Repeats:
                 if before != digest:
                     raise AnotherBody
                 return answer
-            answer = await work()
-            if answer.status < 400:
-                try:
-                    await self._keep(place, digest, answer)
-                except StoreError as exc:
-                    # Done is done: who heard of a failure would have it done again.
-                    log.error("an answer can't be repeated", path=path, error=str(exc))
-            return answer
+            return await work(partial(_keep, place, digest))
         finally:
             del self._running[place]
 
@@ -72,12 +67,11 @@ class Repeats:
         row = await self._database.read(lambda connection: connection.execute(query, (*place, KEEP_H)).fetchone())
         return None if row is None else (row[0], Answer(row[1], row[2], replayed=True))
 
-    async def _keep(self, place: tuple[str, str, str], digest: str, answer: Answer) -> None:
-        statement = """INSERT OR REPLACE INTO repeats (token, path, key, body_sha256, status, answer, born_h)
-            VALUES (?, ?, ?, ?, ?, ?, (SELECT hours FROM uptime))"""
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM repeats WHERE born_h <= (SELECT hours FROM uptime) - ?", (KEEP_H,))
-            connection.execute(statement, (*place, digest, answer.status, answer.body))
-
-        await self._database.write(Commit.ANSWER_KEPT, work)
+def _keep(place: tuple[str, str, str], digest: str, connection: sqlite3.Connection, answer: Answer) -> None:
+    connection.execute("DELETE FROM repeats WHERE born_h <= (SELECT hours FROM uptime) - ?", (KEEP_H,))
+    connection.execute(
+        """INSERT INTO repeats (token, path, key, body_sha256, status, answer, born_h)
+        VALUES (?, ?, ?, ?, ?, ?, (SELECT hours FROM uptime))""",
+        (*place, digest, answer.status, answer.body),
+    )

@@ -20,7 +20,7 @@ from appliance.casebook import Casebook
 from appliance.claims import SFVOPI, NumberTaken, claim, claimed, release
 from appliance.config import Webhook
 from appliance.contracts.sfvopi import App, Link
-from appliance.database import Commit, Database, open_database
+from appliance.database import Also, Commit, Database, nothing_else, open_database
 from appliance.directory import Directory
 from appliance.events import of_call
 from appliance.legacy import Legacy
@@ -230,6 +230,7 @@ class Store:
         project: int | None = None,
         relay_number: str | None = None,
         details: Mapping[str, Any] | None = None,
+        also: Also[Call] = nothing_else,
     ) -> Call:
         """`route` is the kind's own text, kept for whoever closes the call. Its being there is told, too."""
 
@@ -244,6 +245,7 @@ class Store:
             call = f"SELECT {CALL_COLUMNS} FROM calls WHERE id = ?"
             opened = call_of(connection.execute(call, (cursor.lastrowid,)).fetchone())
             self.outbox.put(connection, of_call(opened, started_at))
+            also(connection, opened)
             return opened
 
         call = await self._database.write(Commit(f"call.{state.value}"), work)
@@ -284,12 +286,16 @@ class Store:
         if waits:
             self.legacy.ring()
 
-    async def open_leg(self, call_id: int, *, line: str, role: str, to: str, at: datetime) -> int:
+    async def open_leg(
+        self, call_id: int, *, line: str, role: str, to: str, at: datetime, also: Also[int] = nothing_else
+    ) -> int:
         """One more line of the call is to dial. Its id."""
 
         def work(connection: sqlite3.Connection) -> int:
             statement = "INSERT INTO legs (call_id, line, role, to_, dialed_at) VALUES (?, ?, ?, ?, ?)"
-            return connection.execute(statement, (call_id, line, role, to, _text(at))).lastrowid or 0
+            leg_id = connection.execute(statement, (call_id, line, role, to, _text(at))).lastrowid or 0
+            also(connection, leg_id)
+            return leg_id
 
         return await self._database.write(Commit.LEG_DIALED, work)
 

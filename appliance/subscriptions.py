@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_urlsafe
 
-from appliance.database import Commit, Database
+from appliance.database import Also, Commit, Database, nothing_else
 from appliance.events import wanted
 
 # 6
@@ -61,7 +61,14 @@ class Subscriptions:
         self._ring = ring
 
     async def create(
-        self, project: int, url: str, *, name: str | None = None, events: Sequence[str] = ("*",), at: datetime
+        self,
+        project: int,
+        url: str,
+        *,
+        name: str | None = None,
+        events: Sequence[str] = ("*",),
+        at: datetime,
+        also: Also[tuple[Subscription, str]] = nothing_else,
     ) -> tuple[Subscription, str]:
         """It, and its secret, which nobody is told again. The values are the caller's to check.
 
@@ -78,7 +85,7 @@ class Subscriptions:
             at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
 
-        def work(connection: sqlite3.Connection) -> Subscription:
+        def work(connection: sqlite3.Connection) -> tuple[Subscription, str]:
             (count,) = connection.execute("SELECT count(*) FROM subscriptions WHERE project = ?", (project,)).fetchone()
             if count >= MOST_PER_PROJECT:
                 raise TooMany(f"a project has {MOST_PER_PROJECT} webhooks at most")
@@ -86,11 +93,12 @@ class Subscriptions:
                 VALUES (?, ?, ?, ?, ?, ?, 1)"""
             made = _one(connection, connection.execute(statement, facts).lastrowid)
             assert made is not None
-            return made
+            also(connection, (made, secret))
+            return made, secret
 
         made = await self._database.write(Commit.WEBHOOK_SAVED, work)
         self._ring()
-        return made, secret
+        return made
 
     async def page(self, project: int, *, offset: int, limit: int) -> tuple[list[Subscription], int]:
         """Newest first, and how many there are in all."""

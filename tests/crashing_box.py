@@ -30,7 +30,6 @@ from appliance.mailbox import NewPart
 from appliance.message import Message, MessagePart, PartState
 from appliance.options import Options
 from appliance.recordings import Why
-from appliance.repeats import Answer
 from appliance.store import Store, open_store
 from appliance.tenants import BOX
 from drivers.line import Alerting, Answered
@@ -164,12 +163,7 @@ async def let(store: Store) -> None:
     await directory.delete_agent(agent.id)
     webhook, _ = await store.subscriptions.create(project, "https://crm.example/hook", at=now())
     await store.subscriptions.delete(webhook.id)
-    await store.repeats.once(key, "/api/v1/webhooks", "key", b"{}", made)
     await tenants.revoke(project=project, name="crm", at=now())
-
-
-async def made() -> Answer:
-    return Answer(201, b"{}")
 
 
 def message(direction: Direction) -> Message:

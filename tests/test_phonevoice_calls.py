@@ -113,7 +113,7 @@ async def open_switchboard(directory: Path) -> AsyncIterator[Switchboard]:
             country="FR",
             now=lambda: town.now,
         )
-        other = await store.tenants.add_project("other", at=NOON)
+        other = await store.tenants.project("other") or await store.tenants.add_project("other", at=NOON)
         transport = httpx.ASGITransport(api, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://box", timeout=None) as http:
             ours, theirs = [Asker(http, store, project, await token_of(store, project)) for project in (BOX, other.id)]

@@ -155,7 +155,7 @@ async def open_town(
             relay=choice,
             concurrent_calls=concurrent,
         )
-        relay = await store.directory.buy(
+        relay = await store.directory.relay_of(OFFICE) or await store.directory.buy(
             OFFICE, project=1, forward_to=forward_to, country="FR", type_="mobile", at=NOON
         )
         town = Town(directory, store, control, relay)
