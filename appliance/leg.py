@@ -320,6 +320,9 @@ class Leg:
                 await self._line.send_dtmf(digits)
             except CommandError as exc:
                 self._log.warning("keys are not sent", error=str(exc))
+            except LineLost:
+                # As `_listen` is told, too.
+                return
 
 
 async def _no_talk(port: Port) -> Ended:

@@ -47,6 +47,9 @@ class Line(TestLine):
     def lose(self) -> None:
         self._tell.send_nowait(LineLost("unplugged"))  # type: ignore[arg-type]
 
+    async def send_dtmf(self, digits: str) -> None:
+        self._obey("keys")
+
     async def next_event(self) -> LineEvent:
         event = await super().next_event()
         if isinstance(event, LineLost):

@@ -2,13 +2,16 @@
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
+from appliance.actions import Protocol, StreamTo
 from appliance.conductor import NoConversation
 from appliance.exchange import NotDialed
 from appliance.limits import Limits
 from appliance.trunk import Seizure
-from drivers.errors import CommandError
+from drivers.errors import CommandError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineState, Released
+from tests.conftest import _serve_voice
 from tests.test_conductor import still
 from tests.test_relay import CALLER, HOME, SPARE, Town, open_town
 
@@ -151,6 +154,25 @@ async def test_both_lines_lost_at_once_are_one_end(tmp_path):
         assert town.rows("SELECT reason FROM calls") == [("line_lost",)]
         assert town.rows("SELECT 1 FROM legs WHERE ended_at IS NULL") == []
         assert town.events.count("phone_call.error") == 1
+
+
+async def test_a_line_that_is_lost_as_it_is_to_send_keys_is_lost_and_no_fault_of_ours(tmp_path):
+    async with _serve_voice() as voice, open_town(tmp_path) as town:
+
+        def lost() -> None:
+            # Who waits at the port may be told before who waits for the line's events.
+            town.home.lose()
+            raise LineLost("unplugged")
+
+        town.home.when["keys"] = lost
+        town.home.when["dial"] = lambda: town.home.say(Answered())
+        stream = StreamTo(voice.url, protocol=Protocol.PLIVO)
+        await town.control.initiate(town.control.plans.agent(1, CALLER, stream, from_=HOME))
+        server = await voice.connection()
+        await server.send({"event": "sendDTMF", "dtmf": "1"})
+        with capture_logs() as logs:
+            assert await town.ended() == ("line_lost", 27)
+        assert [line for line in logs if line["log_level"] == "error"] == []
 
 
 async def test_when_all_lines_ring_at_once_nobody_is_left_without_an_answer(tmp_path):
