@@ -196,7 +196,7 @@ class Cloud(_Section):
 
     url: CloudUrl | None = None
     presign: WebhookUrl | None = None
-    token: Annotated[BearerToken, Field(min_length=16, repr=False)]
+    token: Annotated[BearerToken, Field(repr=False)]
     events: CloudEvents = ("*",)
     recordings: bool = True
     window: HoursOfDay | None = None

@@ -30,6 +30,7 @@ from appliance.config import (
 from appliance.events import NOT_YET
 from appliance.fields import is_address
 from appliance.limits import Limits
+from appliance.options import CONSENT, FILE_NAME, TakeMessage
 from drivers.countries import PROFILES
 from drivers.models import Sound
 
@@ -53,6 +54,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "recordings": Keeping,
     "doctor": Doctor,
     "relay": Relay,
+    "no_answer": TakeMessage,
+    "busy": TakeMessage,
+    "no_line": TakeMessage,
+    "paused": TakeMessage,
     "cloud": Cloud,
     "network": Network,
     "lab": Lab,
@@ -192,16 +197,26 @@ WORDS = {
     "missing": "is missing",
     "string_type": "must be text in quotes",
     "int_type": "must be a whole number",
+    "float_type": "must be a number",
     "bool_type": "must be true or false, without quotes",
     "tuple_type": "must be a list",
+    "too_long": "must be {max_length} of them at most",
     "model_type": "must be a section of its own",
+    "dict_type": "must be a section of its own",
     "literal_error": "must be {expected}",
     "string_too_short": "must be at least {min_length} characters long",
     "string_too_long": "must be at most {max_length} characters long",
-    "greater_than_equal": "must be at least {ge}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt:g}",
+    "less_than_equal": "must be at most {le}",
     "less_than": "must be less than {lt}",
-    "string_pattern_mismatch": "is not of the form {pattern}",
+    "string_pattern_mismatch": "must be {form}",
     "value_error": "{error}",
+}
+
+FORMS = {
+    FILE_NAME: 'a file\'s name without its directory, like "closed.wav"',
+    CONSENT: '"none", "beep", or a file\'s name without its directory, like "recorded.wav"',
 }
 
 
@@ -214,12 +229,13 @@ def _problem(error: ErrorDetails) -> str:
     if error["type"] == "model_type" and len(loc) == 1:
         return f"{_key(loc)}: must be one section that begins with [{loc[0]}]"
     words = WORDS.get(error["type"], error["msg"])
-    return f"{_key(loc)}: {words.format(**error.get('ctx', {}))}"
+    facts = error.get("ctx", {})
+    return f"{_key(loc)}: {words.format(**facts, form=FORMS.get(facts.get('pattern', '')))}"
 
 
 def _key(loc: Sequence[int | str]) -> str:
-    """Lists count from 1, as people do."""
-    return ".".join(str(part + 1) if isinstance(part, int) else part for part in loc)
+    """Lists count from 1, as people do. Of what is wrong with a key itself pydantic says `[key]` behind it."""
+    return ".".join(str(part + 1) if isinstance(part, int) else part for part in loc if part != "[key]")
 
 
 def _suggestion(loc: Sequence[int | str]) -> str:

@@ -1,13 +1,15 @@
 """What an app wants of this box beyond its contract. All of it is off unless somebody asks for it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.actions import Protocol
 
 # A name, and no path: without a directory, and not hidden.
-FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\.wav$"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}\.wav"
+FILE_NAME = rf"^{_NAME}$"
+CONSENT = rf"^(none|beep|{_NAME})$"
 
 
 class TakeMessage(BaseModel):
@@ -29,7 +31,7 @@ class TakeMessage(BaseModel):
 
 
 # What both hear before a call is recorded: nothing, a beep, or a file in `announcements`.
-Consent = Literal["none", "beep"] | Annotated[str, Field(pattern=FILE_NAME)]
+Consent = Annotated[str, Field(pattern=CONSENT)]
 
 
 class RelayRule(BaseModel):

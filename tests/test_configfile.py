@@ -301,6 +301,24 @@ ONE_FAULT = {
         'dialing.deny: "0899*" is neither a number, like "+33899123456", nor a beginning, like "+33899*"'
     ),
     SERVICE + "[dialing]\nconcurrent_calls = 0\n": "dialing.concurrent_calls: must be at least 1",
+    SERVICE + "[dialing]\nconcurrent_calls = 1.5\n": "dialing.concurrent_calls: must be a whole number",
+    SERVICE + LINE + 'limits = { price_per_minute = "5 ct" }\n': "lines.1.limits.price_per_minute: must be a number",
+    SERVICE + LINE + "limits = { price_per_minute = 0 }\n": "lines.1.limits.price_per_minute: must be more than 0",
+    SERVICE + LINE + "limits = { minutes = 3 }\n": (
+        'lines.1.limits.minutes: unknown key, did you mean "minutes_per_day"?'
+    ),
+    SERVICE + "[relay]\nring_s = 300\n": "relay.ring_s: must be at most 120",
+    SERVICE + "[relay]\nconsents = 1\n": "relay.consents: must be a section of its own",
+    SERVICE + '[relay.consents]\nde = "beep"\n': (
+        'relay.consents.de: "de" is not a country of two capital letters, like "FR" (ISO 3166)'
+    ),
+    SERVICE + '[relay]\nconsent = "/tmp/recorded.wav"\n': (
+        'relay.consent: must be "none", "beep", or a file\'s name without its directory, like "recorded.wav"'
+    ),
+    SERVICE + '[relay.busy]\nannouncement = "closed.mp3"\n': (
+        'relay.busy.announcement: must be a file\'s name without its directory, like "closed.wav"'
+    ),
+    SERVICE + '[doctor]\npairs = [["office", "shop", "home"]]\n': "doctor.pairs.1: must be 2 of them at most",
     SERVICE + '[doctor]\nat = "3:30"\n': 'doctor.at: must be a time of day in quotes, like "03:30"',
     SERVICE + "[doctor]\nat = 03:30:00\n": 'doctor.at: must be a time of day in quotes, like "03:30"',
     SERVICE + '[doctor]\nlines = ["shop"]\n': "doctor.lines: no line is called shop",
@@ -312,6 +330,17 @@ ONE_FAULT = {
 @pytest.mark.parametrize("text", ONE_FAULT)
 def test_a_fault_is_named_with_its_key(text):
     assert problems(text) == [ONE_FAULT[text]]
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["service", "sfvopi", "phonevoice", "dialing", "recordings", "doctor", "relay", "network", "lab"]
+    + [f"relay.{what}" for what in ("no_answer", "busy", "no_line", "paused")],
+)
+def test_an_unknown_key_is_named_with_the_known_ones(section):
+    text = (SERVICE if section == "service" else f"{SERVICE}[{section}]\n") + "zzz = 1\n"
+    (problem,) = problems(text)
+    assert problem.startswith(f"{section}.zzz: unknown key (known: ")
 
 
 def test_an_unknown_event_is_named_with_the_known_ones():
@@ -487,6 +516,7 @@ def test_a_cloud_that_is_not_encrypted_is_doubted():
     [
         (f'[cloud]\ntoken = "{SECRET}"\n', "cloud.url: is missing (or presign): where is the cloud?"),
         ('[cloud]\nurl = "https://a.example"\n', "cloud.token: is missing"),
+        (CLOUD.replace(SECRET, "short"), "cloud.token: must be at least 16 characters long"),
         (CLOUD.replace("box/", "box?a=b"), "cloud.url: must end with its path"),
         (CLOUD.replace("https://ingest.example", "https://127.0.0.1"), "cloud.url: 127.0.0.1 is this box itself"),
         (CLOUD + 'window = "22:00"\n', 'cloud.window: must be two times of day, like "22:00-06:00"'),
