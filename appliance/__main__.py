@@ -19,6 +19,7 @@ from appliance.chart import chart
 from appliance.config import Config, Webhook
 from appliance.configfile import ConfigError, doubts, parse
 from appliance.database import StoreError
+from appliance.health import VERSION
 from appliance.inventory import look
 from appliance.lines import DEVICES
 from appliance.listing import listing
@@ -31,7 +32,7 @@ from appliance.visit import visit
 from hil.cli import bench
 
 commands = typer.Typer(
-    help="SIM cards as programmable voice lines.",
+    help="SIM cards and analog phone lines as programmable voice lines.",
     no_args_is_help=True,
     add_completion=False,
     # A plain traceback is for logs, and shows no values: there are keys among them.
@@ -46,6 +47,22 @@ commands.add_typer(projects, name="project")
 commands.add_typer(webhooks, name="webhook")
 commands.add_typer(cloud, name="cloud")
 commands.add_typer(bench, name="bench")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"branchline {VERSION}")
+        raise typer.Exit
+
+
+@commands.callback()
+def say(
+    version: Annotated[
+        bool, typer.Option("--version", help="Says which version this is.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration, a TOML file.", metavar="FILE")]
 DEFAULT_CONFIG = Path("/etc/branchline/branchline.toml")

@@ -28,7 +28,7 @@ from appliance.contracts.sfvopi import Refusal, Refused
 from appliance.control import Control
 from appliance.database import StoreError
 from appliance.exchange import NotDialed
-from appliance.health import OK, Health
+from appliance.health import OK, VERSION, Health
 from appliance.heard import heard_routes
 from appliance.links import Links
 from appliance.metrics import Metrics
@@ -49,6 +49,15 @@ PREFIX = "/superfone"
 LOCKED = (PREFIX + "/", box_api.PREFIX + "/")
 
 ORDINARY_TERMS = Terms()
+
+# For who opens the box's address in a browser.
+ENTRANCE = """Branchline: SIM cards and analog phone lines as programmable voice lines.
+
+/docs           the box's own API, to read and to try with a key
+/openapi.json   the same for programs
+/healthz        whether all is well; with a key also how
+/metrics        for Prometheus, with a key
+"""
 
 # sfvopi, sections 2 to 4: what an unexpected fault is called, by endpoint.
 FAILURES = {
@@ -247,7 +256,7 @@ def make_api(
     terms: Terms | None = ORDINARY_TERMS,
 ) -> ASGIApp:
     """Without `terms` PhoneVoice is not spoken."""
-    api = FastAPI(title="Branchline", openapi_url="/openapi.json", docs_url="/docs", redoc_url=None)
+    api = FastAPI(title="Branchline", version=VERSION, openapi_url="/openapi.json", docs_url="/docs", redoc_url=None)
     api.add_middleware(KeyRequired, store=store)
     for box in (
         box_routes(control.trunks, postbox),
@@ -272,6 +281,10 @@ def make_api(
             legacy_routes(control, store, allow_loopback=terms.allow_loopback),
         ):
             api.include_router(theirs)
+
+    @api.get("/", include_in_schema=False)
+    async def entrance() -> Response:
+        return Response(ENTRANCE, media_type="text/plain")
 
     @api.get("/healthz", include_in_schema=False)
     async def healthz(request: Request) -> Response:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import hypercorn
@@ -30,7 +29,7 @@ from appliance.customer import open_customer
 from appliance.doctor import Doctor
 from appliance.exchange import NotDialed
 from appliance.gateway import Gateway
-from appliance.health import Health, Notifier
+from appliance.health import VERSION, Health, Notifier
 from appliance.lines import make_bus, make_trunk
 from appliance.links import KEY_BYTES, Links, origin_of
 from appliance.local import local_socket, make_local_api
@@ -50,7 +49,7 @@ from native import Trust
 
 log = structlog.get_logger(__name__)
 
-USER_AGENT = f"Branchline/{version('branchline')}"
+USER_AGENT = f"Branchline/{VERSION}"
 DATABASE = "branchline.db"
 ANNOUNCEMENTS = "announcements"
 LINK_KEY = "links.key"
@@ -77,7 +76,7 @@ async def serve(config: Config) -> None:
     """
     data_dir, country, dialing = config.service.data_dir, config.sfvopi.default_country, config.dialing
     recordings = make_directories(data_dir)
-    tls, trust = _trust(config.network.ca)
+    tls, trust = whom_to_trust(config.network.ca)
     with (
         _alone_in(data_dir),
         _bound(config.service.listen) as listener,
@@ -182,14 +181,14 @@ async def serve(config: Config) -> None:
                     addresses = await requests.start(_answer_http, api, listener, partial(_told, signals))
                     if not await store.has_key():
                         log.warning("nobody has a key for the API yet: `branchline token create` makes one")
-                    log.info("ready", listen=addresses, lines=[trunk.name for trunk in control.trunks])
+                    log.info("ready", version=VERSION, listen=addresses, lines=[trunk.name for trunk in control.trunks])
                     nursery.start_soon(health.watch)
                 nursery.cancel_scope.cancel()
             base.cancel_scope.cancel()
     log.info("stopped")
 
 
-def _trust(ca: Path | None) -> tuple[ssl.SSLContext, Trust]:
+def whom_to_trust(ca: Path | None) -> tuple[ssl.SSLContext, Trust]:
     """Whom we believe, over HTTP and in streams: the authorities of the system, and whom that file names besides. It
     reads the system's whole store of certificates. Raises Unable.
     """
@@ -198,8 +197,10 @@ def _trust(ca: Path | None) -> tuple[ssl.SSLContext, Trust]:
         if ca is not None:
             tls.load_verify_locations(cafile=ca)
         return tls, Trust(ca)
-    except (OSError, ssl.SSLError) as exc:
-        raise Unable(f"network.ca: {ca}: {exc.strerror or 'has no certificate'}") from exc
+    except (ssl.SSLError, ValueError) as exc:
+        raise Unable(f"network.ca: {ca}: has no certificate that can be read") from exc
+    except OSError as exc:
+        raise Unable(f"network.ca: {ca}: {exc.strerror}") from exc
 
 
 def make_directories(data_dir: Path) -> Path:

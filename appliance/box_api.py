@@ -266,6 +266,8 @@ def in_words(invalid: RequestValidationError) -> str:
     """`text: String should have at least 1 character`; never with what was sent."""
     problems = []
     for error in invalid.errors():
+        if error["type"] == "json_invalid":
+            return "the body is not JSON"
         where = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path"))
         problems.append(f"{where}: {error['msg']}" if where else error["msg"])
     return "; ".join(problems)

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -27,6 +28,8 @@ STILL_LIMIT_S = 1.0
 LOOK_EVERY_S = 0.5
 
 OK = "ok"
+
+VERSION = version("branchline")
 
 
 class Notifier:
@@ -114,6 +117,7 @@ class Health:
         worst_late_us, self._worst_late_us = self._worst_late_us, 0
         return {
             "status": status,
+            "version": VERSION,
             "media": {
                 "ticks": stats.ticks,
                 "skipped": stats.skipped,

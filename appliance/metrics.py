@@ -14,7 +14,7 @@ from prometheus_client.core import SummaryMetricFamily as Summary
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from appliance.health import OK, Health, line_report
+from appliance.health import OK, VERSION, Health, line_report
 from appliance.ingest import Trouble
 from appliance.media import audio_report
 from appliance.outbox import Outbox
@@ -55,6 +55,7 @@ class _Sheet(Collector):
 
 def _media(health: Health) -> Iterator[Metric]:
     stats = health.media_stats()
+    yield Info("branchline", "The program", {"version": VERSION})
     yield Gauge("branchline_up", "Whether the media clock runs: without it no call has sound", health.status == OK)
     yield Gauge("branchline_media_realtime", "Whether the media clock has a real-time priority", stats.realtime)
     yield Counter("branchline_media_ticks", "Frames of 20 ms", stats.ticks)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.app import Unable, make_directories, make_key
+from appliance.app import Unable, make_directories, make_key, whom_to_trust
 
 
 def test_what_is_kept_is_nobody_elses_to_list(tmp_path: Path) -> None:
@@ -38,3 +38,16 @@ def test_a_damaged_key_is_told_and_never_replaced_unasked(tmp_path: Path) -> Non
     with pytest.raises(Unable, match="damaged"):
         make_key(path)
     assert path.read_bytes() == b""
+
+
+def test_a_file_of_authorities_that_cannot_be_used_is_named_with_its_key(tmp_path: Path) -> None:
+    letter = tmp_path / "letter.pem"
+    letter.write_text("Dear reader,")
+    for path, said in (
+        (letter, "has no certificate that can be read"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none", "No such file or directory"),
+    ):
+        with pytest.raises(Unable) as exc:
+            whom_to_trust(path)
+        assert str(exc.value) == f"network.ca: {path}: {said}"

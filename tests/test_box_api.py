@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,27 @@ async def test_nothing_is_told_without_a_key(tmp_path):
             assert "message" in await client.get(path, 401)
 
 
+async def test_a_body_that_is_no_json_is_said_to_be_none(tmp_path):
+    async with open_client(tmp_path) as client:
+        answer = await client.http.post("/sms", content=b'{"to": ')
+        assert (answer.status_code, answer.json()) == (422, {"message": "the body is not JSON"})
+
+
+async def test_who_opens_the_boxs_address_is_told_where_to_go_on(tmp_path):
+    async with open_client(tmp_path) as client:
+        answer = await client.http.get("http://box/", headers={"X-API-Key": ""})
+        assert answer.headers["content-type"].startswith("text/plain")
+        pages = [line.split()[0] for line in answer.text.splitlines() if line.startswith("/")]
+        assert pages == ["/docs", "/openapi.json", "/healthz", "/metrics"]
+        for page in pages[:3]:
+            assert (await client.http.get(f"http://box{page}")).status_code != 404
+
+
 async def test_all_of_it_is_described(tmp_path):
     async with open_client(tmp_path) as client:
-        paths = (await client.http.get("http://box/openapi.json")).json()["paths"]
+        description = (await client.http.get("http://box/openapi.json")).json()
+        assert description["info"] == {"title": "Branchline", "version": version("branchline")}
+        paths = description["paths"]
         described = {(method, path.removeprefix("/box/v1")) for path, methods in paths.items() for method in methods}
         assert described == {
             ("post", "/sms"),

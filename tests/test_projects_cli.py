@@ -1,5 +1,6 @@
 """`branchline project`, `token` and `signups` beside a service, on the file that it uses."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ def on_store(config: Path, work: object) -> object:
             return await work(store)  # type: ignore[operator]
 
     return trio.run(do)
+
+
+def test_the_version_is_told() -> None:
+    said = CliRunner().invoke(commands, ["--version"])
+    assert (said.exit_code, said.output) == (0, f"branchline {version('branchline')}\n")
 
 
 def test_a_project_and_its_tokens_from_first_to_last(config: Path) -> None:

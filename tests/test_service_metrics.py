@@ -1,6 +1,7 @@
 """What Prometheus sees of a running service."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 
 import httpx
 import trio
@@ -43,6 +44,7 @@ async def test_a_call_and_an_outage_are_in_the_figures(tmp_path):
         run = await rig.start()
         seen = await figures(run)
         assert seen["branchline_up", frozenset()] == 1
+        assert seen["branchline_info", frozenset({("version", version("branchline"))})] == 1
         assert seen[key("branchline_line_state", state="idle")] == 1
         assert seen[key("branchline_line_state", state="in use")] == 0
         assert seen[key("branchline_line_signal_dbm")] == -65
