@@ -13,8 +13,8 @@ from hil.card import SoundServer, missing
 from hil.listening import align
 from hil.network import NetworkError
 from native import RATE_HZ
+from tests.bench_rig import ANNA, LIMIT_S, OWN, Driver, open_tty, speech
 from tests.sound_loop import AMPLITUDE, KEPT_SAMPLES
-from tests.test_bench import ANNA, LIMIT_S, OWN, Driver, open_tty, speech
 from tests.test_sound import tone_to_noise_db
 
 ROOT = Path(__file__).resolve().parents[1]
