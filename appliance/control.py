@@ -269,10 +269,11 @@ class Control:
         """Returns when the order is safe; how it fares is told by events (phonevoice 4). `details` are the call's.
 
         Raises:
-            NotDialed
+            NotDialed, LinesDown
         """
         self._exchange.check(plan.dials)
         self._exchange.check(plan.to)
+        self._exchange.need_lines()
         with ExitStack() as placing:
             placing.enter_context(self._exchange.placing())
             call = await self._open(plan, Direction.OUTBOUND, line="", details=details, also=also)

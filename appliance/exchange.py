@@ -35,6 +35,10 @@ class NoLine(Exception):
     """Those that may dial are in use, or have no network."""
 
 
+class LinesDown(Exception):
+    """None of the box's lines is up, nor is it known when one will be."""
+
+
 class Exchange:
     """`trunks` may still be added to. `most_placed`: how many calls that we placed there may be at once."""
 
@@ -72,6 +76,11 @@ class Exchange:
         placed = self._placed + sum(trunk.forwards for trunk in self._trunks)
         if self._most_placed is not None and placed >= self._most_placed:
             raise NotDialed(f"Not dialed: {placed} calls are under way, as many as the box may place at once")
+
+    def need_lines(self) -> None:
+        """Raises LinesDown."""
+        if not any(map(is_up, self._trunks)):
+            raise LinesDown
 
     def check(self, to: str, trunk: Trunk | None = None) -> None:
         """By the rules alone, on that line, or whichever. Raises NotDialed."""
@@ -166,6 +175,11 @@ class Exchange:
 
 def is_free(trunk: Trunk) -> bool:
     return trunk.state is LineState.IDLE or trunk.gives_way
+
+
+def is_up(trunk: Trunk) -> bool:
+    """It may be free soon: it has its device, which is at work."""
+    return trunk.state not in (LineState.DOWN, LineState.STARTING)
 
 
 def operator_of(trunk: Trunk) -> str:

@@ -21,7 +21,7 @@ from appliance.contracts.phonevoice import AgentOrder, PhoneBridgeOrder, Refusal
 from appliance.control import Control
 from appliance.database import Also
 from appliance.directory import Agent
-from appliance.exchange import NoLine, NotDialed
+from appliance.exchange import LinesDown, NoLine, NotDialed
 from appliance.gateway import target_refusal
 from appliance.phonevoice_gate import answer, bearer_of, body_of, list_answer, once, own
 from appliance.plans import Plan
@@ -79,6 +79,8 @@ class Orders:
             call = await self._control.initiate(plan, details, also=also)
         except NotDialed as exc:
             raise Refused(Refusal(422, str(exc))) from None
+        except LinesDown:
+            raise Refused(phonevoice.LINES_DOWN) from None
         log.info("call ordered", project=plan.project, call=call.uuid, kind=plan.kind.value)
         return call
 

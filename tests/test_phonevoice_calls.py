@@ -249,6 +249,34 @@ async def test_4_1_what_finds_no_free_line_is_queued_for_half_a_minute_and_fails
         assert (call["status"], call["ended_reason"]) == ("failed", "no_line")
 
 
+async def test_3_an_order_while_no_line_of_the_box_is_up_is_refused_and_may_come_again(tmp_path):
+    async with open_switchboard(tmp_path) as desk:
+        agent, town = await desk.agent(), desk.town
+        orders: list[tuple[str, dict[str, object]]] = [
+            (INITIATE, {"agent_id": agent, "recipient_phone_number": RECIPIENT}),
+            (INITIATE, {"call_type": "bridge", "inbound_phone_number": DESK, "recipient_phone_number": RECIPIENT}),
+            (LEGACY, {"phone_number": RECIPIENT, "assistant_id": str(agent)}),
+        ]
+        town.office.lose()
+        town.home.lose()
+        town.spare.say(state=LineState.STARTING)
+        await still()
+        for path, order in orders:
+            said = await desk.ours.send("POST", path, order, {"Idempotency-Key": path})
+            assert (said.status_code, said.headers["Retry-After"]) == (503, "30")
+            assert said.json() == {"error": "no line of this box is up just now"}
+            # What a repeat would not help is told as ever.
+            await desk.ours.refused(
+                "POST", path, order | {"recipient_phone_number": "1", "phone_number": "1"}, status=422
+            )
+        assert town.rows("SELECT * FROM calls") == []
+        town.spare.say(state=LineState.SEARCHING)
+        await still()
+        for path, order in orders[1:]:
+            await desk.ours.ask("POST", path, order, status=201, Idempotency_Key=path)
+        assert (await desk.call())["status"] == "queued"
+
+
 async def test_4_1_a_repeat_with_its_key_dials_once_and_without_it_twice(tmp_path):
     async with open_switchboard(tmp_path) as desk:
         order = {"agent_id": await desk.agent(), "recipient_phone_number": RECIPIENT}

@@ -79,6 +79,10 @@ class Town:
         return self.lines["home"]
 
     @property
+    def spare(self) -> Line:
+        return self.lines["spare"]
+
+    @property
     def trunks(self) -> dict[str, Trunk]:
         return {trunk.name: trunk for trunk in self.control.trunks}
 

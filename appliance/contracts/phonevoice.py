@@ -61,6 +61,8 @@ NOT_CALLED_JSON = Refusal(415, "Content-Type must be application/json")
 TOO_FAST = Refusal(429, "more than 20 requests a second", headers=ASK_AGAIN)
 TOO_MANY_SIGNUPS = Refusal(429, "too many wait to confirm", headers={"Retry-After": "900"})
 TOO_MANY_GUESSES = Refusal(429, "too many wrong codes", headers={"Retry-After": "3600"})
+# As long as an order waits for a line: by then it is worth another.
+LINES_DOWN = Refusal(503, "no line of this box is up just now", headers={"Retry-After": "30"})
 OUT_OF_ORDER = Refusal(503, "nothing can be written down just now", headers={"Retry-After": "60"})
 FAULT = Refusal(500, "internal server error")
 OTHER_BODY = unfit("Idempotency-Key", "was used for another request")
