@@ -1,6 +1,6 @@
 """Projects, their tokens and agents under /box/v1, by what each endpoint answers."""
 
-from tests.test_box_api import open_client
+from tests.box_client import open_client
 from tests.test_conductor import NOON, write_announcement
 
 AGENT = {"name": "Désk", "stream": {"url": "wss://agent.example/voice", "codec": "PCMU"}, "first_message": "Hello"}

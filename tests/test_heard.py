@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.test_box_api import SHA256, SIZE, SOUND, Client, make_recording, open_client
+from tests.box_client import SHA256, SIZE, SOUND, Client, make_recording, open_client
 from tests.test_conductor import LINKS, NOON
 
 

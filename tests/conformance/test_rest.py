@@ -20,8 +20,8 @@ from appliance.contracts.sfvopi import Json, Link
 from appliance.database import Commit, open_database
 from appliance.store import Store
 from appliance.trunk import Trunk
+from tests.box_client import open_api
 from tests.jacks import TestJack
-from tests.test_box_api import open_api
 from tests.test_conductor import APP, NOON, NUMBER, Box
 
 OTHER = replace(APP, app_id="sfv_app_2", name="Other", created_at="2026-06-04T12:00:00.001Z")

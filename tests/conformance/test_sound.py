@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from appliance.actions import Direction, StreamTo
 from appliance.media import Media
 from native import FRAME_SAMPLES, Codec, Engine, VoiceFormat, alaw_decode
+from tests.box_client import make_call, open_api
 from tests.conformance.calls import PATIENCE_S, Scene
 from tests.conftest import _serve_voice as serve_voice
 from tests.rig import open_customer
 from tests.streams import Call, calling, checkpoint, obeyed, payload, play
-from tests.test_box_api import make_call, open_api
 from tests.test_voice_port import shielded, unshielded
 
 # Every code there is, beside every other distance: no frame is like another.
