@@ -8,6 +8,7 @@ Everything prints JSON; what cannot be done is said on stderr, with status 1.
 
 import base64
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -26,8 +27,12 @@ from hil.subscriber import Behaviour
 
 bench = typer.Typer(help="A simulated telephone network with modems on ptys.", no_args_is_help=True)
 
-Control = Annotated[Path | None, typer.Option(help="The bench's socket, when it is not in the usual place.")]
+Control = Annotated[Path | None, typer.Option(help=f"The bench's socket; {default_path()} by default.")]
 Number = Annotated[str, typer.Argument(help="A subscriber's number.")]
+Modem = Annotated[str, typer.Argument(help="A modem's line, by its name: `status` shows them.")]
+
+# ITU-T E.164; the shortest numbers in use have seven digits.
+E164 = re.compile(r"\+[1-9]\d{6,14}")
 
 
 class Mistake(Exception):
@@ -45,14 +50,15 @@ def up(
     ],
     name: Annotated[list[str] | None, typer.Option(help="The lines' names, in order; line1, line2...")] = None,
     subscriber: Annotated[
-        list[str] | None, typer.Option(help="NUMBER[=answer|busy|no-answer|reject]; answers by default.")
+        list[str] | None,
+        typer.Option(help="NUMBER[=answer|busy|no-answer|reject], once for each phone; it answers by default."),
     ] = None,
     directory: Annotated[Path | None, typer.Option(help="Where the ports' names stand; a new one by default.")] = None,
     control: Control = None,
     write_config: Annotated[Path | None, typer.Option(help="A configuration for `branchline run`.")] = None,
     by_usb: Annotated[bool, typer.Option("--by-usb", help="It names USB ports, on a USB of the bench's own.")] = False,
 ) -> None:
-    """Stay in the foreground until a signal; one line of JSON on stdout says that all is there."""
+    """Stays in the foreground until a signal; one line of JSON on stdout says that all is there."""
     with _plainly():
         lines = [_line(text, index, name or []) for index, text in enumerate(line)]
         phones = [_phone(text) for text in subscriber or []]
@@ -89,6 +95,8 @@ def _line(text: str, index: int, names: list[str]) -> BenchLine:
     number, _, ways = rest.partition("@")
     if model not in MODELS or not number:
         raise Mistake(f"--line {text}: MODEL:NUMBER is wanted, with a model of: {', '.join(MODELS)}")
+    if not E164.fullmatch(number):
+        raise Mistake(f"--line {text}: the number must be an international one, like +33700000002")
     try:
         plan = ordered(ways) if ways else None
     except ValueError as exc:
@@ -98,6 +106,8 @@ def _line(text: str, index: int, names: list[str]) -> BenchLine:
 
 def _phone(text: str) -> tuple[str, Behaviour]:
     number, _, behaviour = text.partition("=")
+    if not number.removeprefix("+").isdecimal():
+        raise Mistake(f"--subscriber {text}: {number!r} is no telephone number")
     try:
         return number, Behaviour(behaviour or "answer")
     except ValueError:
@@ -131,7 +141,7 @@ def dial(
     hang_up_after: Annotated[float | None, typer.Option(help="Seconds after the answer.")] = None,
     control: Control = None,
 ) -> None:
-    """Place a call and wait for its end."""
+    """Places a call and waits for its end."""
     request = {"do": "dial", "from": from_, "to": to, "dtmf": dtmf, "hang_up_after_s": hang_up_after}
     with _plainly():
         if play:
@@ -146,14 +156,14 @@ def dial(
 
 @bench.command()
 def answer(number: Number, control: Control = None) -> None:
-    """Answer the call that rings at a phone."""
+    """Answers the call that rings at a phone."""
     with _plainly():
         _print(_ask(control, {"do": "answer", "number": number}))
 
 
 @bench.command("hang-up")
 def hang_up(number: Number, control: Control = None) -> None:
-    """End the calls of a phone."""
+    """Ends the calls of a phone."""
     with _plainly():
         _print(_ask(control, {"do": "hang-up", "number": number}))
 
@@ -163,48 +173,48 @@ def sms(
     from_: Annotated[str, typer.Option("--from", help="Who writes; a new phone when nobody has the number.")],
     to: Annotated[str, typer.Option(help="To whom.")],
     text: Annotated[str, typer.Option(help="What; in as many parts as it takes.")],
-    report: Annotated[bool, typer.Option(help="Ask for a delivery report.")] = False,
-    shuffle: Annotated[bool, typer.Option(help="Its parts come in any order.")] = False,
-    twice: Annotated[bool, typer.Option(help="Each part comes twice.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Ask for a delivery report.")] = False,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Its parts come in any order.")] = False,
+    twice: Annotated[bool, typer.Option("--twice", help="Each part comes twice.")] = False,
     lose: Annotated[int | None, typer.Option(help="This part never comes.")] = None,
     control: Control = None,
 ) -> None:
-    """Send a short message from a phone; what phones receive is in `status`."""
+    """Sends a short message from a phone; what phones receive is in `status`."""
     request = {"do": "sms", "from": from_, "to": to, "text": text, "report": report}
     with _plainly():
         _print(_ask(control, {**request, "shuffle": shuffle, "twice": twice, "lose": lose}))
 
 
 @bench.command()
-def unplug(line: str, control: Control = None) -> None:
-    """Pull a modem out, calls and all."""
+def unplug(line: Modem, control: Control = None) -> None:
+    """Pulls a modem out, calls and all."""
     with _plainly():
         _print(_ask(control, {"do": "unplug", "line": line}))
 
 
 @bench.command()
-def plug(line: str, control: Control = None) -> None:
-    """Put a modem back in."""
+def plug(line: Modem, control: Control = None) -> None:
+    """Puts a modem back in."""
     with _plainly():
         _print(_ask(control, {"do": "plug", "line": line}))
 
 
 @bench.command()
 def fault(
-    line: str,
+    line: Modem,
     name: Annotated[str, typer.Argument(help="What goes wrong; without it, all names there are.")] = "",
     value: Annotated[str, typer.Argument(help="A number, a text, NAME=NUMBER: as the fault wants it.")] = "",
     clear: Annotated[bool, typer.Option("--clear", help="All is well again.")] = False,
     control: Control = None,
 ) -> None:
-    """Let something go wrong with a line, until it is cleared."""
+    """Lets something go wrong with a line, until it is cleared."""
     with _plainly():
         _print(_ask(control, {"do": "fault", "line": line, "name": name, "value": value, "clear": clear}))
 
 
 @bench.command()
 def status(control: Control = None) -> None:
-    """Lines, phones and calls."""
+    """Shows lines, phones and calls."""
     with _plainly():
         _print(_ask(control, {"do": "status"}))
 

@@ -185,6 +185,8 @@ async def _sms(bench: Bench, request: Answer) -> Answer:
     number = request["from"]
     if any(line.number == bench.network.international(number) for line in bench.lines):
         raise NetworkError(f"{number} is a modem: send from it by AT+CMGS on its AT port")
+    if bench.network.party(request["to"]) is None:
+        raise NetworkError(f"nobody has the number {request['to']}")
     centre = bench.network.centre
     centre.holding = True
     bench.phone(number).text(request["to"], request["text"], report=bool(request.get("report")))

@@ -9,7 +9,7 @@ to the radio and to the sound.
 import random
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import trio
 
@@ -113,7 +113,7 @@ def _set(faults: Faults, name: str, text: str) -> None:
         key, found, value = text.partition("=")
         if not found:
             raise ValueError("NAME=NUMBER")
-        old[key] = get_args(hint)[1](value)
+        old[key] = _number(get_args(hint)[1], value)
     else:
         setattr(faults, name, _parsed(next(iter(get_args(hint)), hint), text))
 
@@ -127,8 +127,18 @@ def _parsed(kind: Any, text: str) -> object:
         offset, found, rest = text.partition(":")
         if not found:
             raise ValueError("OFFSET:TEXT")
-        return int(offset), _parsed(bytes, rest)
-    return kind(text)
+        return _number(int, offset), _parsed(bytes, rest)
+    return text if kind is str else _number(kind, text)
+
+
+Numeric = TypeVar("Numeric", int, float)
+
+
+def _number(kind: type[Numeric], text: str) -> Numeric:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError("a whole number" if kind is int else "a number") from None
 
 
 def _flag(text: str) -> bool:
@@ -140,7 +150,7 @@ def _flag(text: str) -> bool:
 def _others(device: Device) -> dict[str, Mishap]:
     found = {
         "no-sound": Mishap(lambda _: device.stop_sound()),
-        "stall-s": Mishap(lambda value: device.stall(float(value or 0.5))),
+        "stall-s": Mishap(lambda value: device.stall(_number(float, value or "0.5"))),
     }
     return found | _of_modem(device) if isinstance(device, Modem) else found
 
@@ -158,11 +168,11 @@ def _of_modem(modem: Modem) -> dict[str, Mishap]:
         modem.set_coverage(module.coverage)
 
     def hide_calls(value: str) -> None:
-        modem.faults.no_list_until = trio.current_time() + float(value or 1)
+        modem.faults.no_list_until = trio.current_time() + _number(float, value or "1")
 
     def leave_over(value: str) -> None:
         if modem.voice:
-            modem.voice.say(random.Random(0).randbytes(int(value or 300) * BYTES_PER_MS))
+            modem.voice.say(random.Random(0).randbytes(_number(int, value or "300") * BYTES_PER_MS))
 
     def pin(value: str) -> None:
         if not value.isdecimal():
@@ -178,7 +188,7 @@ def _of_modem(modem: Modem) -> dict[str, Mishap]:
             set_coverage, lambda: modem.set_coverage(1), lambda: None if module.coverage in (1, 5) else module.coverage
         ),
         "signal": Mishap(
-            lambda value: modem.set_signal(int(value)),
+            lambda value: modem.set_signal(_number(int, value)),
             lambda: modem.set_signal(USUAL_RSSI),
             lambda: None if module.rssi == USUAL_RSSI else module.rssi,
         ),

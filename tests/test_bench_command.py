@@ -75,6 +75,9 @@ def test_the_command_from_up_to_the_end(tmp_path: Path) -> None:
         assert command.invoke("unplug", "office")["plugged"] is False
         assert command.invoke("plug", "office")["plugged"] is True
         assert "no line" in command.fail("unplug", "attic")
+        assert "nobody has" in command.fail("sms", "--from", ANNA, "--to", "+33999999999", "--text", "Hello?")
+        wrong = command.fail("fault", "office", "signal", "weak")
+        assert wrong == "branchline bench: signal wants another value than 'weak': a whole number\n"
         assert "does not ring" in command.fail("answer", ANNA)
         assert "by ATD" in command.fail("dial", "--from", OWN, "--to", ANNA)
         assert "44100 Hz" in command.fail("dial", "--from", ANNA, "--to", OWN, "--play", str(bad))
@@ -90,6 +93,8 @@ def test_the_command_from_up_to_the_end(tmp_path: Path) -> None:
 def test_the_commands_mistakes_are_told_in_words(tmp_path: Path) -> None:
     command = Command(tmp_path)
     assert "MODEL:NUMBER" in command.fail("up", "--line", "nokia:+33700000002")
+    assert "an international one" in command.fail("up", "--line", "ec25:0700000002")
+    assert "no telephone number" in command.fail("up", "--line", f"ec25:{OWN}", "--subscriber", "anna")
     assert "one of: answer" in command.fail("up", "--line", f"ec25:{OWN}", "--subscriber", f"{ANNA}=asleep")
 
 
