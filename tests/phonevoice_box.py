@@ -17,6 +17,7 @@ import trio
 from starlette.types import ASGIApp
 
 from appliance.api import make_api
+from appliance.call import Direction, Kind, State
 from appliance.health import Health, Notifier
 from appliance.metrics import Metrics
 from appliance.phonevoice_api import Terms
@@ -31,6 +32,8 @@ from tests.test_conductor import LINKS, NOON, NUMBER, Box, open_box
 # Of an SFVoPI app's is NUMBER; these are free.
 PARIS, TOLL_FREE, SAN_FRANCISCO = "+33159133354", "+33800123456", "+14155550123"
 PHONE = "+33612345678"
+NUMBERS, WEBHOOKS = "/api/v1/relay_numbers", "/api/v1/webhooks"
+HOOK = {"url": "https://93.184.216.34/hook"}
 
 
 @dataclass
@@ -153,3 +156,25 @@ async def api_key(desk: Desk) -> str:
     key, digest = new_key()
     await desk.store.add_key(digest, name="test", at=NOON)
     return key
+
+
+async def buy(asker: Asker, number: str = PARIS, forward_to: str = PHONE) -> int:
+    relay = await asker.ask("POST", NUMBERS, {"phone_number": number, "forward_to": forward_to}, status=201)
+    return int(relay["id"])
+
+
+async def open_call(desk: Desk, project: int | None, uuid: str = "call-1") -> int:
+    call = await desk.store.open_call(
+        uuid=uuid,
+        line="paris",
+        direction=Direction.INBOUND,
+        from_="+33783484044",
+        to=PHONE,
+        state=State.INCOMING,
+        started_at=NOON,
+        route="{}",
+        kind=Kind.RELAY,
+        project=project,
+        relay_number=PARIS,
+    )
+    return call.id

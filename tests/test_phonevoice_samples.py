@@ -14,9 +14,8 @@ import pytest
 
 from appliance.directory import AgentSettings
 from appliance.tenants import BOX
-from tests.phonevoice_box import SAN_FRANCISCO, open_phonevoice
+from tests.phonevoice_box import SAN_FRANCISCO, open_call, open_phonevoice
 from tests.test_conductor import NOON
-from tests.test_phonevoice_api import open_call
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
