@@ -4,6 +4,8 @@
     python examples/echo_bot.py --host bot.example.com
 
 Then make an app whose answer_url is http://bot.example.com:9000/answer (README, "Tell the box what to do"), and call.
+On the internet, put a proxy with a certificate before both ports, and say where it has the second:
+--audio wss://bot.example.com/audio, for one.
 """
 
 import argparse
@@ -20,7 +22,9 @@ DELAY_FRAMES = 50  # of 20 ms
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--host", default="127.0.0.1", help="the name by which the box finds this machine")
 parser.add_argument("--port", type=int, default=9000, help="of the webhooks; audio is one above")
+parser.add_argument("--audio", help="where the box finds the audio, if not at ws://HOST:PORT+1/")
 options = parser.parse_args()
+AUDIO_URL = options.audio or f"ws://{options.host}:{options.port + 1}/"
 web = FastAPI()
 
 
@@ -29,7 +33,7 @@ async def answer(request: Request) -> dict:
     """The box has answered a call: where is its audio to go?"""
     call = await request.json()
     print(f"{call['from']} calls {call['to']}", flush=True)
-    return {"stream": {"url": f"ws://{options.host}:{options.port + 1}/", "codec": "PCMA", "sample_rate": 8000}}
+    return {"stream": {"url": AUDIO_URL, "codec": "PCMA", "sample_rate": 8000}}
 
 
 @web.post("/hangup")

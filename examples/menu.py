@@ -4,6 +4,8 @@
     python examples/menu.py --host bot.example.com
 
 Then make an app whose answer_url is http://bot.example.com:9000/answer (README, "Tell the box what to do"), and call.
+On the internet, put a proxy with a certificate before both ports, and say where it has the second:
+--audio wss://bot.example.com/audio, for one.
 """
 
 import argparse
@@ -24,13 +26,15 @@ MENU = "Press 1 for the time at the office. Press 2 to leave. Press any other ke
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--host", default="127.0.0.1", help="the name by which the box finds this machine")
 parser.add_argument("--port", type=int, default=9000, help="of the webhook; audio is one above")
+parser.add_argument("--audio", help="where the box finds the audio, if not at ws://HOST:PORT+1/")
 options = parser.parse_args()
+AUDIO_URL = options.audio or f"ws://{options.host}:{options.port + 1}/"
 web = FastAPI()
 
 
 @web.post("/answer")
 async def answer() -> dict:
-    return {"stream": {"url": f"ws://{options.host}:{options.port + 1}/", "codec": "L16", "sample_rate": 8000}}
+    return {"stream": {"url": AUDIO_URL, "codec": "L16", "sample_rate": 8000}}
 
 
 def speech(text: str) -> str:

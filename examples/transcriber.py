@@ -4,6 +4,8 @@
     python examples/transcriber.py --host bot.example.com
 
 Then make an app whose answer_url is http://bot.example.com:9000/answer (README, "Tell the box what to do"), and call.
+On the internet, put a proxy with a certificate before both ports, and say where it has the second:
+--audio wss://bot.example.com/audio, for one.
 pocketsphinx needs nothing but itself and understands little English on a telephone: put a better ear in `transcribe`.
 """
 
@@ -26,15 +28,16 @@ parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--host", default="127.0.0.1", help="the name by which the box finds this machine")
 parser.add_argument("--port", type=int, default=9000, help="of the webhook; audio is one above")
 parser.add_argument("--directory", type=Path, default=Path("calls"))
+parser.add_argument("--audio", help="where the box finds the audio, if not at ws://HOST:PORT+1/")
 options = parser.parse_args()
+AUDIO_URL = options.audio or f"ws://{options.host}:{options.port + 1}/"
 web = FastAPI()
 
 
 @web.post("/answer")
 async def answer() -> dict:
     """The caller is only listened to, so the stream needs one direction."""
-    url = f"ws://{options.host}:{options.port + 1}/"
-    return {"stream": {"url": url, "codec": "L16", "sample_rate": RATE_HZ, "direction": "INBOUND"}}
+    return {"stream": {"url": AUDIO_URL, "codec": "L16", "sample_rate": RATE_HZ, "direction": "INBOUND"}}
 
 
 def transcribe(path: Path) -> str:

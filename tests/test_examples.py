@@ -128,6 +128,21 @@ async def test_the_echo_bot_says_everything_back(tmp_path):
             assert said[1].startswith(f"{rig.phone.number} hung up after ")
 
 
+@pytest.mark.parametrize("name", ["echo_bot", "menu", "transcriber"])
+async def test_a_bot_behind_a_proxy_says_where_that_is(name, tmp_path):
+    port, audio = free_ports(), "wss://bot.example/audio"
+    command = [sys.executable, EXAMPLES / f"{name}.py", "--port", str(port), "--audio", audio]
+    process = await trio.lowlevel.open_process(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        await listening(port)
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
+            answer = await http.post(f"http://127.0.0.1:{port}/answer", json={"from": PHONE, "to": "+33700000002"})
+        assert answer.json()["stream"]["url"] == audio
+    finally:
+        process.terminate()
+        await process.wait()
+
+
 @together
 async def test_the_menu_speaks_hears_keys_and_says_goodbye(tmp_path):
     welcome, tea, goodbye = (utter(text) for text in ("Welcome.", "It is always time for tea.", "Goodbye."))
