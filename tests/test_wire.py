@@ -1,13 +1,8 @@
-"""The connection to a customer's server, against a foreign library and against servers that misbehave."""
+"""The connection to a customer's server, against a foreign library, plain and by TLS."""
 
 import base64
-import contextlib
-import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.media import Media
-from appliance.outlet import BACKLOG_LIMIT_BYTES
-from appliance.wire import Closed, Rejected, Unreachable, Wire, open_wire, text_frame
+from appliance.wire import Closed, Rejected, Unreachable, open_wire, text_frame
 from native import Codec, Engine, Trust, alaw_decode, alaw_encode
+from tests.bare_websocket import accept, raw_server
 from tests.certificates import Certified, certify
 
 HEADERS = {"User-Agent": "branchline/test"}
@@ -147,52 +142,6 @@ async def test_another_answer_to_the_handshake_is_told_by_its_status(voice_serve
     assert rejected.value.status == status
 
 
-@asynccontextmanager
-async def answering(*lines: str) -> AsyncIterator[str]:
-    """The address of a server that answers a handshake with these lines and closes."""
-
-    async def answer(stream: trio.SocketStream) -> None:
-        asked = b""
-        while b"\r\n\r\n" not in asked:
-            asked += await stream.receive_some()
-        await stream.send_all("\r\n".join(lines).encode("latin-1"))
-
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
-        yield "ws://{}:{}/".format(*listener.socket.getsockname())
-        nursery.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize("start", ["HTTP/1.1 404 Not Found", "HTTP/1.0 401 Unauthorized", "HTTP/1.1 403 No"])
-async def test_a_refusal_without_a_length_is_told_by_its_status_too(start: str):
-    async with answering(start, "Connection: close", "", "no such stream") as url:
-        with pytest.raises(Rejected) as rejected:
-            async with open_wire(url, headers=HEADERS):
-                raise AssertionError("no connection")
-    assert rejected.value.status == int(start.split()[1])
-
-
-SWITCHING = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ("SSH-2.0-OpenSSH_9", "", ""),
-        ("HTTP/1.1 099 What", "", ""),
-        (*SWITCHING, "Content-Length: -1", "", ""),
-        *((*SWITCHING, f"Sec-WebSocket-{name}: \xe9t\xe9", "", "") for name in ("Protocol", "Extensions", "Accept")),
-        (SWITCHING[0], "Upgrade: w\xe9bsocket", "Connection: \xe9", "", ""),
-    ],
-)
-async def test_a_server_that_speaks_no_http_is_unreachable_and_is_blamed(lines: tuple[str, ...]):
-    async with answering(*lines) as url:
-        with pytest.raises(Unreachable) as unreachable:
-            async with open_wire(url, headers=HEADERS):
-                raise AssertionError("no connection")
-    assert "request" not in str(unreachable.value)
-
-
 @pytest.mark.parametrize(
     "url", ["ws://127.0.0.1:1/", "ws://127.0.0.1:99999/", "ws:///x", "ws://" + "a" * 64 + ".test/", "ws://[::1/"]
 )
@@ -206,198 +155,6 @@ async def test_a_request_that_cannot_be_made_is_unreachable(voice_server: Any):
     with pytest.raises(Unreachable):
         async with open_wire(voice_server.url, headers={"X": "a\r\nb"}):
             raise AssertionError("no connection")
-
-
-# -- servers that misbehave: bare TCP in the same loop, so that time can be jumped over ----------------------------
-
-
-@asynccontextmanager
-async def raw_server(serve: Callable[[trio.SocketStream], Awaitable[None]]):
-    async def connection(stream: trio.SocketStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await serve(stream)
-
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, connection, 0, host="127.0.0.1"))
-        yield f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/"
-        nursery.cancel_scope.cancel()
-
-
-async def accept(stream: trio.SocketStream) -> None:
-    request = b""
-    while b"\r\n\r\n" not in request:
-        request += await stream.receive_some()
-    key = request.lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
-    key = request[request.lower().index(key) :][: len(key)]
-    proof = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-    await stream.send_all(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n"
-    )
-
-
-async def never(stream: trio.SocketStream) -> None:
-    await trio.sleep_forever()
-
-
-async def accept_and_ignore(stream: trio.SocketStream) -> None:
-    await accept(stream)
-    await trio.sleep_forever()
-
-
-async def until_closed(wire: Wire) -> Closed:
-    try:
-        while True:
-            await wire.receive()
-    except Closed as closed:
-        return closed
-
-
-async def fails_to_open(url: str) -> str:
-    with pytest.raises(Unreachable) as raised:
-        async with open_wire(url, headers=HEADERS):
-            raise AssertionError("no connection")
-    return str(raised.value)
-
-
-async def test_a_server_that_never_answers_the_handshake_is_given_ten_seconds(autojump_clock: trio.testing.MockClock):
-    async with raw_server(never) as url:
-        assert "no handshake" in await fails_to_open(url)
-    assert trio.current_time() == pytest.approx(10, abs=0.1)
-
-
-@pytest.mark.parametrize(
-    "answer", [b"", b"HTTP/1.1 101 Swi", b"\x00\xff nonsense\r\n\r\n", b"SSH-2.0-x\r\n", b"HTTP/1.1 101 No\r\n\r\n"]
-)
-async def test_a_connection_that_ends_in_the_handshake_is_known_at_once(
-    autojump_clock: trio.testing.MockClock, answer: bytes
-):
-    async def serve(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        if answer:
-            await stream.send_all(answer)
-        await stream.aclose()
-
-    async with raw_server(serve) as url:
-        await fails_to_open(url)
-    assert trio.current_time() < 1
-
-
-async def test_a_server_that_sends_no_pong_is_lost(autojump_clock: trio.testing.MockClock):
-    async def serve(stream: trio.SocketStream) -> None:
-        await accept(stream)
-        async for _ in stream:
-            pass
-
-    async with raw_server(serve) as url, open_wire(url, headers=HEADERS) as wire:
-        with pytest.raises(Closed, match="no pong in 20 s") as closed:
-            await wire.receive()
-        assert closed.value.code is None
-        assert trio.current_time() == pytest.approx(40, abs=1)
-
-
-async def test_a_server_that_ignores_the_close_is_left_after_two_seconds(autojump_clock: trio.testing.MockClock):
-    received = bytearray()
-
-    async def serve(stream: trio.SocketStream) -> None:
-        await accept(stream)
-        async for data in stream:
-            received.extend(data)
-
-    async with raw_server(serve) as url:
-        async with open_wire(url, headers=HEADERS):
-            pass
-        assert trio.current_time() == pytest.approx(2, abs=0.1)
-        # A close frame of two bytes, masked: 1000.
-        assert (received[0], received[1]) == (0x88, 0x82)
-        assert bytes(byte ^ mask for byte, mask in zip(received[6:8], received[2:4], strict=True)) == b"\x03\xe8"
-
-
-async def test_a_server_that_does_not_read_fills_no_memory(autojump_clock: trio.testing.MockClock):
-    async with raw_server(accept_and_ignore) as url:
-        async with open_wire(url, headers=HEADERS) as wire:
-            sent = 0
-            while not wire._outlet.backlog_bytes:
-                wire.send(bytes(400))
-                sent += 400
-                await trio.lowlevel.checkpoint()
-            # What the peer's kernel takes is the peer's.
-            assert sent < 20 * 2**20
-            started = trio.current_time()
-        assert trio.current_time() - started == pytest.approx(2, abs=0.1)
-
-
-async def test_a_server_that_orders_answers_and_reads_none_is_cut_off(autojump_clock: trio.testing.MockClock):
-    async with (
-        raw_server(accept_and_ignore) as url,
-        open_wire(url, headers=HEADERS) as wire,
-        trio.open_nursery() as nursery,
-    ):
-        for _ in range(20):
-            wire.send(bytes(BACKLOG_LIMIT_BYTES // 2))
-        with pytest.raises(Closed):
-            await wire.receive()
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_server_that_does_not_read_is_still_heard_and_its_pings_cost_nothing(
-    autojump_clock: trio.testing.MockClock,
-):
-    async def serve(stream: trio.SocketStream) -> None:
-        await accept(stream)
-        await full.wait()
-        for _ in range(50):
-            await stream.send_all(b"\x89\x04ping")
-        await stream.send_all(b"\x81\x05hello")
-        await trio.sleep_forever()
-
-    full = trio.Event()
-    async with raw_server(serve) as url, open_wire(url, headers=HEADERS) as wire:
-        while not wire._outlet.backlog_bytes:
-            wire.send(bytes(400))
-            await trio.lowlevel.checkpoint()
-        full.set()
-        assert await wire.receive() == "hello"
-
-
-async def test_a_text_that_is_no_utf8_ends_the_connection(autojump_clock: trio.testing.MockClock):
-    async def serve(stream: trio.SocketStream) -> None:
-        await accept(stream)
-        await stream.send_all(b"\x81\x02\xff\xff")
-        async for _ in stream:
-            pass
-
-    async with raw_server(serve) as url, open_wire(url, headers=HEADERS) as wire:
-        with pytest.raises(Closed):
-            await wire.receive()
-
-
-@pytest.mark.parametrize("length", [0, 1, 126, 255])
-async def test_any_frame_after_the_handshake_is_a_message_or_an_end(
-    autojump_clock: trio.testing.MockClock, length: int
-):
-    opcode = 0
-
-    async def serve(stream: trio.SocketStream) -> None:
-        await accept(stream)
-        await stream.send_all(bytes([opcode, length]) + bytes(3))
-        await stream.aclose()
-
-    async with raw_server(serve) as url:
-        for opcode in range(0, 256, 3):  # noqa: B007 - sent by `serve`
-            async with open_wire(url, headers=HEADERS) as wire:
-                await until_closed(wire)
-
-
-async def test_a_ping_that_meets_our_close_is_no_error(autojump_clock: trio.testing.MockClock):
-    async def serve(stream: trio.SocketStream) -> None:
-        await accept(stream)
-        await stream.receive_some()
-        await stream.send_all(b"\x89\x04ping\x88\x02\x03\xe8")
-        await stream.receive_some()
-
-    async with raw_server(serve) as url, open_wire(url, headers=HEADERS):
-        pass
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------
@@ -490,4 +247,6 @@ async def test_what_a_turn_takes_from_under_a_waiting_reader_is_received():
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(certified: Certified, serve_voice: Any):
     async with serve_voice(certified.server) as voice:
-        assert "certificate verify failed" in await fails_to_open(voice.url)
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            async with open_wire(voice.url, headers=HEADERS):
+                raise AssertionError("no connection")
