@@ -10,7 +10,7 @@ from collections.abc import Mapping
 REST, WEBHOOKS = "conformance/test_rest.py", "conformance/test_webhooks.py"
 END, SOUND, PEER = "conformance/test_end.py", "conformance/test_sound.py", "conformance/test_socket.py"
 WORDS, REPLY, SOCKET = "test_sfvopi.py", "test_sfvopi_answer.py", "test_sfvopi_stream.py"
-STREAM, STREAM_END, PORT = "test_stream.py", "test_stream_ends.py", "test_stream_port.py"
+STREAM, STREAM_END, QUEUE = "test_stream.py", "test_stream_ends.py", "test_stream_queue.py"
 WIRE, WIRE_FAULTS = "test_wire.py", "test_wire_faults.py"
 NUMBERS, BOX = "test_numbers.py", "test_conductor.py"
 CALLS, CUSTOMER, HTTP = "test_service_calls.py", "test_service_customer.py", "test_service_http.py"
@@ -230,7 +230,7 @@ CONTRACT: Mapping[str, str] = {
         f"{SOUND}::test_7_4_a_tone_at_48000_is_pure_both_ways_and_no_sample_is_lost"
     ),
     "7.4: ten minutes at 44100 and 48000 without drift": (
-        f"{PORT}::test_an_echo_in_high_definition_stays_pure_and_in_step_for_ten_minutes"
+        f"{QUEUE}::test_an_echo_in_high_definition_stays_pure_and_in_step_for_ten_minutes"
     ),
     "7.4: a silent line is the codec's silence": f"{STREAM}::test_a_silent_line_is_digital_silence",
     "7.4: beyond 2 s the oldest are dropped": (
