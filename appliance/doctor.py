@@ -13,6 +13,7 @@ import trio
 from appliance.ailments import Finding, by_weight
 from appliance.database import StoreError
 from appliance.diagnosis import NO_HISTORY, History, Outcome, TestCall, of_calls, of_line
+from appliance.exchange import is_up
 from appliance.health import line_report
 from appliance.surroundings import look_around
 from appliance.testcall import TestCalls
@@ -127,12 +128,15 @@ class Doctor:
     async def _conclude(self, wanted: Sequence[Trunk], calls: Sequence[TestCall], history: History) -> Examination:
         heard = of_calls(calls, history)
         tested = {name for call in calls if call.outcome is not Outcome.NOT_TESTED for name in _names(call)}
+        worn = {name for call in calls for name in call.worn}
         findings, reports = [], {}
         for trunk in wanted:
             reports[trunk.name] = report = line_report(trunk)
             ttys = [path for path in (report["at"], report["sound"]) if path.startswith("/")]
             around = await trio.to_thread.run_sync(partial(look_around, ttys, sysfs=self._sysfs))
-            verdicts = by_weight([*of_line(report, around), *heard.get(trunk.name, ())])
+            # Of a module that is away to be restarted for what its call did to it, that says it all.
+            alone = of_line(report, around) if is_up(trunk) or trunk.name not in worn else ()
+            verdicts = by_weight([*alone, *heard.get(trunk.name, ())])
             findings.append(Finding(trunk.name, trunk.number, verdicts, trunk.name in tested))
         return Examination(findings, calls, reports)
 
