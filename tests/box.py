@@ -5,6 +5,7 @@ async with open_box(tmp_path, "ec25", "e173") as box:
 """
 
 import contextlib
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from appliance.doctor import Casebook, Doctor, Examination
 from appliance.media import Media
@@ -113,8 +115,16 @@ class Box:
         return PcmTty(open_pcm, MODELS[model].audio[Sound.PCM].chunk_bytes), Sound.PCM
 
     async def tick(self) -> None:
+        clock, threads = trio.lowlevel.current_clock(), trio.to_thread.current_default_thread_limiter()
+        assert isinstance(clock, trio.testing.MockClock)
+        threads.total_tokens = 1
         while True:
             await trio.sleep(TICK_S)
+            if threads.borrowed_tokens:
+                # Somebody computes: an hour could be over before he has. The clock stands until the token is back.
+                clock.autojump_threshold = math.inf
+                async with threads:
+                    clock.autojump_threshold = 0
             self.bench.engine.tick()
             for card in self.cards:
                 card.turn()
