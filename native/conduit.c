@@ -4,7 +4,8 @@
  * under TLS (tls.c) if the server wants that.
  *
  * How it works: everything that is to go is put behind what waits, so that nothing mingles: TLS's own words,
- * a frame's rest. What cannot go any more is forgotten, and the end told.
+ * a frame's rest. What cannot go any more is forgotten; the end is told when all is read that came before it,
+ * as that may say why.
  *
  * How to use it: conduit_begin; with TLS conduit_shake_hands whenever the socket is readable, until it is
  * done. After conduit_put, and whenever the socket is writable, conduit_flush. */
@@ -34,8 +35,7 @@ void conduit_free(conduit *c) {
 }
 
 void conduit_end(conduit *c) {
-    c->ended = true;
-    c->fd = -1;
+    c->ended = c->deaf = true;
     c->at = c->end = 0;
 }
 
@@ -68,7 +68,7 @@ static bool put_plain(conduit *c, const void *bytes, size_t size) {
     return true;
 }
 
-/* What TLS has made, be it of its own accord. */
+/* What TLS has made. */
 static bool put_owed(conduit *c) {
     size_t size = tls_owed(c->tls);
     if (!size)
@@ -81,8 +81,14 @@ static bool put_owed(conduit *c) {
     return true;
 }
 
+/* What it has made of its own accord. */
+static void put_own(conduit *c) {
+    if (!c->deaf && !put_owed(c))
+        conduit_end(c);
+}
+
 void conduit_put(conduit *c, const void *bytes, size_t size) {
-    if (c->fd < 0)
+    if (c->deaf)
         return;
     bool done = c->tls ? tls_seal(c->tls, bytes, size) && put_owed(c) : put_plain(c, bytes, size);
     if (!done)
@@ -90,21 +96,19 @@ void conduit_put(conduit *c, const void *bytes, size_t size) {
 }
 
 void conduit_farewell(conduit *c) {
-    if (c->fd < 0 || !c->tls)
+    if (c->deaf || !c->tls)
         return;
     tls_farewell(c->tls);
-    put_owed(c);
+    put_own(c);
 }
 
 void conduit_flush(conduit *c) {
-    if (c->fd < 0 || !conduit_unsent(c))
+    if (c->deaf || !conduit_unsent(c))
         return;
     ssize_t sent = send(c->fd, c->out + c->at, conduit_unsent(c), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR)
-        conduit_end(c);
-    else
-        c->at += sent > 0 ? (size_t)sent : 0;
-    if (!conduit_unsent(c))
+    c->deaf = sent < 0 && errno != EAGAIN && errno != EINTR;
+    c->at += sent > 0 ? (size_t)sent : 0;
+    if (c->deaf || !conduit_unsent(c))
         c->at = c->end = 0;
 }
 
@@ -112,7 +116,7 @@ void conduit_flush(conduit *c) {
 
 /* 0: there was nothing, or the end. */
 static size_t read_some(conduit *c, void *out, size_t size) {
-    if (c->fd < 0 || c->ended || c->looks == 0)
+    if (c->ended || c->looks == 0)
         return 0;
     ssize_t got = arrival_receive(&c->came, c->fd, out, size);
     c->ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
@@ -135,8 +139,7 @@ static size_t open_some(conduit *c, void *out, size_t size) {
     while ((got = tls_open(c->tls, out, size)) == 0 && fetch(c))
         ;
     c->ended |= got < 0;
-    if (!put_owed(c))
-        conduit_end(c);
+    put_own(c);
     return got > 0 ? (size_t)got : 0;
 }
 
@@ -150,11 +153,12 @@ size_t conduit_receive(conduit *c, void *out, size_t size) {
 
 int conduit_shake_hands(conduit *c) {
     int done;
+    if (!c->tls)
+        return 1;
     conduit_look(c);
     do {
         done = tls_shake_hands(c->tls);
-        if (!put_owed(c))
-            conduit_end(c);
+        put_own(c);
         conduit_flush(c);
     } while (!done && fetch(c));
     return c->ended && !done ? -1 : done;

@@ -7,9 +7,10 @@
 #include "tls.h"
 
 typedef struct {
-    int fd;         /* -1: not to be touched */
+    int fd;         /* not to be touched when both have ended */
     tls *tls;       /* NULL: none */
     bool ended;     /* nothing more will come */
+    bool deaf;      /* nothing more will go */
     arrival came;   /* what was read last */
     unsigned looks; /* at the socket, before others have their turn */
 
@@ -21,7 +22,7 @@ int conduit_begin(conduit *c, int fd, const tls_trust *trust, const char *host);
 void conduit_free(conduit *c);
 void conduit_end(conduit *c); /* nothing more comes or goes */
 
-/* tls_shake_hands; -1 also when the server was gone before. */
+/* tls_shake_hands; -1 also when the server was gone before. Without TLS it is done. */
 int conduit_shake_hands(conduit *c);
 
 /* Once before conduit_receive is called until it has no more (0). */

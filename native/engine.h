@@ -307,9 +307,9 @@ void lane_destroy(lane *l); /* NULL is allowed */
 int lane_end(lane *l);      /* touches the socket no more; hands over what came; lane_news */
 
 /* First of all, if there is TLS: now and whenever the socket is readable, until it is done (1). -1: it
- * failed, and lane_fault says why; empty: the server was gone. */
+ * failed. */
 int lane_shake_hands(lane *l);
-const char *lane_fault(const lane *l);
+const char *lane_fault(lane *l); /* why TLS has failed or ended; empty: it was cut off, or said farewell */
 
 /* The stream must be left before it is removed. Frames that it made before are not sent, unless it keeps
  * them. */

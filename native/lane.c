@@ -62,7 +62,7 @@ struct lane {
 
 /* The stream's next message, as a frame. */
 static bool compose(lane *l) {
-    if (l->held || l->closed || l->way.ended || !l->stream || conduit_unsent(&l->way))
+    if (l->held || l->closed || l->way.ended || l->way.deaf || !l->stream || conduit_unsent(&l->way))
         return false;
     uint8_t *payload = conduit_reserve(&l->way, l->message_bytes) + WEBSOCKET_HEAD;
     size_t size = stream_take(l->stream, (char *)payload);
@@ -79,7 +79,7 @@ static void flush(lane *l) {
     if (!l->on_its_way || conduit_unsent(&l->way))
         return;
     l->on_its_way = false;
-    if (l->stream && l->way.fd >= 0)
+    if (l->stream && !l->way.deaf)
         stream_sent(l->stream);
 }
 
@@ -226,8 +226,11 @@ int lane_shake_hands(lane *l) {
     return done;
 }
 
-const char *lane_fault(const lane *l) {
-    return tls_fault(l->way.tls);
+const char *lane_fault(lane *l) {
+    lock(l);
+    const char *fault = l->way.tls ? tls_fault(l->way.tls) : "";
+    unlock(l);
+    return fault;
 }
 
 int lane_receive(lane *l) {

@@ -29,6 +29,8 @@ from tests.lane_rig import (
     unmasked,
 )
 
+LIMIT_S = 20
+
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
@@ -277,9 +279,29 @@ def test_a_socket_that_was_given_up_is_not_touched(
     assert near.recv(100) == HEAD
 
 
+def test_what_a_server_said_before_it_went_away_is_heard_though_nothing_can_be_sent_to_it(engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+        far, _ = server.accept()
+        near.setblocking(False)
+        port = open_stream(engine)
+        lane = open_lane(port, near.fileno())
+        lane.send(b"unread")
+        # What is closed with something unread is reset.
+        far.sendall(HEAD + b"\x88\x02\x03\xe8")
+        far.close()
+        hung_up = select.poll()
+        hung_up.register(near, 0)
+        assert hung_up.poll(1000 * LIMIT_S)
+        lane.send(b"void")
+        engine.tick()
+        assert serve(lane) == [0]
+        assert lane.take() == HEAD + b"\x88\x02\x03\xe8"
+        lane.receive()
+        assert (lane.ended, lane.unsent_bytes, port.stats().taken_frames) == (True, 0, 0)
+
+
 # -- on a thread of their own ------------------------------------------------------------------------------------------
 
-LIMIT_S = 20
 NOISE = alaw_decode(SOUND) * 16
 
 
