@@ -9,6 +9,8 @@
  *
  * So no chunk is overtaken, no sound lost or doubled, and a device whose clock drifts pulls the ticks along.
  * Of two that drift apart one has to pass the ticks in the end; that is what it would have done anyway.
+ * The ticks are not moved past a chunk to where the others would wait less: whoever is passed loses a frame,
+ * and what measures his clock (drift.c) takes that for the clock's, which costs more delay than was won.
  *
  * How to use it: set what was seen; phase_verdict after each look. */
 
