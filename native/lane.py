@@ -39,8 +39,8 @@ class Lane:
     """One connection's, from its first byte on.
 
     It reads and writes that socket, without waiting, until `end`: on the lanes' thread (`Lanes.start`) or when it is
-    told to. With `trust` all of it is under TLS, and `host` is who must answer. It knows the ends of WebSocket
-    messages, and of the answer to the handshake before them; what it does not play is handed over by `take`.
+    told to. With `trust` all of it is under TLS, and `host`, in ASCII, is who must answer. It knows the ends of
+    WebSocket messages, and of the answer to the handshake before them; what it does not play is handed over by `take`.
 
     Raises:
         ValueError: no certificate can be for such a host.
@@ -51,13 +51,15 @@ class Lane:
 
     def __init__(self, fd: int, *, trust: Trust | None = None, host: str = "") -> None:
         whom = ffi.NULL if trust is None else trust._pointer
-        lane = lib.lane_create(fd, whom, host.encode("idna" if not host.isascii() else "ascii"))
-        self._pointer = ffi.gc(made(lane, f"no server is called {host}"), lib.lane_destroy)
+        fault = f"no server is called {host!r}"
+        if not (host.isascii() and host.isprintable()):
+            raise ValueError(fault)
+        self._pointer = ffi.gc(made(lib.lane_create(fd, whom, host.encode()), fault), lib.lane_destroy)
         self._port: StreamPort | None = None
         self._news: int = 0
 
     def shake_hands(self) -> bool:
-        """TLS's: first of all, and whenever the socket is readable, until it is done.
+        """TLS's, if there is any: first of all, and whenever the socket is readable, until it is done.
 
         Raises:
             TlsError: the server is not to be trusted, speaks no TLS that we do, or is gone.
@@ -65,9 +67,13 @@ class Lane:
         done: int = lib.lane_shake_hands(self._pointer)
         self._news = lib.lane_flush(self._pointer)
         if done < 0:
-            fault = ffi.string(lib.lane_fault(self._pointer)).decode()
-            raise TlsError(fault or "cut off in the TLS handshake")
+            raise TlsError(self.fault or "cut off in the TLS handshake")
         return done == 1
+
+    @property
+    def fault(self) -> str:
+        """What was wrong with TLS, once it has ended; empty: nothing."""
+        return str(ffi.string(lib.lane_fault(self._pointer)).decode())
 
     @property
     def handed(self) -> bool:

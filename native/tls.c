@@ -6,7 +6,10 @@
  * How it works: OpenSSL between two buffers. A name is looked for in the certificate as RFC 6125 wants it,
  * and told to the server (RFC 6066 3); an address is looked for and not told. Below TLS 1.2, and with keys
  * that OpenSSL's second security level calls weak, there is no connection. A server of TLS 1.2 that wants to
- * begin anew is refused.
+ * begin anew is refused. New keys cost a hundred times what a frame does, so a server may want them as often
+ * as it has much to say, and no flood of them holds up the other lanes.
+ *
+ * OpenSSL's list of errors is the thread's: Python's ssl would take for its own what is left in it.
  *
  * How to use it: see tls.h; of trust, engine.h. */
 
@@ -20,7 +23,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SECURITY_LEVEL = 2, FAULT_BYTES = 200 };
+enum {
+    SECURITY_LEVEL = 2,
+    FAULT_BYTES = 200,
+    /* TLS's own messages after the handshake: tickets, new keys. */
+    OWN_MOST = 32,
+    OWN_EVERY_BYTES = 16384, /* one more */
+};
 
 struct tls_trust {
     SSL_CTX *context;
@@ -30,6 +39,8 @@ struct tls {
     SSL *session;
     BIO *came, *going; /* the session's */
     bool dry;          /* nothing can be opened before more came */
+    uint64_t opened;   /* bytes */
+    unsigned own;      /* messages that were TLS's own */
     char fault[FAULT_BYTES];
 };
 
@@ -39,6 +50,8 @@ static bool believe(SSL_CTX *context, const char *ca) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_security_level(context, SECURITY_LEVEL);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
+    /* To be back after each message of TLS's own. */
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
     return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) &&
            SSL_CTX_set_default_verify_paths(context) && (!ca || SSL_CTX_load_verify_file(context, ca));
 }
@@ -50,6 +63,7 @@ tls_trust *tls_trust_create(const char *ca) {
     ERR_clear_error();
     t->context = SSL_CTX_new(TLS_client_method());
     if (!t->context || !believe(t->context, ca)) {
+        ERR_clear_error();
         tls_trust_destroy(t);
         errno = EINVAL;
         return NULL;
@@ -67,8 +81,8 @@ void tls_trust_destroy(tls_trust *t) {
 /* ---- a session ---- */
 
 static bool name_server(SSL *session, const char *host) {
-    /* To OpenSSL no name is any name. */
-    if (!*host)
+    /* To OpenSSL no name is any name, and a dot before it any before that. */
+    if (!*host || *host == '.')
         return false;
     unsigned char address[sizeof(struct in6_addr)];
     if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1)
@@ -85,6 +99,7 @@ tls *tls_create(const tls_trust *trust, const char *host) {
     t->came = BIO_new(BIO_s_mem());
     t->going = BIO_new(BIO_s_mem());
     if (!t->session || !t->came || !t->going) {
+        ERR_clear_error();
         SSL_free(t->session);
         BIO_free(t->came);
         BIO_free(t->going);
@@ -96,6 +111,7 @@ tls *tls_create(const tls_trust *trust, const char *host) {
     SSL_set_bio(t->session, t->came, t->going);
     SSL_set_connect_state(t->session);
     if (!name_server(t->session, host)) {
+        ERR_clear_error();
         tls_destroy(t);
         errno = EINVAL;
         return NULL;
@@ -110,6 +126,8 @@ void tls_destroy(tls *t) {
     free(t);
 }
 
+/* ---- what passes ---- */
+
 static void note_fault(tls *t) {
     long verdict = SSL_get_verify_result(t->session);
     const char *reason = ERR_reason_error_string(ERR_peek_error());
@@ -117,16 +135,22 @@ static void note_fault(tls *t) {
         snprintf(t->fault, sizeof t->fault, "certificate verify failed: %s",
                  X509_verify_cert_error_string(verdict));
     else
-        snprintf(t->fault, sizeof t->fault, "TLS: %s", reason ? reason : "the server ended the handshake");
+        snprintf(t->fault, sizeof t->fault, "TLS: %s", reason ? reason : "failed");
+}
+
+/* SSL_get_error, of what was done with an empty list of errors; it is empty again. */
+static int outcome(tls *t, int done) {
+    int error = SSL_get_error(t->session, done);
+    if (error == SSL_ERROR_SSL && !*t->fault)
+        note_fault(t);
+    ERR_clear_error();
+    return error;
 }
 
 int tls_shake_hands(tls *t) {
     ERR_clear_error();
-    int done = SSL_do_handshake(t->session);
-    if (done == 1 || SSL_get_error(t->session, done) == SSL_ERROR_WANT_READ)
-        return done == 1;
-    note_fault(t);
-    return -1;
+    int error = outcome(t, SSL_do_handshake(t->session));
+    return error == SSL_ERROR_NONE ? 1 : error == SSL_ERROR_WANT_READ ? 0 : -1;
 }
 
 const char *tls_fault(const tls *t) {
@@ -134,8 +158,8 @@ const char *tls_fault(const tls *t) {
 }
 
 void tls_farewell(tls *t) {
-    ERR_clear_error();
     SSL_shutdown(t->session);
+    ERR_clear_error();
 }
 
 bool tls_came(tls *t, const void *bytes, size_t size) {
@@ -143,21 +167,39 @@ bool tls_came(tls *t, const void *bytes, size_t size) {
     return BIO_write(t->came, bytes, (int)size) == (int)size;
 }
 
+/* Whether a server may say one more that is TLS's own. */
+static bool bears_with(tls *t) {
+    if (t->own++ < OWN_MOST + t->opened / OWN_EVERY_BYTES)
+        return true;
+    snprintf(t->fault, sizeof t->fault, "TLS: new keys too often");
+    return false;
+}
+
 ssize_t tls_open(tls *t, void *out, size_t size) {
     size_t got;
     if (t->dry)
         return 0;
-    ERR_clear_error();
-    int done = SSL_read_ex(t->session, out, size, &got);
-    /* To ask once more for nothing costs as much as to open a frame. */
-    t->dry = !BIO_pending(t->came) && !SSL_pending(t->session);
-    return done ? (ssize_t)got : SSL_get_error(t->session, done) == SSL_ERROR_WANT_READ ? 0 : -1;
+    while (true) {
+        ERR_clear_error();
+        int error = outcome(t, SSL_read_ex(t->session, out, size, &got));
+        bool more = BIO_pending(t->came);
+        /* To ask once more for nothing costs as much as to open a frame. */
+        t->dry = !more && !SSL_pending(t->session);
+        if (error == SSL_ERROR_NONE) {
+            t->opened += got;
+            return (ssize_t)got;
+        }
+        if (error != SSL_ERROR_WANT_READ || (more && !bears_with(t)))
+            return -1;
+        if (!more)
+            return 0;
+    }
 }
 
 bool tls_seal(tls *t, const void *bytes, size_t size) {
     size_t sealed;
     ERR_clear_error();
-    return size == 0 || SSL_write_ex(t->session, bytes, size, &sealed);
+    return size == 0 || outcome(t, SSL_write_ex(t->session, bytes, size, &sealed)) == SSL_ERROR_NONE;
 }
 
 size_t tls_owed(const tls *t) {

@@ -1,21 +1,22 @@
 """TLS in a lane: the same bytes in any pieces, whom it believes, and how it ends. The server's side is Python's ssl."""
 
+import ctypes
 import select
-import shutil
 import socket
 import ssl
-import subprocess
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native import Codec, Engine, Lane, TlsError, Trust
+from native import Codec, Engine, Lane, Lanes, TlsError, Trust
 from tests.certificates import Certified, certify
 from tests.lane_rig import HEAD, SOUND, frame, join, open_stream, played, serve, unmasked
 
@@ -89,8 +90,13 @@ def server(certified: Certified):
     server.close()
 
 
+@cache
+def trust_in(ca: Path | None) -> Trust:
+    return Trust(ca)
+
+
 def secured(server: Server, ca: Path | None, host: str = HOST) -> Lane:
-    lane = Lane(server.near.fileno(), trust=Trust(ca), host=host)
+    lane = Lane(server.near.fileno(), trust=trust_in(ca), host=host)
     server.shake_hands(lane)
     return lane
 
@@ -153,6 +159,28 @@ def test_audio_passes_both_ways_and_nothing_of_it_is_pythons(certified: Certifie
             assert payload.startswith(b'{"payload":"')
             frames += 1
         assert frames == 49
+        lane.leave()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_no_frame_waits_for_python(certified: Certified, server: Server, secure: bool) -> None:
+    class Pollfd(ctypes.Structure):
+        _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+    # No thread of Python's runs while it waits.
+    wait = ctypes.PyDLL(None).poll
+    there = Pollfd(server.far.fileno(), select.POLLIN, 0)
+    lane = secured(server, certified.ca) if secure else Lane(server.near.fileno())
+    lanes = Lanes()
+    with Engine() as engine:
+        lane.join(open_stream(engine))
+        lanes.add(lane, lambda: None)
+        lanes.start(engine, 0.015)
+        engine.start()
+        for _ in range(10):
+            (server.hear if secure else server.listen)()
+            assert wait(ctypes.byref(there), 1, 1000 * LIMIT_S) == 1
+        lanes.remove(lane)
         lane.leave()
 
 
@@ -253,10 +281,17 @@ def test_a_server_is_told_for_which_name_it_is_called(certified: Certified) -> N
 
 
 def test_without_tls_on_the_other_side_it_says_so(certified: Certified, server: Server) -> None:
-    lane = Lane(server.near.fileno(), trust=Trust(certified.ca), host=HOST)
+    lane = Lane(server.near.fileno(), trust=trust_in(certified.ca), host=HOST)
     server.far.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(TlsError, match="TLS: wrong version number"):
         lane.shake_hands()
+
+
+def test_without_tls_there_is_no_handshake() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        lane = Lane(near.fileno())
+        assert (lane.shake_hands(), lane.fault) == (True, "")
 
 
 def test_below_1_2_there_is_none(tmp_path: Path) -> None:
@@ -274,7 +309,7 @@ def test_below_1_2_there_is_none(tmp_path: Path) -> None:
 def test_a_server_that_goes_away_before_it_is_done_is_no_riddle(
     certified: Certified, server: Server, after: int
 ) -> None:
-    lane = Lane(server.near.fileno(), trust=Trust(certified.ca), host=HOST)
+    lane = Lane(server.near.fileno(), trust=trust_in(certified.ca), host=HOST)
     assert not lane.shake_hands()
     server.listen()
     with suppress(ssl.SSLWantReadError):
@@ -287,10 +322,10 @@ def test_a_server_that_goes_away_before_it_is_done_is_no_riddle(
         lane.shake_hands()
 
 
-@pytest.mark.parametrize("host", ["", "\0", "a" * 300])
+@pytest.mark.parametrize("host", ["", "\0", f"{HOST}\0.other.example", f".{HOST}", "vöice.example", "a" * 300])
 def test_a_host_that_cannot_be_is_an_error_of_the_caller(certified: Certified, server: Server, host: str) -> None:
     with pytest.raises(ValueError, match="called"):
-        Lane(server.near.fileno(), trust=Trust(certified.ca), host=host)
+        Lane(server.near.fileno(), trust=trust_in(certified.ca), host=host)
 
 
 def test_a_file_without_certificates_is_an_error_of_the_caller(tmp_path: Path) -> None:
@@ -306,6 +341,71 @@ def test_trust_may_go_before_who_was_believed(certified: Certified, server: Serv
     del trust
     server.shake_hands(lane)
     assert server.say(HEAD, lane) == HEAD
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("key", list(trustme.KeyType))
+def test_any_usual_server_is_understood(tmp_path: Path, version: ssl.TLSVersion, key: trustme.KeyType) -> None:
+    # Two authorities between, many names, a certificate of ours asked for, an unusual curve, a protocol to choose.
+    names = [f"{n}.{60 * 'a'}.example" for n in range(300)]
+    certified = certify(tmp_path, *names, HOST, key=key, between=2)
+    certified.server.minimum_version = certified.server.maximum_version = version
+    certified.server.verify_mode = ssl.CERT_OPTIONAL
+    certified.server.load_verify_locations(certified.ca)
+    certified.server.set_ecdh_curve("secp521r1")
+    certified.server.set_alpn_protocols(["http/1.1"])
+    server = Server(certified.server)
+    lane = secured(server, certified.ca)
+    assert server.session.version() == version.name.replace("_", ".")
+    assert server.say(HEAD, lane) == HEAD
+    server.close()
+
+
+def test_who_misses_a_certificate_of_ours_says_so(tmp_path: Path) -> None:
+    certified = certify(tmp_path, HOST)
+    certified.server.verify_mode = ssl.CERT_REQUIRED
+    server = Server(certified.server)
+    lane = Lane(server.near.fileno(), trust=trust_in(certified.ca), host=HOST)
+    # In TLS 1.3 our side is done before it is refused.
+    while not lane.ended:
+        lane.shake_hands()
+        server.listen()
+        with suppress(ssl.SSLError):
+            server.session.do_handshake()
+        server.far.sendall(server.piece())
+        lane.receive()
+    assert lane.fault == "TLS: tlsv13 alert certificate required"
+    server.close()
+
+
+def test_what_goes_wrong_is_not_taken_for_a_fault_of_pythons_own_connections(
+    certified: Certified, server: Server, tmp_path: Path
+) -> None:
+    """OpenSSL keeps one list of errors for a thread."""
+    ours = Server(certified.server)
+    secured(ours, certified.ca)
+
+    def still_well() -> None:
+        with pytest.raises(ssl.SSLWantReadError):
+            ours.session.read(1)
+
+    refusal(server, certified.ca, "other.example")
+    still_well()
+    with pytest.raises(ValueError, match="no certificate"):
+        Trust(tmp_path)
+    still_well()
+    Lane(server.near.fileno(), trust=trust_in(certified.ca), host=HOST).farewell()
+    still_well()
+    Lane(server.near.fileno(), trust=trust_in(certified.ca), host=HOST).send(b"too early")
+    still_well()
+    other = Server(certified.server)
+    lane = secured(other, certified.ca)
+    other.far.sendall(b"what is no record")
+    lane.receive()
+    assert lane.ended
+    still_well()
+    ours.close()
+    other.close()
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -336,6 +436,7 @@ def test_bytes_that_somebody_has_changed_end_it(certified: Certified, server: Se
     assert lane.take() == frame(b"good")
     lane.receive()
     assert lane.ended
+    assert lane.fault == "TLS: decryption failed or bad record mac"
     # What is said now goes nowhere.
     lane.send(b"void")
     assert lane.unsent_bytes == 0
@@ -348,72 +449,4 @@ def test_a_server_that_is_gone_ends_it(certified: Certified, server: Server) -> 
     assert lane.unsent_bytes == 0
     while not lane.ended:
         lane.receive()
-
-
-# -- what only OpenSSL's own server does -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def commanded(certified: Certified, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """`openssl s_server`, which takes commands, on an address of its choice."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    servers = []
-
-    def serve(*options: str) -> subprocess.Popen[bytes]:
-        command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certified.key, *options]
-        servers.append(
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        )
-        return servers[-1]
-
-    yield serve
-    for server in servers:
-        server.kill()
-        server.communicate()
-
-
-def line_with(server: subprocess.Popen[bytes], word: bytes) -> bytes:
-    assert server.stdout
-    return next(line for line in server.stdout if word in line)
-
-
-@pytest.mark.parametrize(("options", "command", "goes_on"), [(["-tls1_3"], b"K\n", True), (["-tls1_2"], b"R\n", False)])
-def test_new_keys_are_taken_and_a_new_handshake_is_refused(
-    certified: Certified,
-    commanded: Callable[..., subprocess.Popen[bytes]],
-    options: list[str],
-    command: bytes,
-    goes_on: bool,
-) -> None:
-    server = commanded(*options)
-    assert server.stdin
-    port = int(line_with(server, b"ACCEPT").split(b":")[-1])
-    with socket.create_connection(("127.0.0.1", port)) as near:
-        near.setblocking(False)
-        lane = Lane(near.fileno(), trust=Trust(certified.ca), host="127.0.0.1")
-
-        def wait() -> None:
-            assert select.select([near], [], [], LIMIT_S)[0]
-
-        while not lane.shake_hands():
-            wait()
-        lane.send(b"before\n")
-        line_with(server, b"before")
-        server.stdin.write(command)
-        server.stdin.flush()
-        wait()
-        lane.receive()
-        lane.send(b"after\n")
-        if goes_on:
-            # Both sides have new keys by now: ours was asked for, too.
-            line_with(server, b"after")
-            server.stdin.write(b"said\r\n")
-            server.stdin.flush()
-            while not lane.handed:
-                wait()
-                lane.receive()
-            assert lane.take() == b"said\r\n"
-        else:
-            line_with(server, b"no renegotiation")
-        lane.end()
+    assert lane.fault == ""
