@@ -242,7 +242,7 @@ async def ask_imei(at: Path) -> str:
     fd = await open_tty(str(at))
     try:
         async with trio.lowlevel.FdStream(os.dup(fd)) as stream, trio.open_nursery() as nursery:
-            port = Port(stream, urcs=COMMON_URCS)
+            port = Port(stream, urcs=COMMON_URCS, name=str(at))
             nursery.start_soon(port.listen)
             await port.synchronise()
             imei = bare(await port.command("AT+CGSN"))

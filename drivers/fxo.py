@@ -201,7 +201,7 @@ async def open_fxo(name: str, model: VoiceModel, line: AnalogLine, *, at_path: s
 async def open_fxo_on(device: Device, name: str, model: VoiceModel, line: AnalogLine) -> AsyncIterator[FxoLine]:
     """On any device, which stays the caller's."""
     tty = VoiceTty(device, lambda code: watch.coded(code))
-    port = Port(tty, urcs=VOICE_URCS, probes=PROBES)
+    port = Port(tty, urcs=VOICE_URCS, probes=PROBES, name=name)
     modem = VoiceModem(name, model, line, port, tty)
     watch = FxoWatch(modem)
     # Also when all around is cancelled: the last commands' answers want to be heard.

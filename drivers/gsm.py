@@ -273,7 +273,7 @@ async def open_gsm_on(
     options: Options = ORDINARY,
 ) -> AsyncIterator[GsmLine]:
     """On any stream."""
-    port = Port(stream, urcs=(*model.urcs, *model.noise, *URCS))
+    port = Port(stream, urcs=(*model.urcs, *model.noise, *URCS), name=name)
     if options.call_waiting:
         model = replace(model, after_registration=WAITING)
     module, switch = Module(name, model, port), model.audio[sound]

@@ -92,10 +92,13 @@ class Port:
     """Somebody has to run `listen`; `synchronise` comes before the first command.
 
     `urcs` gives the news with the prefixes named at the start, in order; it ends when the port is lost. It holds
-    URC_QUEUE lines; more are counted and lost, as answers must not wait for whoever is slow to take news.
+    URC_QUEUE lines; more are counted and lost, as answers must not wait for whoever is slow to take news. `name` is
+    what the log calls it.
     """
 
-    def __init__(self, stream: trio.abc.Stream, *, urcs: tuple[str, ...], probes: tuple[str, ...] = PROBES) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, *, urcs: tuple[str, ...], probes: tuple[str, ...] = PROBES, name: str = "port"
+    ) -> None:
         self.counters = Counters()
         self.lost: str | None = None
         # When the first command was sent of those without an answer since.
@@ -104,6 +107,7 @@ class Port:
         self._prefixes = urcs
         self._probes = probes
         self._stream = stream
+        self._name = name
         self._dialogue = Dialogue(urcs)
         self._news, self.urcs = trio.open_memory_channel[str](URC_QUEUE)
         self._turn = trio.Lock()
@@ -115,7 +119,7 @@ class Port:
         try:
             while data := await self._stream.receive_some(READ_BYTES):
                 # An echo, too.
-                log.debug("< %r", _PIN.sub(rb"\1...", data))
+                log.debug("%s < %r", self._name, _PIN.sub(rb"\1...", data))
                 self._take(bytes(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
@@ -217,7 +221,7 @@ class Port:
     async def _send(self, data: bytes) -> None:
         if self.lost is not None:
             raise self.loss()
-        log.debug("> %r", _PIN.sub(rb"\1...", data))
+        log.debug("%s > %r", self._name, _PIN.sub(rb"\1...", data))
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
