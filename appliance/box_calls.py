@@ -19,6 +19,9 @@ from drivers.line import LineState
 
 EVENTS_PAGE = 100
 
+# Counts stay whole.
+Figures = Mapping[str, int | float]
+
 
 class Line(BaseModel):
     """As `branchline lines` shows it; what is null is not known, or is nothing that such a line has."""
@@ -42,10 +45,10 @@ class Line(BaseModel):
     iccid: Annotated[str | None, Field(description="The SIM's.")]
     firmware: str | None
     losses: Annotated[int, Field(description="How often it was lost since the start of the service.")]
-    recoveries: Annotated[Mapping[str, float], Field(description="What was mended since then, each by its count.")]
-    outages: Annotated[Mapping[str, float], Field(description="Times without the line since then that are over.")]
+    recoveries: Annotated[Figures, Field(description="What was mended since then, each by its count.")]
+    outages: Annotated[Figures, Field(description="Times without the line since then that are over.")]
     sound_alarms: Annotated[Mapping[str, int], Field(description="Calls without sound since then, each way by itself.")]
-    audio: Annotated[Mapping[str, float] | None, Field(description="How the sound of its call fares.")] = None
+    audio: Annotated[Figures | None, Field(description="How the sound of its call fares.")] = None
 
 
 class Lines(BaseModel):

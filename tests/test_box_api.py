@@ -128,6 +128,7 @@ async def test_lines_are_told_as_the_box_sees_them(tmp_path):
         (line,) = (await client.get("/lines"))["lines"]
         assert line == line_report(client.box.control.trunks[0]) | {"audio": None}
         assert await client.get("/lines/test") == line
+        assert isinstance(line["recoveries"]["timeouts"], int)
 
 
 # --- calls ---
