@@ -1,126 +1,20 @@
-"""PhoneVoice's calls over HTTP in this process, on lines that the test speaks for: a box with three lines, of which the
-first is its project's relay. The number in a name is the section of spec/phonevoice.md.
+"""PhoneVoice's calls: how they are ordered, ended, listened to and listed, and what became of them.
+
+The number in a name is the section of spec/phonevoice.md.
 """
 
-import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import trio
 
-from appliance.api import make_api
 from appliance.call import Direction, Kind, State
 from appliance.contracts.sfvopi import Link
-from appliance.directory import AgentSettings
-from appliance.health import Health, Notifier
-from appliance.metrics import Metrics
-from appliance.outbox import legacy_key
 from appliance.tenants import BOX
-from appliance.texting import Postbox
 from drivers.line import Alerting, Answered, LineState, Released
-from tests.phonevoice_box import Asker, Names, token_of
-from tests.test_conductor import APP, LINKS, NOON, still
-from tests.test_relay import HOME, OFFICE, SPARE, Line, Town, open_town
-
-RECIPIENT, DESK, SUPERVISOR = "+33612345678", "+33611111111", "+33633333333"
-PREMIUM = "+33899123456"
-STREAM = {"url": "ws://127.0.0.1:1/voice"}
-INITIATE, LEGACY = "/api/v1/calls/initiate", "/v1/calls"
-HOOK = "https://93.184.216.34/calls"
-
-
-class Switchboard:
-    def __init__(self, town: Town, ours: Asker, theirs: Asker) -> None:
-        self.town = town
-        self.ours = ours
-        self.theirs = theirs
-
-    async def agent(self, name: str = "Desk", project: int = BOX, **settings: Any) -> int:
-        settings = {"stream": STREAM, **settings}
-        agent = await self.town.store.directory.add_agent(project, name, AgentSettings(**settings), at=NOON)
-        return agent.id
-
-    async def initiate(self, **fields: Any) -> dict[str, Any]:
-        order = {"recipient_phone_number": RECIPIENT, **fields}
-        said: dict[str, Any] = await self.ours.ask("POST", INITIATE, order, status=201)
-        return said
-
-    async def refused(self, status: int, **fields: Any) -> Any:
-        order = {"recipient_phone_number": RECIPIENT, **fields}
-        said = await self.ours.ask("POST", INITIATE, order, status=status)
-        assert self.town.rows("SELECT * FROM calls") == []
-        return said
-
-    async def call(self) -> dict[str, Any]:
-        """The one that there is, as it is read."""
-        said: dict[str, Any] = await self.ours.ask("GET", "/api/v1/calls/1")
-        return said
-
-    async def dialing(self) -> Line:
-        """The first line that does."""
-        lines = self.town.lines.values()
-        while not any("dial" in line.orders for line in lines):
-            await still()
-        await still()
-        return next(line for line in lines if "dial" in line.orders)
-
-    async def talking(self) -> dict[str, Any]:
-        """A bridge whose two phones hear each other, by the lines `home` and `office`."""
-        said = await self.initiate(call_type="bridge", inbound_phone_number=DESK, relay_number=OFFICE)
-        await self.town.dialed(self.town.home)
-        self.town.home.say(Answered())
-        await self.town.dialed(self.town.office)
-        self.town.office.say(Answered())
-        await self.town.until("SELECT 1 FROM calls WHERE joined_at IS NOT NULL")
-        return said
-
-    def kept(self, column: str) -> Any:
-        [(value,)] = self.town.rows(f"SELECT {column} FROM calls")
-        return value
-
-    @property
-    def switches(self) -> list[bool]:
-        return [value for name, value in json.loads(self.kept("details")).items() if name.startswith("enable_")]
-
-    @property
-    def legacy(self) -> list[tuple[str, dict[str, Any]]]:
-        """What waits for the address of the older generation."""
-        query = f"SELECT url, body FROM deliveries WHERE webhook = '{legacy_key(BOX)}' ORDER BY seq"
-        return [(url, json.loads(body)) for url, body in self.town.rows(query)]
-
-
-@asynccontextmanager
-async def open_switchboard(directory: Path) -> AsyncIterator[Switchboard]:
-    async with open_town(directory) as town:
-        control, store = town.control, town.store
-        health = Health(town.media, control.trunks, store.outbox, Notifier({}))
-        metrics = Metrics(health, control.trunks, store.outbox)
-        postbox = Postbox(store.mailbox, names={}, country="FR", now=lambda: town.now)
-        api = make_api(
-            control,
-            store,
-            town.shelf,
-            LINKS,
-            health,
-            metrics,
-            postbox,
-            org_id=1,
-            country="FR",
-            now=lambda: town.now,
-        )
-        other = await store.tenants.project("other") or await store.tenants.add_project("other", at=NOON)
-        transport = httpx.ASGITransport(api, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://box", timeout=None) as http:
-            ours, theirs = [Asker(http, store, project, await token_of(store, project)) for project in (BOX, other.id)]
-            # Nothing is looked up in the world.
-            trio.socket.set_custom_hostname_resolver(Names())
-            yield Switchboard(town, ours, theirs)
-
+from tests.switchboard import DESK, INITIATE, LEGACY, PREMIUM, RECIPIENT, SUPERVISOR, Switchboard, open_switchboard
+from tests.test_conductor import APP, NOON, still
+from tests.test_relay import HOME, OFFICE, SPARE
 
 # --- 4.1: initiate ---
 
@@ -401,90 +295,6 @@ async def test_4_2_a_line_that_is_lost_in_conversation_is_an_error(tmp_path):
         desk.town.office.lose()
         await desk.town.ended()
         assert (await desk.call())["status"] == "error"
-
-
-# --- 10: the older generation ---
-
-
-async def test_10_a_call_by_the_older_generation_is_an_agents_with_all_switches_on(tmp_path):
-    async with open_switchboard(tmp_path) as desk:
-        agent = await desk.agent("Front Desk", enable_recording=False)
-        order = {"phone_number": RECIPIENT, "assistant_id": "front-desk", "webhook_url": HOOK}
-        said = await desk.ours.ask("POST", LEGACY, order, status=201)
-        assert re.fullmatch("call_[0-9a-z]{10}", said["call_id"])
-        assert said == {
-            "call_id": said["call_id"],
-            "status": "queued",
-            "phone_number": RECIPIENT,
-            "assistant_id": "front-desk",
-            "phone_call_id": 1,
-        }
-        assert desk.switches == [True, True, True]
-        assert (await desk.dialing()) is desk.town.office
-        # The one record, by its other identity.
-        assert (await desk.call())["to"] == RECIPIENT
-        again = await desk.ours.ask("POST", LEGACY, order | {"assistant_id": str(agent)}, status=201)
-        assert again["call_id"] != said["call_id"]
-
-
-async def test_10_its_events_go_to_the_address_that_came_with_it_besides_the_project_s_webhooks(tmp_path):
-    async with open_switchboard(tmp_path) as desk:
-        await desk.agent()
-        order = {"phone_number": RECIPIENT, "assistant_id": "desk", "webhook_url": HOOK}
-        said = await desk.ours.ask("POST", LEGACY, order, status=201)
-        (await desk.dialing()).say(Released(17), state=LineState.IDLE)
-        await desk.town.ended()
-        envelope = {"event": "call.failed", "call_id": said["call_id"], "timestamp": int(NOON.timestamp())}
-        assert desk.legacy == [(HOOK, envelope | {"data": {"status": "busy", "reason": "refused"}})]
-        assert desk.town.events[-1] == "phone_call.busy"
-
-
-async def test_10_without_an_address_nothing_is_told_to_any(tmp_path):
-    async with open_switchboard(tmp_path) as desk:
-        await desk.agent()
-        for extra in ({}, {"webhook_url": ""}):
-            order = {"phone_number": RECIPIENT, "assistant_id": "desk", **extra}
-            await desk.ours.ask("POST", LEGACY, order, status=201)
-        (await desk.dialing()).say(Released(17), state=LineState.IDLE)
-        await desk.town.until("SELECT 1 FROM calls WHERE ended_at IS NOT NULL")
-        assert desk.legacy == []
-
-
-async def test_10_what_can_t_be_called_is_said_so(tmp_path):
-    async with open_switchboard(tmp_path) as desk:
-        await desk.agent()
-        await desk.agent("Mute", stream=None)
-        theirs = await desk.agent("Theirs", desk.theirs.project)
-        good = {"phone_number": RECIPIENT, "assistant_id": "desk", "webhook_url": HOOK}
-        for change, status in [
-            ({"assistant_id": "nobody"}, 404),
-            ({"assistant_id": "999"}, 404),
-            ({"assistant_id": "9" * 40}, 404),
-            ({"assistant_id": "theirs"}, 404),
-            ({"assistant_id": str(theirs)}, 403),
-            ({"assistant_id": "mute"}, 422),
-            ({"assistant_id": 1}, 422),
-            # As the documents' samples are printed.
-            ({"phone_number": "", "assistant_id": "", "webhook_url": ""}, 422),
-            ({"phone_number": PREMIUM}, 422),
-            ({"webhook_url": "https://127.0.0.1/x"}, 422),
-            ({"webhook_url": "http://93.184.216.34/x"}, 422),
-            ({"webhook_url": "crm"}, 422),
-        ]:
-            await desk.ours.refused("POST", LEGACY, good | change, status=status)
-        assert desk.town.rows("SELECT * FROM calls") == []
-        for key in ("1", "1"):
-            await desk.ours.ask("POST", LEGACY, good, status=201, Idempotency_Key=key)
-        assert desk.town.rows("SELECT count(*) FROM calls") == [(1,)]
-
-
-async def test_10_a_name_of_digits_is_an_id_first(tmp_path):
-    async with open_switchboard(tmp_path) as desk:
-        first, second = await desk.agent("2"), await desk.agent("Other", desk.theirs.project)
-        assert (first, second) == (1, 2)
-        order = {"phone_number": RECIPIENT, "assistant_id": "2"}
-        # That agent is another project's, but the name is ours.
-        await desk.ours.ask("POST", LEGACY, order, status=201)
 
 
 async def test_4_3_calls_of_every_kind_are_listed_and_an_app_s_are_not(tmp_path):
