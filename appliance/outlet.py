@@ -43,7 +43,7 @@ class Outlet(trio.abc.Stream):
         self._change = trio.lowlevel.ParkingLot()
 
     async def shake_hands(self) -> None:
-        """TLS's, before anything else, while `flush` runs.
+        """TLS's, if there is any, before anything else and while `flush` runs.
 
         Raises:
             TlsError: the server is not to be trusted, speaks no TLS that we do, or is gone.
@@ -51,6 +51,11 @@ class Outlet(trio.abc.Stream):
         while not self._lane.shake_hands():
             self._change.unpark_all()
             await trio.lowlevel.wait_readable(self._tcp.socket)
+
+    @property
+    def fault(self) -> str:
+        """Why TLS has ended, if it has."""
+        return self._lane.fault
 
     # -- to the server -----------------------------------------------------------------------------------------------
 
@@ -82,11 +87,14 @@ class Outlet(trio.abc.Stream):
         self._change.unpark_all()
         if self._lane.handed or self._lane.ended:
             self._arrival.unpark_all()
+            # The socket need not be readable for it any more.
+            self._looking.cancel()
 
     async def flush(self) -> None:
         """Runs as long as the connection does: sends what did not go at once."""
         with suppress(trio.ClosedResourceError):
-            while not self.ended.is_set():
+            # Also when the server has ended its direction: our answer to that still goes.
+            while True:
                 if self._lane.unsent:
                     await trio.lowlevel.wait_writable(self._tcp.socket)
                     self._lane.flush()
@@ -155,7 +163,7 @@ class Outlet(trio.abc.Stream):
     async def aclose(self) -> None:
         """After what was written has gone."""
         self._lane.farewell()
-        while self.backlog_bytes and not self.ended.is_set():
+        while self.backlog_bytes:
             self._change.unpark_all()
             await self._change.park()
         self._lane.end()

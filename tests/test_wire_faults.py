@@ -223,3 +223,28 @@ async def test_a_ping_that_meets_our_close_is_no_error(autojump_clock: trio.test
 
     async with raw_server(serve) as url, open_wire(url, headers=HEADERS):
         pass
+
+
+async def test_a_server_that_has_said_its_last_is_answered_all_the_same(autojump_clock: trio.testing.MockClock):
+    async def serve(stream: trio.SocketStream) -> None:
+        await accept(stream)
+        await full.wait()
+        await stream.send_all(b"\x88\x02\x03\xe8")
+        await stream.send_eof()
+        await trio.sleep(1)
+        async for data in stream:
+            heard.extend(data)
+
+    full, heard = trio.Event(), bytearray()
+    async with raw_server(serve) as url, trio.open_nursery() as nursery:
+        async with open_wire(url, headers=HEADERS) as wire:
+            while not wire._outlet.backlog_bytes:
+                wire.send(bytes(40_000))
+                await trio.testing.wait_all_tasks_blocked()
+            full.set()
+            assert (await until_closed(wire)).code == 1000
+            # Its end is read.
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    # RFC 6455 5.5.1: a close frame is answered with one.
+    assert heard[-8:-6] == b"\x88\x82"
