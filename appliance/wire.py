@@ -19,9 +19,10 @@ import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import h11
+import idna
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
@@ -125,7 +126,8 @@ class Wire:
         except ConnectionClosed as exc:
             # 1006 stands for a connection that went without a close frame (RFC 6455 7.1.5).
             code = exc.reason.code if exc.reason and exc.reason.code != 1006 else None
-            raise Closed(code, self._lost or (f"closed with {code}" if code else "cut off")) from None
+            reason = f"closed with {code}" if code else self._outlet.fault or "cut off"
+            raise Closed(code, self._lost or reason) from None
 
     async def keep_alive(self, every_s: float, limit_s: float) -> None:
         try:
@@ -200,8 +202,7 @@ async def _carry(
                 with trio.move_on_after(HANDSHAKE_LIMIT_S) as limit:
                     outlet = await _connect(url, trust)
                     nursery.start_soon(outlet.flush)
-                    if _is_secure(url):
-                        await _secure(outlet)
+                    await _secure(outlet)
                     # trio-websocket goes on waiting for its handshake when the connection is no more.
                     nursery.start_soon(_cancel_after, outlet.ended, limit)
                     websocket = await _shake_hands(nursery, outlet, url, headers)
@@ -209,8 +210,9 @@ async def _carry(
                     # trio-websocket waits for the whole of a refusal's body, which may have no length.
                     if outlet is not None and (refusal := REFUSAL.match(outlet.beginning)):
                         raise Rejected(int(refusal[1]))
-                    ended = outlet is not None and outlet.ended.is_set()
-                    raise Unreachable("cut off in the handshake" if ended else "no handshake in time")
+                    if outlet is not None and outlet.ended.is_set():
+                        raise Unreachable(outlet.fault or "cut off in the handshake")
+                    raise Unreachable("no handshake in time")
                 life.shield = True
                 wire = Wire(websocket, outlet, life)
                 nursery.start_soon(wire.keep_alive, ping_every_s, pong_limit_s)
@@ -225,21 +227,28 @@ async def _carry(
             outlet.cut()
 
 
-def _is_secure(url: str) -> bool:
-    return urlsplit(url).scheme == "wss"
+def _split(url: str) -> SplitResult:
+    """With the host in ASCII as Trio looks it up (IDNA 2008): wsproto's is 2003's, in which some names are others'."""
+    parts = urlsplit(url)
+    netloc = parts.netloc.rpartition("@")[2]
+    if not netloc.isascii():
+        name, colon, port = netloc.partition(":")
+        netloc = idna.encode(name, uts46=True).decode() + colon + port
+    return parts._replace(netloc=netloc)
 
 
 async def _connect(url: str, trust: Trust | None) -> Outlet:
     try:
-        parts = urlsplit(url)
-        secure = _is_secure(url)
+        parts = _split(url)
+        secure = parts.scheme == "wss"
         host = parts.hostname or ""
         if secure and trust is None:
             trust = await trio.to_thread.run_sync(Trust)
         tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
         try:
             tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, ROOM_BYTES)
-            return Outlet(tcp, trust=trust if secure else None, host=host)
+            # Certificates have names without the last dot, and servers are told theirs so (RFC 6066 3).
+            return Outlet(tcp, trust=trust if secure else None, host=host.removesuffix("."))
         except BaseException:
             tcp.socket.close()
             raise
@@ -269,13 +278,13 @@ def _first(exc: BaseException) -> BaseException:
 async def _shake_hands(
     nursery: trio.Nursery, outlet: Outlet, url: str, headers: Mapping[str, str]
 ) -> WebSocketConnection:
-    parts = urlsplit(url)
+    parts = _split(url)
     # The customer's path and query as they are: secrets stand there. Only what HTTP has no form for is escaped.
     target = quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", safe=_TARGET_CHARACTERS)
     return await wrap_client_stream(
         nursery,
         outlet,  # type: ignore[arg-type]  # any stream will do
-        parts.netloc.rpartition("@")[2],
+        parts.netloc,
         target if target.startswith("/") else f"/{target}",
         extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
         max_message_size=MESSAGE_LIMIT_BYTES,
