@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from starlette.types import ASGIApp
 
 from appliance.api import make_api
 from appliance.call import Direction, Ended, Reason, State
+from appliance.control import Control
 from appliance.health import Health, Notifier
+from appliance.media import Media
 from appliance.metrics import Metrics
+from appliance.shelf import Shelf
 from appliance.store import Store, new_key
 from appliance.texting import Postbox
 from tests.test_conductor import APP, LINKS, NOON, NUMBER, Box, open_box
@@ -44,20 +48,38 @@ class Client:
         return answer.json() if answer.content else None
 
 
+class Served(Protocol):
+    """What is behind an API: a Box of test_conductor.py, a Town of test_relay.py."""
+
+    control: Control
+    store: Store
+    media: Media
+    shelf: Shelf
+    now: datetime
+
+
+def api_of(box: Served, **options: Any) -> ASGIApp:
+    """With `options` of make_api."""
+
+    def now() -> datetime:
+        return box.now
+
+    control, store = box.control, box.store
+    health = Health(box.media, control.trunks, store.outbox, Notifier({}))
+    metrics = Metrics(health, control.trunks, store.outbox)
+    postbox = Postbox(store.mailbox, names={NUMBER: "test"}, country="FR", now=now)
+    return make_api(
+        control, store, box.shelf, LINKS, health, metrics, postbox, org_id=1, country="FR", now=now, **options
+    )
+
+
 @asynccontextmanager
 async def open_api(directory: Path, *, recordings: Path | None = None) -> AsyncIterator[tuple[ASGIApp, Box, str]]:
     """All that the box serves over HTTP, in this process, and a key to it."""
     async with open_box(directory, recordings=recordings) as box:
         key, digest = new_key()
         await box.store.add_key(digest, name="test", at=NOON)
-        control, store = box.control, box.store
-        health = Health(box.media, control.trunks, store.outbox, Notifier({}))
-        metrics = Metrics(health, control.trunks, store.outbox)
-        postbox = Postbox(store.mailbox, names={NUMBER: "test"}, country="FR", now=lambda: box.now)
-        api = make_api(
-            control, store, box.shelf, LINKS, health, metrics, postbox, org_id=1, country="FR", now=lambda: box.now
-        )
-        yield api, box, key
+        yield api_of(box), box, key
 
 
 @asynccontextmanager

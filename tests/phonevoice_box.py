@@ -16,18 +16,15 @@ import httpx
 import trio
 from starlette.types import ASGIApp
 
-from appliance.api import make_api
 from appliance.call import Direction, Kind, State
-from appliance.health import Health, Notifier
-from appliance.metrics import Metrics
 from appliance.phonevoice_api import Terms
 from appliance.store import Store, new_key
 from appliance.tenants import BOX, new_token
-from appliance.texting import Postbox
 from appliance.trunk import Trunk
+from tests.box_client import api_of
 from tests.jacks import TestJack
 from tests.secrecy import leaked
-from tests.test_conductor import LINKS, NOON, NUMBER, Box, open_box
+from tests.test_conductor import NOON, Box, open_box
 
 # Of an SFVoPI app's is NUMBER; these are free.
 PARIS, TOLL_FREE, SAN_FRANCISCO = "+33159133354", "+33800123456", "+14155550123"
@@ -118,22 +115,7 @@ async def open_phonevoice(directory: Path, terms: Terms | None = None) -> AsyncI
             Trunk(name, number, jack=jack, ring=control.ring)
             for name, number in (("paris", PARIS), ("free", TOLL_FREE), ("sf", SAN_FRANCISCO))
         ]
-        health = Health(box.media, control.trunks, store.outbox, Notifier({}))
-        metrics = Metrics(health, control.trunks, store.outbox)
-        postbox = Postbox(store.mailbox, names={NUMBER: "test"}, country="FR", now=lambda: box.now)
-        api = make_api(
-            control,
-            store,
-            box.shelf,
-            LINKS,
-            health,
-            metrics,
-            postbox,
-            org_id=1,
-            country="FR",
-            now=lambda: box.now,
-            terms=terms or Terms(),
-        )
+        api = api_of(box, terms=terms or Terms())
         other = await store.tenants.add_project("other", at=NOON)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(api, raise_app_exceptions=False), base_url="http://box"

@@ -11,16 +11,13 @@ from typing import Any
 import httpx
 import trio
 
-from appliance.api import make_api
 from appliance.directory import AgentSettings
-from appliance.health import Health, Notifier
-from appliance.metrics import Metrics
 from appliance.outbox import legacy_key
 from appliance.tenants import BOX
-from appliance.texting import Postbox
 from drivers.line import Answered
+from tests.box_client import api_of
 from tests.phonevoice_box import Asker, Names, token_of
-from tests.test_conductor import LINKS, NOON, still
+from tests.test_conductor import NOON, still
 from tests.test_relay import OFFICE, Line, Town, open_town
 
 RECIPIENT, DESK, SUPERVISOR = "+33612345678", "+33611111111", "+33633333333"
@@ -92,24 +89,9 @@ class Switchboard:
 @asynccontextmanager
 async def open_switchboard(directory: Path) -> AsyncIterator[Switchboard]:
     async with open_town(directory) as town:
-        control, store = town.control, town.store
-        health = Health(town.media, control.trunks, store.outbox, Notifier({}))
-        metrics = Metrics(health, control.trunks, store.outbox)
-        postbox = Postbox(store.mailbox, names={}, country="FR", now=lambda: town.now)
-        api = make_api(
-            control,
-            store,
-            town.shelf,
-            LINKS,
-            health,
-            metrics,
-            postbox,
-            org_id=1,
-            country="FR",
-            now=lambda: town.now,
-        )
+        store = town.store
         other = await store.tenants.project("other") or await store.tenants.add_project("other", at=NOON)
-        transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(api_of(town), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://box", timeout=None) as http:
             ours, theirs = [Asker(http, store, project, await token_of(store, project)) for project in (BOX, other.id)]
             # Nothing is looked up in the world.
