@@ -34,8 +34,10 @@ async def test_of_nine_calls_three_have_servers_that_stall_flood_and_vanish_and_
                 voice.waiting()
                 for _ in range(50):
                     assert await voice.next("media")
-            for call in calls:
-                assert call.state is State.ACTIVE
+            up = [call for call in calls if call.state is State.ACTIVE]
+            # Who vanishes for the fourth time has lost his call (sfvopi 7.10): on a slow machine that is before this.
+            assert len(up) >= LINES - 1
+            for call in up:
                 call.hang_up()
             for voice in voices:
                 while await voice.receive() is not None:
@@ -49,6 +51,8 @@ async def test_of_nine_calls_three_have_servers_that_stall_flood_and_vanish_and_
                 await rig.customer.event("phone_call.completed", **{"from": number})
             assert {post.json["from"] for post in rig.customer.posts("/hangup")} == phoned
             await run.logged("receipt", times=LINES)
+        [lost] = {line["call"] for line in run.lines("stream lost") if line["reason"] == "cut off"}
+        assert {uuid for (uuid,) in rig.rows("SELECT uuid FROM calls WHERE reason <> 'hangup'")} <= {lost}
         receipts = run.lines("receipt")
         assert len({receipt["call"] for receipt in receipts}) == LINES
         # Whoever could take all frames was sent all.
