@@ -31,7 +31,7 @@ from hil.plans import PLANS
 from hil.subscriber import Subscriber
 from hil.usbtree import VENDOR, Gadget, UsbTree
 from native import PcmStats
-from tests import analog, gsm_bench, test_texting
+from tests import analog, gsm_bench, text_box
 from tests.gsm_rig import IDLE, IN_USE, OURS, SEARCHING, THEIRS, Clock, events, make_rig, quiet, talking, why_not
 from tests.jacks import TestJack
 from tests.speech import speech
@@ -116,7 +116,7 @@ async def test_pain_03_parts_come_in_any_order_twice_with_used_references_and_ov
     morning, noon = "😀 Good morning, and all the best. " * 8, "Mahlzeit! " * 40
     early, late = parts(morning, 0), parts(noon, 24)
     for given in ([early[-1], early[0]], [early[0], *early[1:-1]], [*late[::-1], *early]):
-        async with test_texting.open_box(tmp_path) as box:
+        async with text_box.open_box(tmp_path) as box:
             texts = box.attend()
             texts.give(*given)
             # Durable before it is deleted.
