@@ -1,9 +1,7 @@
-import os
-import threading
-import tty
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+"""The dialogue at a port: commands in turn, refusals, silence, news, floods, and how it comes into step again."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -11,48 +9,9 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.errors import CommandError, CommandTimeout, LineAbsent, LineBlocked, LineLost
-from drivers.models import MODELS
-from drivers.port import HEAR_OUT_S, PROBES, PROMPT_LIMIT_S, URC_QUEUE, Entry, Port, close_tty, open_tty
-
-URCS = MODELS["ec25"].urcs
-Answer = Callable[[str], bytes | None]
-
-ANSWERS = {
-    PROBES[0]: b"\r\n+CMEE: 1\r\n\r\nOK\r\n",
-    PROBES[1]: b"\r\n+CRC: 1\r\n\r\nOK\r\n",
-    PROBES[2]: b"\r\n+CREG: 2,1\r\n\r\nOK\r\n",
-    "AT+CSQ": b"\r\n+CSQ: 21,99\r\n\r\nOK\r\n",
-}
-
-
-def polite(command: str) -> bytes | None:
-    """A module that answers the probes, says OK to AT... and nothing to what is not for it."""
-    return ANSWERS.get(command, b"\r\nOK\r\n" if command.startswith("AT") else b"")
-
-
-@asynccontextmanager
-async def port_to(answer: Answer, *, synchronised: bool = True) -> AsyncIterator[tuple[Port, trio.abc.Stream]]:
-    """A port whose far end answers each line by a function; None is silence. The far end's stream is for the rest."""
-    host, device = trio.testing.memory_stream_pair()
-
-    async def far_end() -> None:
-        typed = b""
-        with suppress(trio.ClosedResourceError):
-            async for data in device:
-                *lines, typed = (typed + bytes(data)).split(b"\r")
-                for line in lines:
-                    if reply := answer(line.decode("latin-1").removeprefix("\x1b")):
-                        await device.send_all(reply)
-
-    async with trio.open_nursery() as nursery:
-        port = Port(host, urcs=URCS)
-        nursery.start_soon(port.listen)
-        nursery.start_soon(far_end)
-        if synchronised:
-            await port.synchronise()
-        yield port, device
-        nursery.cancel_scope.cancel()
+from drivers.errors import CommandError, CommandTimeout, LineLost
+from drivers.port import HEAR_OUT_S, PROBES, URC_QUEUE, Port
+from tests.at_ports import ANSWERS, URCS, polite, port_to
 
 
 async def test_a_command_gives_its_lines(autojump_clock: trio.testing.MockClock) -> None:
@@ -188,20 +147,6 @@ async def test_silence_that_ends_is_measured(autojump_clock: trio.testing.MockCl
         await port.command("AT+CSQ")
         assert port.silent_since is None
         assert 7 <= port.counters.silent_s < 8
-
-
-async def test_a_tty_that_another_has_is_a_persons_case_and_one_that_is_not_there_is_absent(tmp_path: Path) -> None:
-    with pytest.raises(LineAbsent):
-        await open_tty(str(tmp_path / "ttyUSB2"))
-    master, slave = os.openpty()
-    path = os.ttyname(slave)
-    fd = await open_tty(path)
-    try:
-        with pytest.raises(LineBlocked, match="in use by another program"):
-            await open_tty(path)
-    finally:
-        for each in (fd, slave, master):
-            os.close(each)
 
 
 async def test_a_result_too_many_puts_the_port_in_step_before_the_next_command(
@@ -408,136 +353,3 @@ def test_whatever_bytes_come_a_command_ends_and_the_port_recovers(steps: list[tu
             assert lines == []
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-# --- ttys ---
-
-
-async def test_a_tty_is_raw_exclusive_and_flushed() -> None:
-    master, slave = os.openpty()
-    try:
-        tty.setraw(slave)
-        path = os.ttyname(slave)
-        os.write(master, b"stale\r\n")
-        fd = await open_tty(path)
-        with pytest.raises(LineLost, match=f"^{path}: in use by another program$"):
-            await open_tty(path)
-        stream = trio.lowlevel.FdStream(os.dup(fd))
-        await stream.send_all(b"AT\r")
-        assert os.read(master, 100) == b"AT\r"
-        os.write(master, b"\r\nOK\x03\x04\xff\n")
-        with trio.fail_after(5):
-            got = b""
-            while len(got) < 8:
-                got += await stream.receive_some(100)
-        assert got == b"\r\nOK\x03\x04\xff\n"
-        await stream.aclose()
-        close_tty(fd)
-        close_tty(await open_tty(path))
-    finally:
-        os.close(master)
-        os.close(slave)
-
-
-async def test_a_tty_is_closed_by_a_thread_as_that_may_take_long() -> None:
-    master, slave = os.openpty()
-    try:
-        fd = await open_tty(os.ttyname(slave))
-        close_tty(fd)
-        for thread in threading.enumerate():
-            if thread.name == "close_tty":
-                thread.join()
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(fd)
-    finally:
-        os.close(master)
-        os.close(slave)
-
-
-async def test_what_cannot_be_opened_is_told_in_plain_words(tmp_path: object) -> None:
-    with pytest.raises(LineLost, match="no such device"):
-        await open_tty(f"{tmp_path}/ttyUSB9")
-    path = f"{tmp_path}/file"
-    open(path, "w").close()  # noqa: ASYNC230
-    with pytest.raises(LineLost, match=f"^{path}: "):
-        await open_tty(path)
-
-
-# --- text asked for by a prompt ---
-
-
-@asynccontextmanager
-async def sender(*, prompt: bytes = b"\r\n> ") -> AsyncIterator[tuple[Port, list[bytes]]]:
-    """A port to a module that takes messages; and what was entered at its prompt, with the byte that ended it."""
-    host, device = trio.testing.memory_stream_pair()
-    entered: list[bytes] = []
-
-    async def far_end() -> None:
-        typed, prompted = b"", False
-        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            async for data in device:
-                for byte in bytes(data):
-                    typed += bytes([byte])
-                    if prompted and byte in b"\x1a\x1b":
-                        entered.append(typed)
-                        answer = b"\r\n+CMGS: 7\r\n" if byte == 0x1A else b""
-                        typed, prompted = b"", False
-                        await device.send_all(answer + b"\r\nOK\r\n")
-                    elif byte == 0x0D and not prompted:
-                        prompted = b"CMGS" in typed and bool(prompt)
-                        line = typed[:-1].decode().removeprefix("\x1b")
-                        reply = prompt if b"CMGS" in typed else polite(line)
-                        typed = b""
-                        await device.send_all(reply or b"")
-
-    async with trio.open_nursery() as nursery:
-        port = Port(host, urcs=URCS)
-        nursery.start_soon(port.listen)
-        nursery.start_soon(far_end)
-        await port.synchronise()
-        yield port, entered
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_text_is_entered_at_the_prompt(autojump_clock: trio.testing.MockClock) -> None:
-    async with sender() as (port, entered):
-        assert await port.command("AT+CMGS=3", entry=Entry("000102", lambda: True)) == ["+CMGS: 7"]
-        assert entered == [b"000102\x1a"]
-        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
-
-
-async def test_a_prompt_is_left_when_the_text_is_not_wanted_any_more(autojump_clock: trio.testing.MockClock) -> None:
-    async with sender() as (port, entered):
-        with pytest.raises(CommandError, match="withdrawn"):
-            await port.command("AT+CMGS=3", entry=Entry("000102", lambda: False))
-        assert entered == [b"\x1b"]
-        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
-        assert port.counters.resyncs == 1
-
-
-async def test_a_prompt_that_does_not_come_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
-    async with sender(prompt=b"") as (port, entered):
-        began = trio.current_time()
-        with pytest.raises(CommandError, match="no prompt"):
-            await port.command("AT+CMGS=3", limit_s=60, entry=Entry("000102", lambda: True))
-        assert trio.current_time() - began <= PROMPT_LIMIT_S + HEAR_OUT_S
-        assert entered == []
-        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
-
-
-async def test_a_refusal_in_place_of_a_prompt_is_the_answer(autojump_clock: trio.testing.MockClock) -> None:
-    async with port_to(lambda line: b"\r\n+CMS ERROR: 302\r\n" if "CMGS" in line else polite(line)) as (port, _):
-        with pytest.raises(CommandError, match="302"):
-            await port.command("AT+CMGS=3", entry=Entry("000102", lambda: True))
-        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
-
-
-async def test_cancelled_before_the_prompt_nothing_is_sent(autojump_clock: trio.testing.MockClock) -> None:
-    async with sender() as (port, entered):
-        with trio.move_on_after(0.05) as scope:
-            with suppress(CommandError):
-                await port.command("AT+CMGS=3", entry=Entry("000102", lambda: True))
-            await trio.lowlevel.checkpoint()
-        assert scope.cancelled_caught
-        assert entered == [b"\x1b"]
-        assert await port.command("AT+CSQ") == ["+CSQ: 21,99"]
