@@ -8,8 +8,8 @@ import numpy
 import pytest
 
 from native import FRAME_SAMPLES, RATE_HZ, Engine, Pace, PortFailed
-
-FRAME_BYTES = 2 * FRAME_SAMPLES
+from tests import pcm_host
+from tests.pcm_host import FRAME_BYTES, left_of
 
 
 def voiced(frames: int) -> Any:
@@ -20,28 +20,16 @@ def voiced(frames: int) -> Any:
     return (sound / numpy.abs(sound).max() * 12000).round().astype("<i2")
 
 
-class Host:
+class Host(pcm_host.Host):
     def __init__(self) -> None:
-        self.device, ours = socket.socketpair()
-        ours.setblocking(False)
-        self.engine = Engine()
-        with ours:
-            self.port = self.engine.pcm(ours.fileno())
-        self.recorder = self.engine.recorder()
-        self.engine.connect(self.port, self.recorder.left)
-        self.engine.tick()
-        self.recorder.read()
+        super().__init__(conceal=True)
 
     def hear(self, frames: list[bytes]) -> Any:
         """One each tick; an empty one never comes."""
         for frame in frames:
             self.device.sendall(frame)
             self.engine.tick()
-        return numpy.frombuffer(self.recorder.read(), "<i2")[0::2]
-
-    def close(self) -> None:
-        self.engine.close()
-        self.device.close()
+        return left_of(self.recorder)
 
 
 @pytest.fixture

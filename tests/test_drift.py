@@ -1,14 +1,14 @@
 """Clocks that are apart, and devices that stop and burst: what is measured, and what is heard of it."""
 
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import numpy
 import pytest
 
-from native import FRAME_SAMPLES, RATE_HZ, Engine
+from native import FRAME_SAMPLES, RATE_HZ
 from tests.bench.drift import KNOWN_S, Apart, Block, span
+from tests.pcm_host import Host, left_of
 
 
 def spans(blocks: list[Block]) -> Iterator[float]:
@@ -57,20 +57,11 @@ def test_clocks_that_agree_are_left_alone() -> None:
     assert (round(stats.drift_ppm, 6), stats.underruns, stats.slips) == (0, 0, 0)
 
 
-class Counted:
-    """A host whose device sends some samples more or less each 40 ms, as the device's own clock makes them."""
+class Counted(Host):
+    """Whose device sends some samples more or less each 40 ms, as the device's own clock makes them."""
 
     def __init__(self, said: Any, ppm: float) -> None:
-        self.device, ours = socket.socketpair()
-        for end in (self.device, ours):
-            end.setblocking(False)
-        self.engine = Engine()
-        with ours:
-            self.port = self.engine.pcm(ours.fileno())
-        self.recorder = self.engine.recorder()
-        self.engine.connect(self.port, self.recorder.left)
-        self.engine.tick()
-        self.recorder.read()
+        super().__init__(conceal=True)
         self._said, self._speed = said, 1 + ppm / 1e6
         self._sent = 0
         self._chunks = 0
@@ -87,12 +78,8 @@ class Counted:
                 if comes:
                     self.device.sendall(chunk)
                 self.engine.tick()
-            heard.append(numpy.frombuffer(self.recorder.read(), "<i2")[0::2])
+            heard.append(left_of(self.recorder))
         return numpy.concatenate(heard).astype(float)
-
-    def close(self) -> None:
-        self.engine.close()
-        self.device.close()
 
 
 @pytest.mark.parametrize("ppm", [-200, -20, -6, 6, 20, 200])

@@ -1,7 +1,4 @@
-"""A modem's audio tty: its clock, its odd reads, its silences, from both ends.
-
-A sample's value is its serial number, so that each one lost, doubled or torn is seen.
-"""
+"""A modem's audio tty: its clock, its odd reads, its silences, from both ends."""
 
 import contextlib
 import errno
@@ -20,14 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native import FRAME_SAMPLES, Engine, Pace, PcmPort, PortFailed, Recorder
-
-FRAME_BYTES = 2 * FRAME_SAMPLES
-# Serial numbers are 1 to 30000, then 1 again: 0 is silence.
-SERIALS = 30000
-
-
-def serials(start: int, count: int) -> bytes:
-    return ((numpy.arange(start, start + count) % SERIALS) + 1).astype("<i2").tobytes()
+from tests.pcm_host import FRAME_BYTES, SERIALS, Host, left_of, serials
 
 
 def serial_frames(count: int) -> bytes:
@@ -35,52 +25,11 @@ def serial_frames(count: int) -> bytes:
     return numpy.repeat(numpy.arange(1, count + 1), FRAME_SAMPLES).astype("<i2").tobytes()
 
 
-def left_of(recorder: Recorder) -> numpy.ndarray:
-    return numpy.frombuffer(recorder.read(), "<i2")[0::2]
-
-
 def numbers_of(recorder: Recorder) -> list[int]:
     """Of the frames heard; a frame that is not whole fails."""
     frames = left_of(recorder).reshape(-1, FRAME_SAMPLES)
     assert (frames == frames[:, :1]).all()
     return frames[:, 0].tolist()
-
-
-class Host:
-    """An engine with a port that follows `device`, a socket which the test writes and reads by hand."""
-
-    def __init__(self, chunk_bytes: int = 640) -> None:
-        self.device, ours = socket.socketpair()
-        self.device.setblocking(False)
-        ours.setblocking(False)
-        self.engine = Engine()
-        with ours:
-            self.port = self.engine.pcm(ours.fileno(), chunk_bytes=chunk_bytes)
-        # Samples are counted here; test_concealment.py has the rest.
-        self.port.conceal(False)
-        self.recorder = self.engine.recorder()
-        self.engine.connect(self.port, self.recorder.left)
-        self.engine.tick()
-        self.recorder.read()
-
-    def say(self, samples: bytes) -> None:
-        """What the host sends from now on."""
-        self.engine.connect(self.engine.player(samples), self.port)
-
-    def step(self, received: bytes = b"") -> None:
-        if received:
-            self.device.sendall(received)
-        self.engine.tick()
-
-    def sent(self) -> bytes:
-        try:
-            return self.device.recv(1 << 20)
-        except BlockingIOError:
-            return b""
-
-    def close(self) -> None:
-        self.engine.close()
-        self.device.close()
 
 
 @pytest.fixture
@@ -344,91 +293,6 @@ def test_a_sample_that_a_short_write_tore_is_completed() -> None:
         assert ours == (b"\x01\x55" * len(ours))[: len(ours)]
     os.close(master)
     os.close(slave)
-
-
-def test_a_device_that_stops_is_concealed_by_silence_and_counted(host: Host) -> None:
-    for i in range(10):
-        host.step(serials(i * FRAME_SAMPLES, FRAME_SAMPLES))
-    for _ in range(7):
-        host.step()
-    host.step(serials(10 * FRAME_SAMPLES, FRAME_SAMPLES))
-    heard = left_of(host.recorder)
-    assert heard.tobytes() == (
-        serials(0, 10 * FRAME_SAMPLES) + bytes(7 * FRAME_BYTES) + serials(10 * FRAME_SAMPLES, FRAME_SAMPLES)
-    )
-    stats = host.port.stats()
-    assert (stats.underruns, stats.concealed) == (1, 7)
-
-
-def _delay(sent: int, heard: numpy.ndarray) -> int:
-    """In samples, between the newest one sent and the newest one heard."""
-    return (sent - int(heard[-1])) % SERIALS
-
-
-def test_the_delay_of_a_hiccup_goes_away_by_itself(host: Host) -> None:
-    sent = 0
-
-    def chunk(count: int) -> bytes:
-        nonlocal sent
-        sent += count
-        return serials(sent - count, count)
-
-    def run(ticks: int) -> int:
-        heard = left_of(host.recorder)
-        for _ in range(ticks // 2):
-            host.step(chunk(320))
-            host.step()
-            heard = left_of(host.recorder)
-        return _delay(sent, heard)
-
-    steady = run(100)
-    for _ in range(25):
-        host.step()
-    host.step(chunk(25 * FRAME_SAMPLES))
-    assert host.port.stats().depth_ms <= 200
-    after = run(150)
-    assert steady == 0
-    # One frame of margin for the one underrun, and what is too little for a slip.
-    assert after - steady < FRAME_SAMPLES + 80
-    stats = host.port.stats()
-    assert (stats.slips, stats.underruns) == (1, 1)
-    # A minute and a half without another one, and the margin is gone, too.
-    assert run(90 * 50) - steady < 80
-
-
-def test_a_slip_waits_a_second_for_silence(host: Host) -> None:
-    loud, quiet = b"\x00\x40" * FRAME_SAMPLES, bytes(FRAME_BYTES)
-    host.step(4 * loud)
-    for _ in range(75):
-        host.step(loud)
-    assert host.port.stats().slips == 0
-    for _ in range(4):
-        host.step(quiet)
-    assert host.port.stats().slips == 1
-    # What was cut out was silence only.
-    assert (left_of(host.recorder) != 0).sum() == 79 * FRAME_SAMPLES
-    assert host.port.stats().depth_ms == 0
-
-
-def test_jitter_is_met_once_and_then_has_its_margin(host: Host) -> None:
-    chance = random.Random(2)
-    for i in range(60 * 25):
-        late = i > 100 and chance.random() < 0.3
-        chunk = serials(320 * i, 320)
-        host.step(b"" if late else chunk)
-        host.step(chunk if late else b"")
-        assert host.port.stats().depth_ms <= 60
-        host.recorder.read()
-    stats = host.port.stats()
-    assert (stats.underruns, stats.slips, stats.overruns) == (1, 0, 0)
-
-
-def test_a_flood_is_bounded_to_the_newest_two_hundred_ms(host: Host) -> None:
-    host.step(serials(0, 20000))
-    stats = host.port.stats()
-    assert stats.overruns >= 1
-    assert stats.depth_ms == 180
-    assert left_of(host.recorder).tobytes() == serials(20000 - 1600, FRAME_SAMPLES)
 
 
 def test_the_end_of_the_file_is_told_once(host: Host) -> None:

@@ -21,7 +21,6 @@ from native import (
     Event,
     Pace,
     PortFailed,
-    Recorder,
     StreamEnded,
     VoiceCode,
     VoiceFormat,
@@ -31,6 +30,7 @@ from native import (
     ulaw_decode,
     ulaw_encode,
 )
+from tests.pcm_host import left_of
 
 DLE = b"\x10"
 END = b"\x10\x03"
@@ -115,10 +115,6 @@ def host() -> Iterator[Host]:
     host = Host()
     yield host
     host.close()
-
-
-def left_of(recorder: Recorder) -> numpy.ndarray:
-    return numpy.frombuffer(recorder.read(), "<i2")[0::2]
 
 
 def pieces(wire: bytes, cuts: list[int]) -> list[bytes]:
