@@ -19,7 +19,7 @@ CALL_COLUMNS = """id, uuid, line, direction, from_, to_, started_at, state, requ
     reason, cause, project, kind, relay_number, joined_at, revision, details"""
 _CALLS = ", ".join(f"calls.{name.strip()}" for name in CALL_COLUMNS.split(","))
 _RECORDING = """recordings.id, recordings.rowid, wav, frames, size_bytes, sha256, deleted_at, deleted_why, deleted_by,
-    upload"""
+    upload, told_at"""
 
 
 class RecordingState(Enum):
@@ -41,7 +41,8 @@ class UploadState(StrEnum):
 class Recording:
     """`frames` at 8000 Hz, size and digest are known once it is encoded; `seq` is its place among all.
 
-    Of one that was deleted there is when, why, and by which key; None: by the box itself.
+    Of one that was deleted there is when, why, and by which key; None: by the box itself. `told_at` is when an event of
+    its call was last delivered to anybody.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Recording:
     deleted_why: str | None = None
     deleted_by: str | None = None
     upload: UploadState | None = None
+    told_at: datetime | None = None
 
     @property
     def mp3(self) -> Path:
@@ -154,11 +156,11 @@ class Archive:
             {where} ORDER BY recordings.rowid DESC LIMIT ?"""
         rows = await self._database.read(lambda connection: connection.execute(query, (*values, limit)).fetchall())
         found = []
-        for id_, seq, wav, frames, size_bytes, sha256, deleted_at, why, by, upload, *call in rows:
-            at = datetime.fromisoformat(deleted_at) if deleted_at else None
+        for id_, seq, wav, frames, size_bytes, sha256, deleted_at, why, by, upload, told_at, *call in rows:
+            at, told = (datetime.fromisoformat(text) if text else None for text in (deleted_at, told_at))
             state = UploadState(upload) if upload else None
             file = (Path(wav), frames, size_bytes, sha256)
-            found.append(Recording(id_, seq, call_of(call), *file, at, why, by, state))
+            found.append(Recording(id_, seq, call_of(call), *file, at, why, by, state, told))
         return found
 
     async def events(self, *, after: int, type_: str | None = None, limit: int) -> list[PastEvent]:

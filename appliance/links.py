@@ -3,13 +3,15 @@
     https://box.example/rec/<token>/call_17.mp3
 
 The token holds the recording's id and when the address ends, signed together with the file's name: what is sent is
-what the token names, and the name in the address can't be another one. "7.4" names a section of the PhoneVoice
-contract.
+what the token names, and the name in the address can't be another one. An event may wait for days before anybody hears
+of it, and its body is not changed for that: so its address lasts for as long again from when it was delivered. "7.4"
+names a section of the PhoneVoice contract.
 """
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from itsdangerous import BadData, BadSignature, URLSafeSerializer
 
@@ -25,6 +27,18 @@ class BadLink(Exception):
     """An address that opens nothing; the message says why, for who followed it."""
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What an address opens, and until when, if nobody was told of it later than it was made."""
+
+    id: str
+    until: datetime
+
+    def is_over(self, now: datetime, told_at: datetime | None) -> bool:
+        """`told_at`: when its call was last told to somebody who wants to be."""
+        return now >= self.until and (told_at is None or now >= told_at + VALID)
+
+
 class Links:
     """`origin` is where the box is found from outside, perhaps with a path of a proxy's: `https://box.example/voice`."""
 
@@ -37,8 +51,8 @@ class Links:
         until = int((now + VALID).timestamp())
         return f"{self._origin}{RECORDINGS}/{self._signer(name).dumps([id_, until])}/{name}"
 
-    def opened(self, token: str, name: str, now: datetime) -> str:
-        """The id of the recording that the address is for. Raises BadLink."""
+    def opened(self, token: str, name: str) -> Opened:
+        """Raises BadLink."""
         try:
             payload = self._signer(name).loads(token)
         except BadSignature:
@@ -47,9 +61,7 @@ class Links:
             payload = None
         match payload:
             case [str(id_), int(until)]:
-                if now.timestamp() >= until:
-                    raise BadLink("this address has expired: a newer event or a request for the call has a new one")
-                return id_
+                return Opened(id_, datetime.fromtimestamp(until, UTC))
         # Nobody else has the key.
         raise BadLink("this address is of another version of this box")
 

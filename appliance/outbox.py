@@ -266,6 +266,8 @@ class Outbox:
     def _move(self, connection: sqlite3.Connection, delivery: Delivery, attempt: Attempt) -> None:
         due_at = attempt.next_at and attempt.next_at.timestamp()
         if attempt.verdict is Verdict.DELIVERED:
+            told = "UPDATE recordings SET told_at = ? WHERE call_id = ?"
+            connection.execute(told, (attempt.at.isoformat(), delivery.call))
             change = "state = 'delivered', body = x'', due_at = IFNULL(?, due_at)"
         elif due_at is None:
             change = "state = 'dead', due_at = IFNULL(?, due_at)"

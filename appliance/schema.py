@@ -217,4 +217,8 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         "CREATE TABLE legacy_ends (call_id INTEGER PRIMARY KEY REFERENCES calls) STRICT",
         "CREATE INDEX refused_uploads ON recordings (upload) WHERE upload = 'refused'",
     ),
+    (
+        # When an event of its call was last delivered: from then on its addresses are good for as long as new ones.
+        "ALTER TABLE recordings ADD COLUMN told_at TEXT",
+    ),
 )

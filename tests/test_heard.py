@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from appliance.outbox import Attempt, Delivery, Target
+from appliance.webhook import Verdict
 from tests.box_client import SHA256, SIZE, SOUND, Client, make_recording, open_client
 from tests.test_conductor import LINKS, NOON
 
@@ -44,6 +46,21 @@ async def test_7_4_a_bad_or_an_old_address_is_403_in_json(tmp_path):
         refused = await client.http.get(url)
         assert refused.status_code == 403
         assert "expired" in refused.json()["error"]
+
+
+async def test_7_4_an_address_is_good_for_seven_days_from_the_delivery_of_its_event(tmp_path):
+    async with open_client(tmp_path) as client:
+        await make_recording(client)
+        url, outbox = await address(client), client.box.store.outbox
+        event = Delivery(1, "evt_1", "phone_call.completed", 0, 1, None, b"")
+        # A week without internet, a receiver that is not well, and one that is.
+        for verdict, told, days in ((Verdict.RETRY, 8, 8), (Verdict.DELIVERED, 8, 15)):
+            attempt = Attempt(verdict, NOON + timedelta(days=told), 1, next_at=NOON + timedelta(days=told))
+            await outbox.attempted(Target("crm", "https://crm.example/", ""), event, attempt)
+            client.box.now = NOON + timedelta(days=days, seconds=-1)
+            assert (await client.http.get(url)).status_code == (200 if verdict is Verdict.DELIVERED else 403)
+        client.box.now = NOON + timedelta(days=15)
+        assert (await client.http.get(url)).status_code == 403
 
 
 async def test_a_recording_that_was_deleted_is_gone_and_a_lost_file_not_there(tmp_path):

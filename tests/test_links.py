@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
 from appliance.call import Call, Direction, Kind, State
-from appliance.links import BadLink, Links, origin_of
+from appliance.links import BadLink, Links, Opened, origin_of
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 KEY = b"k" * 32
@@ -36,15 +36,22 @@ def test_7_4_an_address_opens_one_recording_for_seven_days(kind, name):
     call = Call(**{**vars(CALL), "kind": kind})
     token, called = taken_apart(LINKS.recording(call, "a", NOON))
     assert called == name
-    assert LINKS.opened(token, name, NOON + timedelta(days=7, seconds=-1)) == "a"
-    with pytest.raises(BadLink, match="expired"):
-        LINKS.opened(token, name, NOON + timedelta(days=7))
+    assert LINKS.opened(token, name) == Opened("a", NOON + timedelta(days=7))
+
+
+@pytest.mark.parametrize(("told_days", "good_days"), [(None, 7), (0, 7), (6, 13), (9, 16)])
+def test_an_address_that_was_told_late_is_good_for_seven_days_from_then(told_days, good_days):
+    opened = Opened("a", NOON + timedelta(days=7))
+    told_at = None if told_days is None else NOON + timedelta(days=told_days)
+    end = NOON + timedelta(days=good_days)
+    assert not opened.is_over(end - timedelta(seconds=1), told_at)
+    assert opened.is_over(end, told_at)
 
 
 @given(st.text(max_size=200))
 def test_no_other_token_opens_anything(token):
     with pytest.raises(BadLink):
-        LINKS.opened(token, "call_17.mp3", NOON)
+        LINKS.opened(token, "call_17.mp3")
 
 
 @given(st.integers(min_value=0), st.sampled_from(ascii_letters + digits + "-_."))
@@ -55,27 +62,27 @@ def test_no_changed_token_opens_anything(place, character):
     # The last character of base64 has bits that stand for nothing.
     if changed != token and place != len(token) - 1:
         with pytest.raises(BadLink):
-            LINKS.opened(changed, name, NOON)
+            LINKS.opened(changed, name)
 
 
 @pytest.mark.parametrize("name", ["call_18.mp3", "bridge_17.mp3", "", "../call_17.mp3", "call_17.MP3"])
 def test_the_name_is_the_one_that_was_given_out(name):
     token, _ = taken_apart(LINKS.recording(CALL, "a", NOON))
     with pytest.raises(BadLink, match="not one of this box's"):
-        LINKS.opened(token, name, NOON)
+        LINKS.opened(token, name)
 
 
 def test_another_boxs_address_is_none_of_ours():
     token, name = taken_apart(Links(b"o" * 32, "https://box.example/voice").recording(CALL, "a", NOON))
     with pytest.raises(BadLink, match="not one of this box's"):
-        LINKS.opened(token, name, NOON)
+        LINKS.opened(token, name)
 
 
 @pytest.mark.parametrize("payload", ["a", ["a"], [], {"a": 1}, 7, ["a", 1, 2], ["a", "b"], [1, 2]])
 def test_a_signed_thing_of_another_shape_is_refused(payload):
     signer: URLSafeSerializer = LINKS._signer("call_17.mp3")
     with pytest.raises(BadLink, match="another version"):
-        LINKS.opened(signer.dumps(payload), "call_17.mp3", NOON)
+        LINKS.opened(signer.dumps(payload), "call_17.mp3")
 
 
 @pytest.mark.parametrize(

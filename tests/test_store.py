@@ -274,7 +274,7 @@ async def test_an_end_is_told_again_with_the_address_when_there_is_one(path, kin
         name = f"{'call' if kind is Kind.APP else 'bridge'}_{call.id}.mp3"
         assert address.startswith("https://box.example/rec/")
         assert address.endswith("/" + name)
-        assert LINKS.opened(address.split("/")[-2], name, LATER) == "a"
+        assert LINKS.opened(address.split("/")[-2], name).id == "a"
         ended = await store.call(call.id)
         assert ended
         assert ended.revision == 2
