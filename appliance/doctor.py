@@ -136,17 +136,27 @@ class Doctor:
             around = await trio.to_thread.run_sync(partial(look_around, ttys, sysfs=self._sysfs))
             # Of a module that is away to be restarted for what its call did to it, that says it all.
             alone = of_line(report, around) if is_up(trunk) or trunk.name not in worn else ()
-            verdicts = by_weight([*alone, *heard.get(trunk.name, ())])
+            # A line may be in several pairs.
+            others = [
+                each for each in heard.get(trunk.name, ()) if each.code != "not-tested" or trunk.name not in tested
+            ]
+            verdicts = by_weight([*alone, *others])
             findings.append(Finding(trunk.name, trunk.number, verdicts, trunk.name in tested))
         return Examination(findings, calls, reports)
 
 
 def partners(wanted: Sequence[Trunk], trunks: Sequence[Trunk]) -> list[tuple[Trunk, Trunk]]:
-    """Each wanted line that can calls the next one that can: all are caller and callee, where all are wanted."""
-    able = [trunk for trunk in trunks if trunk.state is LineState.IDLE]
-    if len(able) < 2:
-        return []
-    return [(trunk, able[(place + 1) % len(able)]) for place, trunk in enumerate(able) if trunk in wanted]
+    """Each wanted line that can calls the next one that can: all are caller and callee, where all are wanted. Who is in
+    use, or has nobody else, is among the pairs, too: that its call can't be made is to be told, and tried again.
+    """
+    idle = [trunk for trunk in trunks if trunk.state is LineState.IDLE]
+    up = [trunk for trunk in trunks if trunk.state in (LineState.IDLE, LineState.IN_USE)]
+    found = []
+    for trunk in wanted:
+        among = idle if trunk in idle and len(idle) > 1 else up
+        if trunk in among and len(among) > 1:
+            found.append((trunk, among[(among.index(trunk) + 1) % len(among)]))
+    return found
 
 
 async def _come_up(trunk: Trunk) -> None:

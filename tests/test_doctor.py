@@ -1,5 +1,6 @@
 """The doctor on lines of several families, well and ill: each ailment made on the bench, and told in its own words."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -238,9 +239,26 @@ async def test_a_line_in_use_is_not_tested(tmp_path: Path, autojump_clock: objec
         await call.alerting()
         await box.trunks[1].until(lambda it: it.state is LineState.IN_USE)
         examination = await box.examine()
-        assert examination.calls == []
+        assert [call.outcome for call in examination.calls] == [Outcome.NOT_TESTED] * 2
+        assert codes(examination) == {"line1": ["not-tested"], "line2": ["not-tested"]}
+        assert "line2 is in use" in examination.findings[0].says
+        assert examination.ok
         assert len(box.rang) == 1
         call.hang_up()
+
+
+async def test_a_line_in_use_keeps_no_others_from_being_tested(tmp_path: Path, autojump_clock: object) -> None:
+    async with open_box(tmp_path, "ec25", "e173", "ec25") as box:
+        await box.idle()
+        with closing(box.trunks[0].seize()) as seizure:
+            await seizure.line.dial(box.bench.subscriber("+33783484044").number)
+            examination = await box.examine()
+        assert [f"{call.caller} {call.callee} {call.outcome.value}" for call in examination.calls] == [
+            "line1 line2 not tested",
+            "line2 line3 done",
+            "line3 line2 done",
+        ]
+        assert codes(examination) == {"line1": ["not-tested"], "line2": [], "line3": []}
 
 
 async def test_a_call_that_a_rule_forbids_is_not_placed(tmp_path: Path, autojump_clock: object) -> None:

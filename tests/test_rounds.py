@@ -85,10 +85,11 @@ async def test_lines_call_each_other_at_the_time_and_once_a_night(tmp_path: Path
         assert len(notes.calls) == 2
 
 
-async def test_a_line_in_use_is_looked_at_again(tmp_path: Path, autojump_clock: object) -> None:
+@pytest.mark.parametrize("pairs", [[["line2", "line1"]], []])
+async def test_a_line_in_use_is_looked_at_again(tmp_path: Path, autojump_clock: object, pairs: list[list[str]]) -> None:
     notes = Notes()
     async with open_box(tmp_path, "ec25", "e173") as box:
-        plan = Plan(at="03:30", pairs=[["line2", "line1"]])
+        plan = Plan(at="03:30", pairs=pairs)
         await box.idle()
         await trio.sleep_until(29 * 60)
         seizure = box.trunks[1].seize()
@@ -97,7 +98,8 @@ async def test_a_line_in_use_is_looked_at_again(tmp_path: Path, autojump_clock: 
         await notes.written.wait()
         seizure.close()
         await notes.done.wait()
-        assert notes.calls == ["line2 line1 not tested", "line2 line1 done"]
+        made = ["line2 line1"] if pairs else ["line1 line2", "line2 line1"]
+        assert notes.calls == [f"{pair} {outcome}" for outcome in ("not tested", "done") for pair in made]
 
 
 async def test_a_line_that_is_never_free_is_given_up_until_tomorrow(tmp_path: Path, autojump_clock: object) -> None:
