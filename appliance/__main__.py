@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence, Sized
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -272,8 +273,14 @@ def show_webhook_log(
     webhook = Target(name, "", "") if by_key else _webhook(config, settings, name)
     for entry in _with_store(settings, lambda store: store.outbox.log(webhook)):
         came = entry.error or f"{entry.code} {entry.response[:80].decode(errors='replace')!r}"
-        again = f", again at {entry.next_at}" if entry.next_at else ""
-        print(f"{entry.at}  {entry.type} {entry.event_id} try {entry.attempt}: {came} in {entry.duration_ms} ms{again}")
+        again = f", again at {_moment(entry.next_at)}" if entry.next_at else ""
+        which = f"{_moment(entry.at)}  {entry.type} {entry.event_id} try {entry.attempt}"
+        print(f"{which}: {came} in {entry.duration_ms} ms{again}")
+
+
+def _moment(text: str) -> str:
+    """As all times are written elsewhere."""
+    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @cloud.command("retry")

@@ -31,8 +31,8 @@ Control = Annotated[Path | None, typer.Option(help=f"The bench's socket; {defaul
 Number = Annotated[str, typer.Argument(help="A subscriber's number.")]
 Modem = Annotated[str, typer.Argument(help="A modem's line, by its name: `status` shows them.")]
 
-# ITU-T E.164; the shortest numbers in use have seven digits.
-E164 = re.compile(r"\+[1-9]\d{6,14}")
+# ITU-T E.164; eight digits at least, as the service wants them.
+E164 = re.compile(r"\+[1-9]\d{7,14}")
 
 
 class Mistake(Exception):
