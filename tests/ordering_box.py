@@ -17,9 +17,9 @@ import structlog
 import trio
 
 from appliance.tenants import BOX, digest_of
-from tests.phonevoice_box import Asker
+from tests.phonevoice_box import HOOK, Asker
+from tests.switchboard import DESK, INITIATE, LEGACY, RECIPIENT, SUPERVISOR, open_switchboard
 from tests.test_conductor import NOON
-from tests.test_phonevoice_calls import DESK, HOOK, INITIATE, LEGACY, RECIPIENT, SUPERVISOR, open_switchboard
 from tests.test_relay import SPARE
 
 TOKEN = "pv_project_" + "0" * 43
@@ -44,7 +44,7 @@ ORDERS = {
         {"phone_number": SPARE},
         f"SELECT count(*) FROM relay_numbers WHERE number = '{SPARE}'",
     ),
-    "webhook": Order("/api/v1/webhooks", {"url": HOOK}, "SELECT count(*) FROM subscriptions"),
+    "webhook": Order("/api/v1/webhooks", HOOK, "SELECT count(*) FROM subscriptions"),
     "agent": Order(INITIATE, {"agent_id": 1, "recipient_phone_number": RECIPIENT}, CALLS),
     "bridge": Order(
         INITIATE,
