@@ -43,12 +43,13 @@ class Outlet(trio.abc.Stream):
         self._change = trio.lowlevel.ParkingLot()
 
     async def shake_hands(self) -> None:
-        """TLS's, if there is any, before anything else and while `flush` runs.
+        """TLS's, before anything else and while `flush` runs.
 
         Raises:
             TlsError: the server is not to be trusted, speaks no TLS that we do, or is gone.
         """
-        while not self._lane.shake_hands():
+        # A server may choose keys that take half a second (ffdhe8192), and authorities are read from the disk.
+        while not await trio.to_thread.run_sync(self._lane.shake_hands):
             self._change.unpark_all()
             await trio.lowlevel.wait_readable(self._tcp.socket)
 

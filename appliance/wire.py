@@ -202,7 +202,8 @@ async def _carry(
                 with trio.move_on_after(HANDSHAKE_LIMIT_S) as limit:
                     outlet = await _connect(url, trust)
                     nursery.start_soon(outlet.flush)
-                    await _secure(outlet)
+                    if _is_secure(url):
+                        await _secure(outlet)
                     # trio-websocket goes on waiting for its handshake when the connection is no more.
                     nursery.start_soon(_cancel_after, outlet.ended, limit)
                     websocket = await _shake_hands(nursery, outlet, url, headers)
@@ -227,6 +228,10 @@ async def _carry(
             outlet.cut()
 
 
+def _is_secure(url: str) -> bool:
+    return urlsplit(url).scheme == "wss"
+
+
 def _split(url: str) -> SplitResult:
     """With the host in ASCII as Trio looks it up (IDNA 2008): wsproto's is 2003's, in which some names are others'."""
     parts = urlsplit(url)
@@ -240,7 +245,7 @@ def _split(url: str) -> SplitResult:
 async def _connect(url: str, trust: Trust | None) -> Outlet:
     try:
         parts = _split(url)
-        secure = parts.scheme == "wss"
+        secure = _is_secure(url)
         host = parts.hostname or ""
         if secure and trust is None:
             trust = await trio.to_thread.run_sync(Trust)

@@ -1,4 +1,4 @@
-"""A lane: a stream's media messages on its WebSocket, past Python. Everything here is for one thread of Python's."""
+"""A lane: a stream's media messages on its WebSocket, past Python. It is for one thread of Python's at a time."""
 
 import os
 import sys

@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -86,6 +87,26 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(certifie
         with pytest.raises(Unreachable, match="certificate verify failed"):
             async with open_wire(voice.url, headers=HEADERS):
                 raise AssertionError("no connection")
+
+
+async def test_hands_are_shaken_beside_the_event_loop(certified: Certified, serve_voice: Any):
+    """It may take half a second, by the server's choice."""
+    called = set()
+
+    def note(frame: object, event: str, what: Any) -> None:
+        if event == "c_call":
+            called.add(what.__name__)
+
+    trust = Trust(certified.ca)
+    async with serve_voice(certified.server) as voice:
+        sys.setprofile(note)
+        try:
+            async with open_wire(voice.url, headers=HEADERS, trust=trust):
+                pass
+        finally:
+            sys.setprofile(None)
+    assert "lane_receive" in called
+    assert "lane_shake_hands" not in called
 
 
 class OneHost(trio.abc.HostnameResolver):
