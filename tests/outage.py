@@ -22,8 +22,9 @@ from hil.bench import Bench, BenchLine
 from hil.network import State
 from hil.subscriber import CallEnded, Subscriber
 from tests.clouds import TOKEN
+from tests.customer import SECRET, Post, open_customer
 from tests.power import Disk
-from tests.rig import BORN, PATIENCE_S, SECRET, Post, Rig, Run, open_customer, serve_voice, speech
+from tests.rig import BORN, PATIENCE_S, Rig, Run, serve_voice, speech
 from tests.test_examples import free_ports, listening
 from tests.test_ingest_server import started
 

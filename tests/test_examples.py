@@ -21,21 +21,8 @@ import trio
 
 from hil.network import Cause
 from hil.subscriber import PhoneCall
-from tests.rig import (
-    API,
-    PATIENCE_S,
-    PHONE,
-    SECRET,
-    Client,
-    Reply,
-    Rig,
-    Run,
-    likeness,
-    open_customer,
-    open_rig,
-    speech,
-    together,
-)
+from tests.customer import SECRET, Reply, open_customer
+from tests.rig import API, PATIENCE_S, PHONE, Client, Rig, Run, likeness, open_rig, speech, together
 from tests.speech import utter
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -22,9 +22,9 @@ import pytest
 import soundfile
 import trio
 
+from tests.customer import is_signed
 from tests.outage import Cut, Story, live
 from tests.power import PAGE_BYTES, Disk, compiled
-from tests.rig import is_signed
 from tests.test_service_crash import frames
 
 pytestmark = pytest.mark.waits

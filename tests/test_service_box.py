@@ -8,7 +8,8 @@ import soundfile
 import trio
 
 from hil.network import Cause
-from tests.rig import KEY, PATIENCE_S, PHONE, Client, Reply, likeness, open_rig, speech, together
+from tests.customer import Reply
+from tests.rig import KEY, PATIENCE_S, PHONE, Client, likeness, open_rig, speech, together
 
 APP = "/box/v1/apps/sfv_app_000000000001"
 

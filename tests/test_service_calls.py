@@ -11,7 +11,8 @@ import trio
 from hil.network import Cause, State
 from native import alaw_decode, alaw_encode
 from tests.conftest import Connection
-from tests.rig import PATIENCE_S, Client, Reply, likeness, open_rig, speech, together
+from tests.customer import Reply
+from tests.rig import PATIENCE_S, Client, likeness, open_rig, speech, together
 
 CALLEE = "+33612345678"
 

@@ -12,7 +12,8 @@ import trio
 
 from hil.network import State
 from hil.subscriber import PhoneCall
-from tests.rig import PATIENCE_S, Post, Rig, is_signed, open_rig, speech
+from tests.customer import Post, is_signed
+from tests.rig import PATIENCE_S, Rig, open_rig, speech
 
 COMMITS = ("call.incoming", "call.active", "recording.opened", "call.ended", "recording.encoded", "delivery.attempted")
 POINTS = [f"{when}.{commit}" for commit in COMMITS for when in ("before", "after")]

@@ -9,7 +9,8 @@ import trio
 from hil.network import Cause, State
 from tests.certificates import certify
 from tests.conftest import _serve_voice as serve_voice
-from tests.rig import API, PATIENCE_S, Client, Reply, Rig, Run, open_rig, together
+from tests.customer import Reply
+from tests.rig import API, PATIENCE_S, Client, Rig, Run, open_rig, together
 
 CALLEE = "+33612345678"
 # Nobody listens there.

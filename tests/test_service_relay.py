@@ -13,7 +13,8 @@ from appliance.store import open_store
 from hil.bench import Bench, BenchLine
 from hil.listening import align, sound
 from hil.subscriber import PhoneCall, Subscriber
-from tests.rig import BORN, PATIENCE_S, PHONE, Post, Rig, is_signed, likeness, open_customer, serve_voice, together
+from tests.customer import Post, is_signed, open_customer
+from tests.rig import BORN, PATIENCE_S, PHONE, Rig, likeness, serve_voice, together
 from tests.test_service_analog import words
 from tests.test_service_crash import frames, settle
 

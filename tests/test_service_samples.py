@@ -19,7 +19,8 @@ from appliance.store import open_store
 from appliance.tenants import new_token
 from hil.bench import Bench, BenchLine
 from hil.subscriber import PhoneCall, Subscriber
-from tests.rig import BORN, PATIENCE_S, PHONE, Post, Rig, Run, open_customer, serve_voice, together
+from tests.customer import Post, open_customer
+from tests.rig import BORN, PATIENCE_S, PHONE, Rig, Run, serve_voice, together
 from tests.verifiers import refusing
 
 # The numbers and ids that the samples have.

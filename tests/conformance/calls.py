@@ -26,7 +26,7 @@ from appliance.contracts.sfvopi import App
 from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState
 from tests.conftest import SLOWNESS, VoiceServer
 from tests.conftest import _serve_voice as serve_voice
-from tests.rig import Customer, Post, Reply, open_customer
+from tests.customer import Customer, Post, Reply, open_customer
 from tests.test_conductor import APP, NUMBER, Box, open_box, still
 
 CALLER = "+33783484044"

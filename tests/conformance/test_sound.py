@@ -24,7 +24,7 @@ from native import FRAME_SAMPLES, Codec, Engine, VoiceFormat, alaw_decode
 from tests.box_client import make_call, open_api
 from tests.conformance.calls import PATIENCE_S, Scene
 from tests.conftest import _serve_voice as serve_voice
-from tests.rig import open_customer
+from tests.customer import open_customer
 from tests.streams import Call, calling, checkpoint, obeyed, payload, play
 from tests.test_voice_port import shielded, unshielded
 

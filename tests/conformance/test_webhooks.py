@@ -14,7 +14,7 @@ from appliance.customer import CustomerFailed, open_customer
 from drivers.line import Alerting, Answered, LineState, Released
 from tests.certificates import certify
 from tests.conformance.calls import CALLER, REQUEST, open_scene
-from tests.rig import Reply
+from tests.customer import Reply
 from tests.test_conductor import NUMBER, still
 
 NOON = "2026-06-04T12:00:00.000Z"
