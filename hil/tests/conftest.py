@@ -17,8 +17,10 @@ def pytest_configure(config: pytest.Config) -> None:
     path: Path | None = config.getoption("--bench", None)
     try:
         config.stash[WIRES] = read(path.read_text()) if path is not None else None
-    except (OSError, WiresError) as exc:
-        raise pytest.UsageError(f"{path}: {exc}") from exc
+    except OSError as exc:
+        raise pytest.UsageError(f"{path}: {exc.strerror}") from exc
+    except WiresError as exc:
+        raise pytest.UsageError("\n".join(f"{path}: {problem}" for problem in str(exc).splitlines())) from exc
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
