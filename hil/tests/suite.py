@@ -6,9 +6,12 @@
 The first one asked for runs all that are wanted; then each shows what came of it, for each line.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 import outcome
@@ -24,12 +27,17 @@ Test = Callable[[Place], Awaitable[None]]
 # Says why a test cannot be done at a place; empty: it can.
 Need = Callable[[Place], str]
 Key = tuple[object, str]
+Site = AbstractAsyncContextManager[dict[str, list[Place]]]
 
 WIRES = pytest.StashKey[list[Wires] | None]()
 # A machine that is slow, or a network; nothing is measured with it.
 SOON_S = 30.0
 READY_S, LIMIT_S = 90.0, 300.0
 TRIES = 3
+# How many models are simulated at the same time: under a sanitizer, where ./dev sets this, a machine keeps up with
+# fewer. Nor may many cards then play while others are lost: PortAudio's threads have one variable for their errors
+# (paUtilErr_ in its pa_unix_util.h), and one that took another's "no error" for its own ends in a failed assertion.
+AT_ONCE = math.ceil(len(MODELS) / int(os.environ.get("BRANCHLINE_SLOWNESS", "1")))
 
 T = TypeVar("T")
 
@@ -86,21 +94,21 @@ class Suite:
     async def _run(
         self, wanted: Mapping[str, Sequence[Key]], wires: list[Wires] | None, directories: pytest.TempPathFactory
     ) -> None:
-        keys = [key for each in wanted.values() for key in each]
-        names = [name for name in wanted if wires or not why_not(name)]
+        for some, site in _sites(wanted, wires, directories):
+            await self._run_site(some, site)
+        for key in chain.from_iterable(wanted.values()):
+            reason = (wires is None and why_not(key[1])) or "this line has no partner"
+            self._outcomes.setdefault(key, outcome.Error(Skipped(reason)))
+
+    async def _run_site(self, wanted: Mapping[str, Sequence[Key]], site: Site) -> None:
         try:
-            directory = directories.mktemp("bench")
-            site = open_simulated(names, directory) if wires is None else open_real(wires)
             async with site as places, trio.open_nursery() as nursery:
                 for name, alike in places.items():
                     for at, place in enumerate(alike):
                         nursery.start_soon(self._run_place, place, wanted.get(name, [])[at :: len(alike)])
         except Exception as exc:
-            for key in keys:
+            for key in chain.from_iterable(wanted.values()):
                 self._outcomes.setdefault(key, outcome.Error(exc))
-        for key in keys:
-            reason = (wires is None and why_not(key[1])) or "this line has no partner"
-            self._outcomes.setdefault(key, outcome.Error(Skipped(reason)))
 
     async def _run_place(self, place: Place, keys: Sequence[Key]) -> None:
         for key in keys:
@@ -140,6 +148,19 @@ class Suite:
 
 
 suite = Suite()
+
+
+def _sites(
+    wanted: Mapping[str, Sequence[Key]], wires: list[Wires] | None, directories: pytest.TempPathFactory
+) -> Iterator[tuple[Mapping[str, Sequence[Key]], Site]]:
+    """One after another, and what is wanted of each."""
+    if wires is not None:
+        yield wanted, open_real(wires)
+        return
+    names = [name for name in wanted if not why_not(name)]
+    for at in range(0, len(names), AT_ONCE):
+        some = names[at : at + AT_ONCE]
+        yield {name: wanted[name] for name in some}, open_simulated(some, directories.mktemp("bench"))
 
 
 async def _try(place: Place, case: _Case) -> None:
