@@ -173,7 +173,7 @@ async def once(
 ) -> Response:
     """What creates or dials, done once for each Idempotency-Key, if there is one. Raises Refused.
 
-    `said` is what is answered of what `order` has made, in one commit with what it is handed.
+    `order` does what it is handed in the commit of what it makes; `said` is what is answered of that.
     """
     key, bearer = request.headers.get("idempotency-key"), bearer_of(request)
     if key is None:
