@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import ssl
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -13,21 +12,19 @@ from uuid import uuid4
 
 import pytest
 import trio
-import trio.testing
 
 from appliance.call import Direction, Ended, Outcome, Reason, State
 from appliance.contracts.sfvopi import App, Link, order
 from appliance.control import WRITE_AGAIN_S, Control
-from appliance.customer import open_customer
 from appliance.exchange import NotDialed
 from appliance.leg import HANG_UP_LIMIT_S
 from appliance.limits import Limits
 from appliance.links import Links
-from appliance.media import Media, open_media
+from appliance.media import Media
 from appliance.numbers import ORDINARY_RULES, DialingRules
 from appliance.options import Options, TakeMessage
 from appliance.shelf import Shelf
-from appliance.store import Store, open_store
+from appliance.store import Store
 from appliance.trunk import NO_LIMITS, Trunk
 from drivers.line import (
     Alerting,
@@ -40,7 +37,8 @@ from drivers.line import (
     Released,
     StateChanged,
 )
-from native import Engine, Event, FramesPort, Port, Trust
+from native import Engine, Event, FramesPort, Port
+from tests.core import open_core, still
 from tests.jacks import TestJack
 from tests.rig import speech
 
@@ -151,11 +149,6 @@ class Box:
         await self.control.place(order(json.dumps(body).encode(), country="FR"), APP, f"sfv_ob_req_{uuid4()}")
 
 
-async def still() -> None:
-    """The engine ticks on, and threads are at the disk: so a moment of real time."""
-    await trio.testing.wait_all_tasks_blocked(0.01)
-
-
 @asynccontextmanager
 async def open_box(
     directory: Path,
@@ -172,39 +165,22 @@ async def open_box(
         line.say(state=LineState.IDLE)
         yield line
 
-    tls = ssl.create_default_context()
-    async with (
-        open_store(directory / "box.db", links=LINKS) as store,
-        open_media() as media,
-        open_customer("test", tls=tls) as customer,
-    ):
-        shelf = Shelf(store.recordings, recordings or directory, now=lambda: box.now)
-        control = Control(
-            store=store,
-            media=media,
-            customer=customer,
-            shelf=shelf if recordings else None,
-            country="FR",
-            user_agent="test",
-            trust=Trust(),
-            now=lambda: box.now,
-            rules=rules,
-            concurrent_calls=concurrent,
-            announcements=directory,
-        )
-        box = Box(directory, store, line, control)
-        box.media, box.shelf = media, shelf
-        await store.save_app(APP)
-        await store.link(Link(APP.app_id, NUMBER, APP.created_at))
-        control.trunks.append(Trunk("test", NUMBER, jack=TestJack(open_line), ring=control.ring, limits=limits))
-        async with trio.open_nursery() as base, trio.open_nursery() as nursery:
-            await nursery.start(shelf.run)
-            await nursery.start(control.run)
-            base.start_soon(control.trunks[0].keep)
-            await still()
+    async with open_core(
+        directory,
+        now=lambda: box.now,
+        recordings=recordings,
+        links=LINKS,
+        rules=rules,
+        concurrent_calls=concurrent,
+    ) as core:
+        box = Box(directory, core.store, line, core.control)
+        box.media, box.shelf = core.media, core.shelf
+        await box.store.save_app(APP)
+        await box.store.link(Link(APP.app_id, NUMBER, APP.created_at))
+        trunks = core.control.trunks
+        trunks.append(Trunk("test", NUMBER, jack=TestJack(open_line), ring=core.control.ring, limits=limits))
+        async with core.at_work():
             yield box
-            nursery.cancel_scope.cancel()
-            base.cancel_scope.cancel()
 
 
 async def test_a_call_lasts_as_long_as_it_does_whatever_the_clock_says(tmp_path, mock_clock):

@@ -19,7 +19,7 @@ from appliance.links import Links
 from appliance.outbox import legacy_key
 from appliance.store import Store, open_store
 from drivers.line import Alerting, Answered
-from tests.test_conductor import still
+from tests.core import still
 
 NOON = datetime(2026, 6, 4, 12, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=142)

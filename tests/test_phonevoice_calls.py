@@ -12,8 +12,9 @@ from appliance.call import Direction, Kind, State
 from appliance.contracts.sfvopi import Link
 from appliance.tenants import BOX
 from drivers.line import Alerting, Answered, LineState, Released
+from tests.core import still
 from tests.switchboard import DESK, INITIATE, LEGACY, PREMIUM, RECIPIENT, SUPERVISOR, Switchboard, open_switchboard
-from tests.test_conductor import APP, NOON, still
+from tests.test_conductor import APP, NOON
 from tests.test_relay import HOME, OFFICE, SPARE
 
 # --- 4.1: initiate ---

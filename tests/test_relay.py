@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -19,25 +18,25 @@ from appliance.call import Ended, Reason
 from appliance.conductor import NoConversation
 from appliance.config import Relay
 from appliance.control import Control
-from appliance.customer import open_customer
 from appliance.directory import RelayNumber
 from appliance.exchange import NotDialed
 from appliance.limits import Limits
-from appliance.media import Media, open_media
+from appliance.media import Media
 from appliance.options import RelayRule, TakeMessage
 from appliance.relay import message_for
 from appliance.shelf import Shelf
-from appliance.store import Store, open_store
+from appliance.store import Store
 from appliance.trunk import NO_LIMITS, Trunk
 from drivers.errors import CommandError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState, Released
 from drivers.radio import Radio
 from hil.listening import align, sound
-from native import FRAME_SAMPLES, Trust, alaw_encode
+from native import FRAME_SAMPLES, alaw_encode
 from tests.conftest import _serve_voice
+from tests.core import open_core, still
 from tests.jacks import TestJack
 from tests.rig import likeness, speech
-from tests.test_conductor import NOON, TestLine, still
+from tests.test_conductor import NOON, TestLine
 
 OFFICE, HOME, SPARE = "+33700000001", "+33700000002", "+33700000003"
 OWNER, CALLER = "+33612345678", "+33783484044"
@@ -140,33 +139,17 @@ async def open_town(
     recordings: bool = False,
     concurrent: int | None = None,
 ) -> AsyncIterator[Town]:
-    tls = ssl.create_default_context()
-    if recordings:
-        (directory / "recordings").mkdir()
-    async with (
-        open_store(directory / "box.db") as store,
-        open_media() as media,
-        open_customer("test", tls=tls) as customer,
-    ):
-        shelf = Shelf(store.recordings, directory / "recordings" if recordings else directory, now=lambda: town.now)
-        control = Control(
-            store=store,
-            media=media,
-            customer=customer,
-            shelf=shelf if recordings else None,
-            country="FR",
-            user_agent="test",
-            trust=Trust(),
-            now=lambda: town.now,
-            announcements=directory,
-            relay=choice,
-            concurrent_calls=concurrent,
-        )
-        relay = await store.directory.relay_of(OFFICE) or await store.directory.buy(
+    kept = directory / "recordings" if recordings else None
+    if kept:
+        kept.mkdir()
+    async with open_core(
+        directory, now=lambda: town.now, recordings=kept, relay=choice, concurrent_calls=concurrent
+    ) as core:
+        relay = await core.store.directory.relay_of(OFFICE) or await core.store.directory.buy(
             OFFICE, project=1, forward_to=forward_to, country="FR", type_="mobile", at=NOON
         )
-        town = Town(directory, store, control, relay)
-        town.media, town.shelf = media, shelf
+        town = Town(directory, core.store, core.control, relay)
+        town.media, town.shelf = core.media, core.shelf
         for name, number in (("office", OFFICE), ("home", HOME), ("spare", SPARE)):
             line = town.lines[name] = Line()
 
@@ -176,16 +159,10 @@ async def open_town(
                 yield line
 
             has = NO_LIMITS if name == "office" else limits
-            control.trunks.append(Trunk(name, number, jack=TestJack(opened), ring=control.ring, limits=has))
-        async with trio.open_nursery() as base, trio.open_nursery() as nursery:
-            await nursery.start(shelf.run)
-            await nursery.start(control.run)
-            for trunk in control.trunks:
-                base.start_soon(trunk.keep)
-            await still()
+            trunk = Trunk(name, number, jack=TestJack(opened), ring=core.control.ring, limits=has)
+            core.control.trunks.append(trunk)
+        async with core.at_work():
             yield town
-            nursery.cancel_scope.cancel()
-            base.cancel_scope.cancel()
 
 
 # --- two who talk ---

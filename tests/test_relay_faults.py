@@ -12,7 +12,7 @@ from appliance.trunk import Seizure
 from drivers.errors import CommandError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineState, Released
 from tests.conftest import _serve_voice
-from tests.test_conductor import still
+from tests.core import still
 from tests.test_relay import CALLER, HOME, SPARE, Town, open_town
 
 AGENT, RECIPIENT, SUPERVISOR = "+33611111111", "+33622222222", "+33633333333"

@@ -8,8 +8,8 @@ import trio.testing
 from drivers.line import Alerting, Answered
 from tests.conformance.calls import Scene, open_scene
 from tests.conftest import Connection
+from tests.core import still
 from tests.customer import Reply
-from tests.test_conductor import still
 
 TIMEOUT_S, TIME_LIMIT_S = 90, 14400
 

@@ -14,8 +14,9 @@ from appliance.customer import CustomerFailed, open_customer
 from drivers.line import Alerting, Answered, LineState, Released
 from tests.certificates import certify
 from tests.conformance.calls import CALLER, REQUEST, open_scene
+from tests.core import still
 from tests.customer import Reply
-from tests.test_conductor import NUMBER, still
+from tests.test_conductor import NUMBER
 
 NOON = "2026-06-04T12:00:00.000Z"
 
