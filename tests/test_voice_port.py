@@ -1,7 +1,6 @@
-"""A voice modem's stream (ITU-T V.253): shielding, codes, keys, pace, and the way out, from both ends."""
+"""A voice modem's stream (ITU-T V.253): its shielding, its pace and its silences, from both ends."""
 
 import contextlib
-import itertools
 import os
 import pty
 import socket
@@ -16,43 +15,19 @@ from hypothesis import strategies as st
 
 from native import (
     FRAME_SAMPLES,
-    Dtmf,
     Engine,
-    Event,
     Pace,
     PortFailed,
     StreamEnded,
     VoiceCode,
     VoiceFormat,
-    VoiceReport,
     alaw_decode,
     alaw_encode,
     ulaw_decode,
     ulaw_encode,
 )
 from tests.pcm_host import left_of
-
-DLE = b"\x10"
-END = b"\x10\x03"
-
-
-def shielded(audio: bytes) -> bytes:
-    return audio.replace(DLE, DLE + DLE)
-
-
-def unshielded(wire: bytes) -> tuple[bytes, list[str]]:
-    """As a modem reads it: the audio, and the codes in it."""
-    audio, codes = bytearray(), []
-    rest = iter(wire)
-    for byte in rest:
-        code = next(rest) if byte == 0x10 else None
-        if code is None or code == 0x10:
-            audio.append(byte)
-        elif code == 0x1A:
-            audio += DLE + DLE
-        else:
-            codes.append(chr(code))
-    return bytes(audio), codes
+from tests.voice_host import DLE, END, Cuts, Host, pieces, shielded, unshielded
 
 
 def linear(audio: bytes, format: VoiceFormat) -> numpy.ndarray:
@@ -67,49 +42,6 @@ def linear(audio: bytes, format: VoiceFormat) -> numpy.ndarray:
             return numpy.frombuffer(alaw_decode(audio), "<i2")
 
 
-class Host:
-    """An engine with a port on a modem's stream; `modem` is the other end, written and read by hand."""
-
-    def __init__(self, format: VoiceFormat = VoiceFormat.U8, early: bytes = b"", pace: Pace = Pace.FOLLOW) -> None:
-        self.modem, self.ours = socket.socketpair()
-        self.modem.setblocking(False)
-        self.ours.setblocking(False)
-        self.engine = Engine()
-        self.port = self.engine.voice(self.ours.fileno(), format, early=early, pace=pace)
-        # Samples are counted here; test_concealment.py has the rest.
-        self.port.conceal(False)
-        self.recorder = self.engine.recorder()
-        self.engine.connect(self.port, self.recorder.left)
-        self.sample_bytes = 2 if format is VoiceFormat.L16 else 1
-
-    def say(self, samples: bytes) -> None:
-        self.engine.connect(self.engine.player(samples), self.port)
-
-    def step(self, received: bytes = b"", ticks: int = 1) -> list[Event]:
-        if received:
-            self.modem.sendall(received)
-        self.engine.tick(ticks)
-        return self.engine.events()
-
-    def sent(self) -> bytes:
-        try:
-            return self.modem.recv(1 << 20)
-        except BlockingIOError:
-            return b""
-
-    def heard(self) -> numpy.ndarray:
-        return left_of(self.recorder)
-
-    def frames(self, count: int) -> bytes:
-        """Quiet ones, as the modem sends them."""
-        return b"\x80" * (count * FRAME_SAMPLES * self.sample_bytes)
-
-    def close(self) -> None:
-        self.engine.close()
-        self.modem.close()
-        self.ours.close()
-
-
 @pytest.fixture
 def host() -> Iterator[Host]:
     host = Host()
@@ -117,12 +49,6 @@ def host() -> Iterator[Host]:
     host.close()
 
 
-def pieces(wire: bytes, cuts: list[int]) -> list[bytes]:
-    ends = sorted({cut % (len(wire) + 1) for cut in cuts} | {0, len(wire)})
-    return [wire[begin:end] for begin, end in itertools.pairwise(ends)]
-
-
-Cuts = st.lists(st.integers(0, 10**6), max_size=20)
 # 0x10 and what may stand after it more often than by chance.
 Audio = st.lists(st.one_of(st.sampled_from([0x10, 0x1A, 0x03]), st.integers(0, 255)), max_size=900).map(bytes)
 
@@ -269,141 +195,6 @@ def test_a_modem_that_says_so_without_end_is_not_sent_silence_without_end(host: 
     for _ in range(10):
         host.step(complaints)
         assert host.sent() == b""
-
-
-def test_a_wire_full_of_codes_leaves_room_for_everybodys_events(host: Host) -> None:
-    flood = b"\x10b" * 4000
-    assert len(host.step(flood)) <= 1100
-    assert len(host.step(flood)) <= 16
-    host.step(ticks=100)
-    report = b"\x10X" + b"N" * 1000 + b"\x10."
-    assert host.step(flood + report + host.frames(1))[-1] != VoiceReport(host.port, "N" * 1000)
-    host.step(ticks=100)
-    assert host.step(report) == [VoiceReport(host.port, "N" * 1000)]
-    stats = host.port.stats()
-    assert stats.dropped_codes > 9000
-    assert stats.received_bytes == FRAME_SAMPLES
-    assert host.engine.stats().lost_events == 0
-
-
-def test_codes_are_told_in_order_wherever_they_are_cut(host: Host) -> None:
-    wire = b"\x10b" + host.frames(1) + b"\x10l\x10T\x10H\x10\x14\x10\x80"
-    told = [event for byte in wire for event in host.step(bytes([byte]))]
-    assert told == [VoiceCode(host.port, code) for code in "blH\x14\x80"]
-    assert host.port.stats().received_bytes == FRAME_SAMPLES
-
-
-@pytest.mark.parametrize("wire", [b"\x10/" + b"\x105" * 7 + b"\x10~", b"\x105", b"\x105" + b"\x80" * 560 + b"\x105"])
-def test_a_press_is_told_once_however_the_modem_says_it(host: Host, wire: bytes) -> None:
-    assert host.step(wire) == [Dtmf(host.port, "5")]
-
-
-def test_each_press_is_told(host: Host) -> None:
-    brackets = b"".join(b"\x10/" + b"\x10" + key + b"\x10~" for key in (b"1", b"1", b"#"))
-    assert host.step(brackets) == [Dtmf(host.port, key) for key in "11#"]
-    apart = b"\x80" * 800
-    assert host.step(b"\x102" + apart + b"\x102" + b"\x103\x102") == [Dtmf(host.port, key) for key in "2232"]
-    keys = "0123456789*#ABCD"
-    assert host.step(b"".join(DLE + key.encode() for key in keys)) == [Dtmf(host.port, key) for key in keys]
-
-
-def test_repeats_of_a_key_that_is_held_for_long_are_one_press(host: Host) -> None:
-    held = b"\x10/" + b"".join(b"\x107" + b"\x80" * 560 for _ in range(20)) + b"\x10~"
-    assert host.step(held) == [Dtmf(host.port, "7")]
-    assert host.step(b"".join(b"\x108" + b"\x80" * 560 for _ in range(20))) == [Dtmf(host.port, "8")]
-
-
-def test_a_report_is_text_and_no_audio(host: Host) -> None:
-    wire = b"\x10XCID\r\nNMBR=0123\r\n\x10." + host.frames(1)
-    told = [event for byte in wire for event in host.step(bytes([byte]))]
-    assert told == [VoiceReport(host.port, "CID\r\nNMBR=0123\r\n")]
-    assert host.port.stats().received_bytes == FRAME_SAMPLES
-
-
-def test_a_report_without_an_end_does_not_take_the_call_with_it(host: Host) -> None:
-    host.step(b"\x10X" + bytes(1024) + host.frames(3))
-    assert host.port.stats().received_bytes == 3 * FRAME_SAMPLES
-
-
-@given(cuts=Cuts, early=st.integers(0, 400))
-def test_the_stream_ends_exactly_at_its_end_and_what_follows_is_the_dialogues(cuts: list[int], early: int) -> None:
-    audio, dialogue = bytes(range(256)), b"\r\nOK\r\n\x10\x03RING\r\n"
-    wire = shielded(audio) + END + dialogue
-    host = Host(early=wire[:early])
-    told = [event for piece in [b"", *pieces(wire[early:], cuts)] for event in host.step(piece)]
-    assert told == [StreamEnded(host.port)]
-    assert host.port.stats().received_bytes == len(audio)
-    rest = b""
-    with contextlib.suppress(BlockingIOError):
-        rest = host.ours.recv(1000)
-    assert host.port.beyond() + rest == dialogue
-    host.sent()
-    host.say(b"\x01\x01" * 1000)
-    assert host.step(ticks=5) == []
-    assert host.sent() == b""
-    host.close()
-
-
-@pytest.mark.parametrize("sequence", [b"\x10^", b"\x10!", b"\x10\x03", b"\x10\x18\x10\x03", b"\x10\x10\x10\x03"])
-def test_leaving_sends_the_sequence_after_a_whole_sample_and_nothing_more(host: Host, sequence: bytes) -> None:
-    host.say(bytes([0, 0x90]) * 8000)  # 0x10 in 8 bits
-    host.step(host.frames(3))
-    host.port.leave(sequence)
-    host.step(host.frames(1), ticks=3)
-    wire = host.sent()
-    assert wire.endswith(sequence)
-    assert set(wire.removesuffix(sequence)[FRAME_SAMPLES:]) == {0x10}
-    assert (len(wire) - len(sequence) - FRAME_SAMPLES) % 2 == 0
-    assert host.port.beyond() == b""
-    assert host.step(host.frames(1) + END + b"\r\nOK\r\n") == [StreamEnded(host.port)]
-    assert host.port.beyond() == b"\r\nOK\r\n"
-
-
-def test_another_sequence_may_follow_and_codes_may_be_sent_before(host: Host) -> None:
-    host.step(host.frames(1))
-    host.port.send(b"\x10u")
-    with pytest.raises(OSError, match="busy"):
-        host.port.send(b"\x10u")
-    host.step(host.frames(1))
-    host.port.leave(b"\x10^")
-    host.step()
-    host.port.leave(b"\x10!")
-    host.step()
-    assert unshielded(host.sent())[1] == ["u", "^", "!"]
-    with pytest.raises(ValueError, match="17 bytes"):
-        host.port.leave(bytes(17))
-
-
-def test_a_modem_that_ends_the_stream_by_itself_is_believed(host: Host) -> None:
-    assert host.step(b"\x10b" + END + b"\r\nNO CARRIER\r\n") == [VoiceCode(host.port, "b"), StreamEnded(host.port)]
-    assert host.port.beyond() == b"\r\nNO CARRIER\r\n"
-    host.port.leave(b"\x10^")
-    assert host.step() == []
-    host.port.leave(b"\x10^")
-    assert host.sent() == b""
-
-
-def test_a_stream_that_begins_again_is_the_ports_again(host: Host) -> None:
-    with pytest.raises(ValueError, match="goes on"):
-        host.port.resume()
-    host.step(host.frames(3))
-    host.port.leave(b"\x10^")
-    host.step(host.frames(1) + b"\x10")
-    assert host.step(b"\x03\r\nOK\r\n") == [StreamEnded(host.port)]
-    assert host.port.beyond() == b"\r\nOK\r\n"
-    host.sent()
-    with pytest.raises(ValueError, match="5000 bytes"):
-        host.port.resume(bytes(5000))
-    host.port.resume(b"\x10")
-    assert host.port.beyond() == b""
-    assert host.step(b"b" + host.frames(2)) == [VoiceCode(host.port, "b")]
-    audio, codes = unshielded(host.sent())
-    assert (len(audio) // FRAME_SAMPLES, codes) == (2, [])
-    host.port.leave(b"\x10^")
-    host.step(host.frames(1))
-    assert host.sent().endswith(b"\x10^")
-    assert host.step(END + b"\r\nVCON\r\n") == [StreamEnded(host.port)]
-    assert host.port.beyond() == b"\r\nVCON\r\n"
 
 
 def test_a_modem_that_stops_is_silent_and_counted_and_one_that_is_unplugged_is_told(host: Host) -> None:

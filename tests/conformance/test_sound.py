@@ -26,7 +26,7 @@ from tests.conformance.calls import PATIENCE_S, Scene
 from tests.conftest import _serve_voice as serve_voice
 from tests.customer import open_customer
 from tests.streams import Call, calling, checkpoint, obeyed, payload, play
-from tests.test_voice_port import shielded, unshielded
+from tests.voice_host import shielded, unshielded
 
 # Every code there is, beside every other distance: no frame is like another.
 CODES = bytes(code * step % 256 for step in (1, 3, 5, 7, 11) for code in range(256))
