@@ -12,6 +12,7 @@ and over where a test wants it; webhooks come to a server of the standard librar
 Whatever is waited for is an event of one of them.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -40,8 +41,9 @@ from appliance.store import open_store
 from hil.bench import Bench, BenchLine, Line
 from hil.customer import Inbox
 from hil.listening import align, sound
-from hil.subscriber import Subscriber
-from tests.conftest import VoiceServer
+from hil.subscriber import PhoneCall, Subscriber
+from native import alaw_decode, alaw_encode
+from tests.conftest import Connection, VoiceServer
 from tests.conftest import _serve_voice as serve_voice
 from tests.customer import PATIENCE_S, SECRET, Customer, Reply, open_customer
 from tests.secrecy import leaked
@@ -63,6 +65,24 @@ def speech(seconds: float, seed: int) -> bytes:
 def likeness(said: bytes, heard: bytes) -> float:
     """1: all that was said is in what was heard."""
     return align(sound(said), sound(heard)).correlation
+
+
+async def both_speak(call: PhoneCall, said: bytes, voice: Connection, reply: bytes) -> bytes:
+    """The phone's words, the server's, and a key behind them. What the server heard until then."""
+    call.say(said)
+    await voice.send(
+        {"event": "playAudio", "media": {"payload": base64.b64encode(alaw_encode(reply)).decode()}},
+        {"event": "checkpoint", "name": "said"},
+    )
+    heard = b""
+    while (message := await voice.receive())["event"] == "media":
+        heard += base64.b64decode(message["media"]["payload"])
+    await call.said()
+    await call.press("5")
+    while (message := await voice.receive())["event"] == "media":
+        heard += base64.b64decode(message["media"]["payload"])
+    assert message["dtmf"] == {"digit": "5"}
+    return alaw_decode(heard)
 
 
 # --- the service ----------------------------------------------------------------------------------------------------

@@ -1,13 +1,11 @@
 """Calls through the whole service on an analog line: in and out, with sound, keys, and an end that is only heard."""
 
-import base64
 from pathlib import Path
 
 import numpy
 
 from hil.voiceboard import VoiceFaults
-from native import alaw_decode, alaw_encode
-from tests.rig import PHONE, Client, likeness, open_rig, together
+from tests.rig import PHONE, Client, both_speak, likeness, open_rig, together
 
 # Far from any other words, and from half of these; how true the sound is is for tests that are not made of processes.
 LEAST = 0.8
@@ -31,21 +29,10 @@ async def test_an_analog_line_is_called_and_calls(tmp_path: Path) -> None:
         assert (asked["from"], asked["to"], asked["direction"]) == (PHONE, rig.number, "INBOUND")
         await voice.next("start")
         await voice.next("media")
-        call.say(said)
-        spoken = base64.b64encode(alaw_encode(reply)).decode()
-        await voice.send({"event": "playAudio", "media": {"payload": spoken}})
-        await voice.send({"event": "checkpoint", "name": "said"})
-        heard = b""
-        while (message := await voice.receive())["event"] == "media":
-            heard += base64.b64decode(message["media"]["payload"])
-        await call.said()
-        await call.press("5")
-        while (message := await voice.receive())["event"] == "media":
-            heard += base64.b64decode(message["media"]["payload"])
-        assert message["dtmf"] == {"digit": "5"}
+        heard = await both_speak(call, said, voice, reply)
         # The exchange says so by its busy tone, and by nothing else.
         call.hang_up()
-        assert likeness(said, alaw_decode(heard)) >= LEAST
+        assert likeness(said, heard) >= LEAST
         assert likeness(reply, call.heard()) >= LEAST
         ended = (await rig.customer.post("/hangup")).json
         assert (ended["call_status"], ended["hangup_cause"]) == ("COMPLETED", "16")

@@ -2,15 +2,13 @@
 call, a sound card of the module's own, and one that is soldered to it.
 """
 
-import base64
-
 import numpy
 import pytest
 
 from hil.card import missing
 from hil.listening import tone
-from native import RATE_HZ, alaw_decode, alaw_encode
-from tests.rig import open_rig, together
+from native import RATE_HZ
+from tests.rig import both_speak, open_rig, together
 
 # Nothing that the network or a module makes, and no part of a key.
 CALLERS_HZ, CUSTOMERS_HZ = 500, 1800
@@ -36,20 +34,9 @@ async def _converses(tmp_path, model):
         voice = await rig.voice.connection()
         await voice.next("start")
         await voice.next("media")
-        call.say(words)
-        spoken = base64.b64encode(alaw_encode(reply)).decode()
-        await voice.send({"event": "playAudio", "media": {"payload": spoken}})
-        await voice.send({"event": "checkpoint", "name": "said"})
-        heard = b""
-        while (message := await voice.receive())["event"] == "media":
-            heard += base64.b64decode(message["media"]["payload"])
-        await call.said()
-        await call.press("5")
-        while (message := await voice.receive())["event"] == "media":
-            heard += base64.b64decode(message["media"]["payload"])
-        assert message["dtmf"] == {"digit": "5"}
+        heard = await both_speak(call, words, voice, reply)
         call.hang_up()
-        assert _has_tone(alaw_decode(heard), CALLERS_HZ)
+        assert _has_tone(heard, CALLERS_HZ)
         assert _has_tone(call.heard(), CUSTOMERS_HZ)
         assert (await rig.customer.post("/hangup")).json["call_status"] == "COMPLETED"
         # ALSA writes of its own when the machine is late.
