@@ -21,6 +21,8 @@ import trio
 from hil.card import missing
 from hil.models import MODELS
 from hil.site import Place, open_real, open_simulated
+from hil.station import Station
+from hil.telephone import Telephone
 from hil.wires import Wires
 
 Test = Callable[[Place], Awaitable[None]]
@@ -44,6 +46,10 @@ T = TypeVar("T")
 
 class Skipped(Exception):
     """With the reason."""
+
+
+class NotReady(AssertionError):
+    """One of the two lines did not come up."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,8 @@ class Suite:
                 self._outcomes.setdefault(key, outcome.Error(exc))
 
     async def _run_place(self, place: Place, keys: Sequence[Key]) -> None:
-        for key in keys:
+        was_ready = False
+        for at, key in enumerate(keys):
             begun = trio.current_time()
             for _ in range(TRIES):
                 tried_at = trio.current_time()
@@ -122,6 +129,15 @@ class Suite:
                 if not (was_late and self._failed(key)):
                     break
             self._seconds[key] = trio.current_time() - begun
+            match self._outcomes[key]:
+                case outcome.Error(Skipped()):
+                    pass
+                case outcome.Error(NotReady() as exc) if not was_ready:
+                    # What was never there is not waited for again by each test.
+                    self._outcomes.update({other: outcome.Error(NotReady(str(exc))) for other in keys[at + 1 :]})
+                    return
+                case _:
+                    was_ready = True
 
     def _failed(self, key: Key) -> bool:
         result = self._outcomes[key]
@@ -173,7 +189,7 @@ async def _try(place: Place, case: _Case) -> None:
         try:
             with trio.fail_after(LIMIT_S):
                 for each in (place.near, place.far):
-                    await soon(f"{each.number} to be ready", each.ready(), within_s=READY_S)
+                    await _ready(each)
                 await case.test(place)
         except AssertionError as exc:
             if place.near.loss:
@@ -183,6 +199,14 @@ async def _try(place: Place, case: _Case) -> None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SOON_S):
                 for rest in place.rests:
                     await rest()
+
+
+async def _ready(telephone: Telephone) -> None:
+    try:
+        await soon(f"{telephone.number} to be ready", telephone.ready(), within_s=READY_S)
+    except AssertionError as exc:
+        loss = telephone.loss if isinstance(telephone, Station) else ""
+        raise NotReady(f"{exc}: {loss}" if loss else str(exc)) from None
 
 
 def why_not(name: str) -> str:
