@@ -19,28 +19,21 @@ from native.events import (
     VoiceReport,
 )
 from native.lane import Lane, Lanes, TlsError, Trust
-from native.ports import (
+from native.ports import FRAME_SAMPLES, RATE_HZ, TICK_S, Conference, FramesPort, Player, Port, Recorder
+from native.stats import BufferStats, DeviceStats, EngineStats, HopStats, PcmStats, PortStats, StreamStats, VoiceStats
+from native.terminals import (
     CHUNK,
-    FRAME_SAMPLES,
-    RATE_HZ,
     SEQUENCE,
-    TICK_S,
     TIME_MS,
     Codec,
-    Conference,
     DevicePort,
     DeviceStream,
-    FramesPort,
     Pace,
     PcmPort,
-    Player,
-    Port,
-    Recorder,
     StreamPort,
     VoiceFormat,
     VoicePort,
 )
-from native.stats import BufferStats, DeviceStats, EngineStats, HopStats, PcmStats, PortStats, StreamStats, VoiceStats
 from native.tones import BEEP, COUNTRIES, Cadence, Step, ToneKind, keys, tones
 
 __all__ = [

@@ -6,23 +6,9 @@ from typing import Any, Self
 from native._engine import ffi, lib
 from native.events import Event, event_of
 from native.faults import check, error, made
-from native.ports import (
-    TICK_S,
-    Codec,
-    Conference,
-    DevicePort,
-    FramesPort,
-    Pace,
-    PcmPort,
-    Player,
-    Port,
-    Recorder,
-    StreamPort,
-    VoiceFormat,
-    VoicePort,
-    tone_step,
-)
+from native.ports import TICK_S, Conference, FramesPort, Player, Port, Recorder, tone_step
 from native.stats import EngineStats
+from native.terminals import Codec, DevicePort, Pace, PcmPort, StreamPort, VoiceFormat, VoicePort
 from native.tones import Cadence
 
 # Events fetched in one call.

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from native._engine import lib
 from native.callerid import Caller
-from native.ports import Port, VoicePort
+from native.ports import Port
+from native.terminals import VoicePort
 from native.tones import ToneKind
 
 

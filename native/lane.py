@@ -7,7 +7,7 @@ from collections.abc import Callable
 from native._engine import ffi, lib
 from native.engine import Engine
 from native.faults import check, made
-from native.ports import Codec, StreamPort
+from native.terminals import Codec, StreamPort
 
 # What lanes tell.
 HANDED: int = lib.LANE_HANDED
