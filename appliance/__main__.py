@@ -255,7 +255,7 @@ def resume_webhook(
     name: Annotated[str, typer.Argument(help="As the configuration names it, or else its url.")],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """Switches a webhook on again that answered 410: it is told of what happens from now on."""
+    """Switches a webhook on again that is off for a 410 or five days of failures; what comes from now on is told."""
     settings = _read(config)
     webhook = _webhook(config, settings, name)
     print(f"{name}: " + ("resumed" if _with_store(settings, lambda store: store.outbox.resume(webhook)) else "was on"))
