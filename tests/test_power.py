@@ -285,4 +285,6 @@ def test_nothing_is_left_open_and_no_life_finds_anything_wrong(stories):
         assert all(reason for *_, reason, _ in story.calls)
         assert not story.open_legs
         for line in (line for log in story.logs for line in log):
-            assert line["level"] not in ("error", "critical"), f"{line['event']}: {line.get('exception')}"
+            assert line["level"] not in ("error", "critical"), (
+                f"{line['event']}: {line.get('exception') or line.get('error')}"
+            )
