@@ -12,6 +12,7 @@ It speaks and listens when its network has a studio (hil.sound); without one it 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -199,7 +200,7 @@ class Subscriber:
         self._references = 0
         self._number = number
         self._nursery = nursery
-        self._rang = trio.Event()
+        self._rang, self._rings = trio.open_memory_channel[PhoneCall](math.inf)
         network.join(self)
 
     @property
@@ -263,9 +264,8 @@ class Subscriber:
     # --- calls ---
 
     async def called(self) -> PhoneCall:
-        """The next call that comes in from now on."""
-        await self._rang.wait()
-        return self.calls[-1]
+        """The calls that come in, one after another, whether they came already or come."""
+        return await self._rings.receive()
 
     def refuses(self) -> Cause | None:
         talking = any(call.state is not State.ENDED for call in self.calls)
@@ -277,8 +277,7 @@ class Subscriber:
             self.calls.append(phone_call)
             self.network.ring(event.call)
             self._nursery.start_soon(self._be_called, phone_call)
-            self._rang.set()
-            self._rang = trio.Event()
+            self._rang.send_nowait(phone_call)
             return
         for phone_call in self.calls:
             if phone_call.call is event.call:

@@ -222,8 +222,8 @@ class World:
         owner.answers_after_s = 0
         call = rig.bench.phone(CALLERS[0]).dial(line.number, play=WORDS)
         await call.answered()
-        theirs = await owner.called()
         await run.logged("call", state="joined")
+        theirs = owner.calls[-1]
         await theirs.said()
         theirs.hang_up()
         await call.ended()

@@ -50,6 +50,21 @@ async def test_an_outgoing_call_that_the_far_end_ends(tmp_path: Path, autojump_c
         assert await driver.until("NO CARRIER") == "NO CARRIER"
 
 
+async def test_a_phone_tells_of_each_call_that_came_once_however_late_it_is_asked(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with one_line(tmp_path) as (bench, _, driver):
+        phone = bench.subscriber(ANNA)
+        for _ in range(2):
+            await driver.ask(f"ATD{ANNA};")
+            await driver.until('+QIND: "ccinfo",1,0,0')
+            await driver.ask("AT+CHUP")
+        assert [await phone.called(), await phone.called()] == phone.calls
+        with trio.move_on_after(1) as scope:
+            await phone.called()
+        assert scope.cancelled_caught
+
+
 @pytest.mark.parametrize(
     ("behaviour", "told", "after_s"),
     [("busy", "BUSY", 0), ("reject", "NO CARRIER", 2), ("no-answer", "NO ANSWER", PATIENCE_S)],

@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from appliance.directory import AgentSettings
 from appliance.store import open_store
 from appliance.tenants import new_token
 from hil.bench import Bench, BenchLine
-from hil.subscriber import PhoneCall, Subscriber
 from tests.customer import Post, open_customer
 from tests.rig import BORN, PATIENCE_S, PHONE, Rig, Run, serve_voice, together
 from tests.verifiers import refusing
@@ -191,20 +190,6 @@ async def delivered(rig: Rig, path: str, name: str, secret: str, **facts: object
     return post.json
 
 
-async def called(phone: Subscriber, program: Coroutine[Any, Any, Any]) -> tuple[PhoneCall, Any]:
-    """The call that a program orders to this phone, and what the program prints."""
-    printed = []
-
-    async def run() -> None:
-        printed.append(await program)
-
-    with trio.fail_after(PATIENCE_S):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run)
-            call = await phone.called()
-    return call, printed[0]
-
-
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("node")), reason="curl or node is not installed")
 @together
 async def test_what_is_published_runs(tmp_path: Path) -> None:
@@ -232,7 +217,8 @@ async def test_what_is_published_runs(tmp_path: Path) -> None:
         assert (await delivered(rig, "/hooks/phonevoice", "sms.received", hook["secret"]))["data"] == message
 
         recipient = rig.bench.subscriber(RECIPIENT)
-        theirs, call = await called(recipient, reader.node(INITIATE))
+        call = await reader.node(INITIATE)
+        theirs = await recipient.called()
         assert call["status"] == "success"
         assert call["phone_call_id"] == IDS["calls"]
         assert call["telephony_ref"].startswith("CA")
@@ -244,7 +230,8 @@ async def test_what_is_published_runs(tmp_path: Path) -> None:
         assert ended["data"]["id"] == IDS["calls"]
         assert ended["data"]["recording_url"].endswith(f"/call_{IDS['calls']}.mp3")
 
-        theirs, older = await called(recipient, reader.python(OLDER))
+        older = await reader.python(OLDER)
+        theirs = await recipient.called()
         assert older["phone_call_id"] == IDS["calls"] + 1
         await rig.voice.connection()
         theirs.hang_up()
