@@ -163,6 +163,9 @@ class Engine:
             check(linked, "a conference is not connected to another")
 
     def disconnect(self, source: Port, sink: Port) -> None:
+        """Raises: ValueError: one is another engine's."""
+        if not (source._engine is sink._engine is self):
+            raise ValueError("not a source and a sink of this engine")
         if source._pointer is not None and sink._pointer is not None:
             check(lib.engine_disconnect(self._pointer, source._pointer, sink._pointer))
 

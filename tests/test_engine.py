@@ -121,6 +121,17 @@ def test_only_a_source_and_a_sink_of_one_engine_can_be_connected(engine: Engine)
         engine.connect(player, other.recorder().left)
 
 
+def test_another_engines_connections_are_not_ended(engine: Engine) -> None:
+    recorder, player = engine.recorder(), play(engine, 1)
+    engine.connect(player, recorder.left)
+    with Engine() as other:
+        with pytest.raises(ValueError, match="engine"):
+            other.disconnect(player, recorder.left)
+        other.tick()
+        engine.tick()
+    assert heard(recorder)[0] == FRAME_SAMPLES * [1]
+
+
 def test_a_player_pads_its_last_frame_and_says_once_that_it_finished(engine: Engine) -> None:
     recorder, player = engine.recorder(), play(engine, *[9] * 200, loop=False)
     engine.connect(player, recorder.left)
