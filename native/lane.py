@@ -1,5 +1,6 @@
 """A lane: a stream's media messages on its WebSocket, past Python. It is for one thread of Python's at a time."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -90,7 +91,13 @@ class Lane:
         self._news = lib.lane_end(self._pointer)
 
     def join(self, port: StreamPort) -> None:
-        """Sends what this port hears from now on, and plays what was learned."""
+        """Sends what this port hears from now on, and plays what was learned.
+
+        Raises:
+            OSError: EBUSY: it has joined another port, or another lane this one.
+        """
+        if self._port not in (None, port) or port._leave not in (None, self.leave):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         if port._pointer is not None:
             check(lib.lane_join(self._pointer, port._pointer))
             port._leave, self._port = self.leave, port
@@ -173,9 +180,9 @@ class Lanes:
         self._attend[lane] = attend
 
     def remove(self, lane: Lane) -> None:
-        """When this returns, no turn touches it any more."""
-        lib.lanes_remove(lane._pointer)
+        """When this returns, no turn touches it any more. Raises: KeyError: it is not among these."""
         del self._attend[lane]
+        lib.lanes_remove(lane._pointer)
 
     def start(self, engine: Engine, look_s: float) -> None:
         """From now on turns are taken on a thread: after each tick of the engine's in which a stream heard something,

@@ -18,7 +18,7 @@ from wsproto.utilities import RemoteProtocolError
 from appliance.actions import StreamTo
 from appliance.contracts.sfvopi_stream import Sfvopi
 from appliance.dialect import Checkpoint, Clear, Fault, Play, around_payload
-from native import Codec, Engine, alaw_decode
+from native import Codec, Engine, Lane, alaw_decode
 from tests.lane_rig import FRAME_PREFIX, FRAME_SUFFIX, SOUND, Fed, frame, open_stream, played, sent, taken
 
 DIALECT = Sfvopi(StreamTo(""), "own", "call")
@@ -339,3 +339,18 @@ def test_a_port_that_closes_is_left(engine: Engine) -> None:
     lane.leave()
     lane.join(port)
     assert sent(lane, lane.far) == []
+
+
+def test_a_port_has_one_lane_and_a_lane_one_port(engine: Engine) -> None:
+    port, other = open_stream(engine), open_stream(engine)
+    lane = Fed(port)
+    lane.join(port)
+    with pytest.raises(OSError, match="busy"):
+        Lane(lane.far.fileno()).join(port)
+    with pytest.raises(OSError, match="busy"):
+        lane.join(other)
+    other.close()
+    engine.tick()
+    assert len(sent(lane, lane.far)) == 1
+    lane.leave()
+    assert Fed(port).fault == ""

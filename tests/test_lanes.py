@@ -399,6 +399,10 @@ def test_one_engine_has_one_thread_of_lanes_and_a_lane_is_in_one_place(engine: E
     carried.add(lane, lambda: None)
     with pytest.raises(OSError, match="busy"):
         Lanes().add(lane, lambda: None)
+    with pytest.raises(KeyError):
+        Lanes().remove(lane)
+    with pytest.raises(OSError, match="busy"):
+        Lanes().add(lane, lambda: None)
     with pytest.raises(OSError, match="busy"):
         carried.start(engine, 0.015)
     others = Lanes()
