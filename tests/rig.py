@@ -12,7 +12,6 @@ and over where a test wants it; webhooks come to a server of the standard librar
 Whatever is waited for is an event of one of them.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -40,10 +39,8 @@ from appliance.contracts.sfvopi import App, Link
 from appliance.store import open_store
 from hil.bench import Bench, BenchLine, Line
 from hil.customer import Inbox
-from hil.listening import align, sound
-from hil.subscriber import PhoneCall, Subscriber
-from native import alaw_decode, alaw_encode
-from tests.conftest import Connection, VoiceServer
+from hil.subscriber import Subscriber
+from tests.conftest import VoiceServer
 from tests.conftest import _serve_voice as serve_voice
 from tests.customer import PATIENCE_S, SECRET, Customer, Reply, open_customer
 from tests.secrecy import leaked
@@ -53,6 +50,8 @@ API = "/superfone/sfvopi"
 KEY = "sfv_key_of_the_rig"
 PHONE = "+33783484044"
 BORN = datetime(2026, 2, 2, tzinfo=UTC)
+# Of a whole test, against one that would hang.
+LIMIT_S = 5 * PATIENCE_S
 
 
 def speech(seconds: float, seed: int) -> bytes:
@@ -60,29 +59,6 @@ def speech(seconds: float, seed: int) -> bytes:
     chance = random.Random(seed)
     steps = [chance.randint(-3000, 3000) for _ in range(int(8000 * seconds) + 3)]
     return array("h", (sum(steps[at : at + 4]) for at in range(len(steps) - 3))).tobytes()
-
-
-def likeness(said: bytes, heard: bytes) -> float:
-    """1: all that was said is in what was heard."""
-    return align(sound(said), sound(heard)).correlation
-
-
-async def both_speak(call: PhoneCall, said: bytes, voice: Connection, reply: bytes) -> bytes:
-    """The phone's words, the server's, and a key behind them. What the server heard until then."""
-    call.say(said)
-    await voice.send(
-        {"event": "playAudio", "media": {"payload": base64.b64encode(alaw_encode(reply)).decode()}},
-        {"event": "checkpoint", "name": "said"},
-    )
-    heard = b""
-    while (message := await voice.receive())["event"] == "media":
-        heard += base64.b64decode(message["media"]["payload"])
-    await call.said()
-    await call.press("5")
-    while (message := await voice.receive())["event"] == "media":
-        heard += base64.b64decode(message["media"]["payload"])
-    assert message["dtmf"] == {"digit": "5"}
-    return alaw_decode(heard)
 
 
 # --- the service ----------------------------------------------------------------------------------------------------
@@ -387,11 +363,16 @@ class Together:
 
         async def run(shown: object) -> None:
             async with turn:
-                self._outcomes[shown] = await outcome.acapture(self._tests[shown], directories.mktemp("rig"))
+                self._outcomes[shown] = await outcome.acapture(self._try, shown, directories.mktemp("rig"))
 
         async with trio.open_nursery() as nursery:
             for shown in wanted:
                 nursery.start_soon(run, shown)
+
+    async def _try(self, shown: object, directory: Path) -> None:
+        # Whatever is waited for that has no limit of its own.
+        with trio.fail_after(LIMIT_S):
+            await self._tests[shown](directory)
 
 
 together = Together(at_once=4)

@@ -14,16 +14,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import numpy
 import pytest
 import soundfile
 import trio
 
+from hil.listening import align, sound
 from hil.network import Cause
 from hil.subscriber import PhoneCall
 from tests.customer import SECRET, Reply, open_customer
-from tests.rig import API, PATIENCE_S, PHONE, Client, Rig, Run, likeness, open_rig, speech, together
+from tests.rig import API, PATIENCE_S, PHONE, Client, Rig, Run, open_rig, speech, together
 from tests.speech import utter
+from tests.talks import is_in
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -92,9 +93,8 @@ async def a_moment() -> None:
 
 
 async def hears(call: PhoneCall, words: bytes) -> None:
-    """Other words are less alike than this, and the same ones more, even where a busy machine has torn them."""
     with trio.fail_after(PATIENCE_S):
-        while likeness(words, call.heard()) < 0.5:
+        while not is_in(words, call.heard()):
             await a_moment()
 
 
@@ -145,7 +145,8 @@ async def test_the_menu_speaks_hears_keys_and_says_goodbye(tmp_path):
             await hears(call, goodbye)
             assert await call.ended() == Cause.NORMAL
             # Cut short.
-            assert likeness(utter("Press any other key to hear this again."), call.heard()) < 0.5
+            whole = utter("Press any other key to hear this again.")
+            assert align(sound(whole), sound(call.heard())).correlation < 0.5
 
 
 @together
@@ -168,7 +169,7 @@ async def test_the_transcriber_leaves_the_sound_and_a_text_of_each_call(tmp_path
             assert said.endswith(f" s: {text.read_text().strip()}")
             samples, rate_hz = soundfile.read(text.with_suffix(".wav"), dtype="int16")
             assert rate_hz == 16000
-            assert likeness(words, numpy.ascontiguousarray(samples[::2]).tobytes()) >= 0.8
+            assert is_in(words, samples[::2].tobytes())
 
 
 async def test_the_crm_takes_what_is_signed_and_keeps_recordings(tmp_path):

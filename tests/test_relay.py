@@ -35,7 +35,7 @@ from native import FRAME_SAMPLES, alaw_encode
 from tests.conftest import _serve_voice
 from tests.core import open_core, still
 from tests.jacks import TestJack
-from tests.rig import likeness, speech
+from tests.rig import speech
 from tests.test_conductor import NOON, TestLine
 
 OFFICE, HOME, SPARE = "+33700000001", "+33700000002", "+33700000003"
@@ -244,7 +244,7 @@ async def test_the_recording_has_the_caller_on_the_left_and_the_owner_on_the_rig
                 while (frame := town.home.port.pull()) is not None:
                     heard += frame
                 await still()
-        assert likeness(words, heard) > 0.99
+        assert align(sound(words), sound(heard)).correlation > 0.99
         town.office.release()
         await town.until("SELECT 1 FROM recordings WHERE sha256 IS NOT NULL")
         [mp3] = (tmp_path / "recordings").glob("*.mp3")
@@ -622,7 +622,7 @@ async def test_an_agent_speaks_by_its_stream_and_is_listened_to(tmp_path, mock_c
         await server.send({"event": "playAudio", "media": {"payload": b64encode(alaw_encode(words)).decode()}})
         heard = b""
         with trio.fail_after(3600):
-            while likeness(words, heard) < 0.95:
+            while align(sound(words), sound(heard)).correlation < 0.95:
                 assert town.office.port
                 while (frame := town.office.port.pull()) is not None:
                     heard += frame

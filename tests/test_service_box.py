@@ -9,7 +9,8 @@ import trio
 
 from hil.network import Cause
 from tests.customer import Reply
-from tests.rig import KEY, PATIENCE_S, PHONE, Client, likeness, open_rig, speech, together
+from tests.rig import KEY, PATIENCE_S, PHONE, Client, open_rig, speech, together
+from tests.talks import MOST_BUFFERED_FRAMES, is_in, speaks
 
 APP = "/box/v1/apps/sfv_app_000000000001"
 
@@ -35,8 +36,7 @@ async def test_a_call_is_seen_while_it_lasts_hung_up_by_order_and_looked_back_at
             call = rig.phone.dial(rig.number)
             voice = await rig.voice.connection()
             uuid = (await voice.next("start"))["callId"]
-            call.say(words)
-            await call.said()
+            await speaks(call, words, voice)
             _, active = await client.request("GET", "/box/v1/calls?state=active&line=line1")
             (seen,) = active["calls"]
             assert (seen["id"], seen["from"], seen["to"]) == (uuid, PHONE, rig.number)
@@ -70,10 +70,9 @@ async def test_a_call_is_seen_while_it_lasts_hung_up_by_order_and_looked_back_at
                 "messages_from_server",
                 "lost_frames",
             }
-            assert 0 <= receipt["line_to_engine_ms"]["mean"] <= receipt["line_to_engine_ms"]["worst"] < 1000
+            assert 0 <= receipt["line_to_engine_ms"]["mean"] <= receipt["line_to_engine_ms"]["worst"]
             assert 0 < receipt["engine_to_socket_ms"]["p50"] <= receipt["engine_to_socket_ms"]["worst"]
-            # A second was said, and as many heard.
-            assert receipt["frames_to_server"] >= 50
+            assert receipt["frames_to_server"] >= MOST_BUFFERED_FRAMES
             assert (receipt["reconnects"], receipt["messages_from_server"]) == (0, 0)
             assert receipt["lost_frames"].keys() == {"from_line", "to_line", "to_server"}
 
@@ -90,7 +89,7 @@ async def test_a_call_is_seen_while_it_lasts_hung_up_by_order_and_looked_back_at
                 whole = (await http.get(f"{path}/audio")).content
                 assert len(whole) == facts["size_bytes"]
                 samples, _rate = soundfile.read(io.BytesIO(whole), dtype="int16")
-                assert likeness(words, samples[:, 0].tobytes()) >= 0.9
+                assert is_in(words, samples[:, 0].tobytes())
                 part = await http.get(f"{path}/audio", headers={"Range": "bytes=1000-1999"})
                 assert (part.status_code, part.content) == (206, whole[1000:2000])
                 head = await http.head(f"{path}/audio")
@@ -125,7 +124,7 @@ async def test_a_call_that_rings_far_away_is_hung_up_by_the_name_it_was_asked_fo
 
 @together
 async def test_a_caller_whom_no_server_wants_leaves_a_message(tmp_path):
-    announcement, message = speech(1, seed=4), speech(2, seed=5)
+    announcement, message = speech(2, seed=4), speech(2, seed=5)
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
         with wave.open(str(rig.data / "announcements" / "closed.wav"), "wb") as file:
@@ -144,7 +143,7 @@ async def test_a_caller_whom_no_server_wants_leaves_a_message(tmp_path):
             call.say(message)
             await call.said()
             call.hang_up()
-            assert likeness(announcement, call.heard()) >= 0.95
+            assert is_in(announcement, call.heard())
             ended = (await rig.customer.post("/hangup")).json
             assert ended["call_status"] == "FAILED"
             path = f"/box/v1/calls/{ended['call_uuid']}"
@@ -154,6 +153,6 @@ async def test_a_caller_whom_no_server_wants_leaves_a_message(tmp_path):
             await run.logged("recorded")
             samples, _rate = soundfile.read(rig.recordings[0], dtype="int16")
             caller, box = (samples[:, channel].tobytes() for channel in (0, 1))
-            assert likeness(message, caller) >= 0.9
-            assert likeness(announcement, box) >= 0.9
+            assert is_in(message, caller)
+            assert is_in(announcement, box)
         assert run.faults == []

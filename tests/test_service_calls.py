@@ -1,6 +1,5 @@
 """Calls through the whole service: modem, engine, database, webhooks and stream, each at work."""
 
-import base64
 import hashlib
 from array import array
 
@@ -9,10 +8,10 @@ import soundfile
 import trio
 
 from hil.network import Cause, State
-from native import alaw_decode, alaw_encode
 from tests.conftest import Connection
 from tests.customer import Reply
-from tests.rig import PATIENCE_S, Client, likeness, open_rig, speech, together
+from tests.rig import PATIENCE_S, Client, open_rig, speech, together
+from tests.talks import both_speak, is_in, speaks, until
 
 CALLEE = "+33612345678"
 
@@ -36,16 +35,11 @@ async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_p
         assert start == {"event": "start", "callId": uuid} | stream
         assert start["streamId"].startswith("SFV_STRM_BI_")
 
-        call.say(words)
-        spoken = base64.b64encode(alaw_encode(reply)).decode()
-        await voice.send({"event": "playAudio", "media": {"payload": spoken}})
-        await voice.send({"event": "checkpoint", "name": "said"})
-        heard = b""
-        while (message := await voice.receive())["event"] == "media":
-            assert message["media"].keys() == {"payload", "contentType", "sampleRate"}
-            heard += base64.b64decode(message["media"]["payload"])
-        assert message == {"event": "playedStream", "name": "said"} | stream
-        assert likeness(words, alaw_decode(heard)) >= 0.95
+        media = (await voice.next("media"))["media"]
+        assert media.keys() == {"payload", "contentType", "sampleRate"}
+        await both_speak(call, words, voice, reply)
+        await voice.send({"event": "checkpoint", "name": "over"})
+        assert await voice.next("playedStream") == {"event": "playedStream", "name": "over"} | stream
 
         await call.press("1#")
         assert [(await voice.next("dtmf"))["dtmf"] for _ in "1#"] == [{"digit": "1"}, {"digit": "#"}]
@@ -53,7 +47,6 @@ async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_p
         codes = []
         rig.customer.replies["/hangup"] = lambda: codes.append(voice.close_code) or Reply()
         call.hang_up()
-        assert likeness(reply, call.heard()) >= 0.95
         ended = (await rig.customer.post("/hangup")).json
         assert codes == [1000], "the socket is closed first"
         times = {name: ended[name] for name in ("started_at", "ended_at", "duration")}
@@ -79,9 +72,9 @@ async def test_a_caller_and_a_voice_server_hear_each_other_and_all_is_told(tmp_p
         samples, rate = soundfile.read(mp3, dtype="int16")
         assert rate == 8000
         caller, customer = (samples[:, channel].tobytes() for channel in (0, 1))
-        assert likeness(words, caller) >= 0.9
-        assert likeness(reply, customer) >= 0.9
-        assert likeness(words, customer) < 0.5
+        assert is_in(words, caller)
+        assert is_in(reply, customer)
+        assert not is_in(words, customer)
 
         assert rig.rows("SELECT uuid, state, reason, cause, from_, to_ FROM calls") == [
             (uuid, "ended", "hangup", 16, rig.phone.number, rig.number)
@@ -116,13 +109,16 @@ async def test_how_the_sound_of_a_call_fares_is_seen_while_it_lasts_and_in_the_l
         voice = await rig.voice.connection()
         await voice.next("media")
         async with Client(run) as client:
-            [line] = (await client.health())["lines"]
-            assert line["audio"]["received_s"] > 0
+            received_s = 0
+            # The first frames may be the engine's own, of silence.
+            while not received_s:
+                [line] = (await client.health())["lines"]
+                received_s = line["audio"]["received_s"]
             call.hang_up()
             audio = await run.logged("audio", line="line1")
-            assert audio["received_s"] >= line["audio"]["received_s"]
+            assert audio["received_s"] >= received_s
             # Nobody spoke.
-            assert (audio["received_peak"], audio["sent_peak"], audio["overruns"]) == (0, 0, 0)
+            assert (audio["received_peak"], audio["sent_peak"]) == (0, 0)
             await rig.customer.post("/hangup")
             [line] = (await client.health())["lines"]
             assert "audio" not in line
@@ -250,10 +246,7 @@ async def test_calls_on_two_lines_do_not_disturb_each_other(tmp_path):
 
         async def listen(voice: Connection) -> None:
             which = uuids.index((await voice.next("start"))["callId"])
-            calls[which].say(words[which])
-            # A second of speech, and half of one for its way.
-            for _ in range(75):
-                heard[which] += base64.b64decode((await voice.next("media"))["media"]["payload"])
+            heard[which] = await speaks(calls[which], words[which], voice)
 
         async with trio.open_nursery() as nursery:
             for _ in calls:
@@ -261,8 +254,7 @@ async def test_calls_on_two_lines_do_not_disturb_each_other(tmp_path):
         calls[0].hang_up()
         await rig.customer.post("/hangup", **{"from": phones[0].number})
         assert calls[1].state is State.ACTIVE
-        likenesses = [[likeness(said, alaw_decode(alaw)) for said in words] for alaw in heard]
-        assert all((likenesses[way][other] >= 0.95) is (way == other) for way in (0, 1) for other in (0, 1)), likenesses
+        assert [[is_in(said, each) for said in words] for each in heard] == [[True, False], [False, True]]
         assert run.faults == []
 
 
@@ -275,8 +267,9 @@ async def test_a_line_takes_the_next_call_at_once_and_it_has_sound(tmp_path):
             await call.answered()
             voice = await rig.voice.connection()
             uuid = (await voice.next("start"))["callId"]
-            call.say(speech(0.1, seed))
-            while is_silence(base64.b64decode((await voice.next("media"))["media"]["payload"])):
+            # Far longer than a machine stands still.
+            call.say(speech(5, seed))
+            while is_silence(await until(voice, "media")):
                 pass
             call.hang_up()
         await rig.customer.post("/hangup", call_uuid=uuid)
@@ -293,8 +286,8 @@ async def test_a_line_takes_the_next_call_at_once_and_it_has_sound(tmp_path):
         assert rig.rows("SELECT count(*) FROM calls WHERE answered_at IS NOT NULL") == [(10,)]
 
 
-def is_silence(alaw: bytes) -> bool:
-    return max(map(abs, array("h", alaw_decode(alaw)))) < 1000
+def is_silence(samples: bytes) -> bool:
+    return max(map(abs, array("h", samples))) < 1000
 
 
 @together
