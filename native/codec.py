@@ -47,15 +47,23 @@ def dtmf(digits: str, on_ms: int = 100, off_ms: int = 100) -> bytes:
     return samples.tobytes()
 
 
+def whole_samples(pcm: bytes) -> Any:
+    """They stay the caller's. Raises: ValueError: the last one is not whole."""
+    size_bytes = len(ffi.from_buffer(pcm))
+    if size_bytes % 2:
+        raise ValueError(f"{size_bytes} bytes are not whole samples")
+    return ffi.from_buffer("int16_t[]", pcm)
+
+
 def _encode(encode: Callable[[Any, Any, int], None], pcm: bytes) -> bytes:
-    if len(pcm) % 2:
-        raise ValueError(f"{len(pcm)} bytes are not whole samples")
-    out = bytearray(len(pcm) // 2)
-    encode(ffi.from_buffer("uint8_t[]", out), ffi.from_buffer("int16_t[]", pcm), len(out))
+    samples = whole_samples(pcm)
+    out = bytearray(len(samples))
+    encode(ffi.from_buffer("uint8_t[]", out), samples, len(samples))
     return bytes(out)
 
 
 def _decode(decode: Callable[[Any, Any, int], None], coded: bytes) -> bytes:
-    out = bytearray(2 * len(coded))
-    decode(ffi.from_buffer("int16_t[]", out), ffi.from_buffer("uint8_t[]", coded), len(coded))
+    codes = ffi.from_buffer("uint8_t[]", coded)
+    out = bytearray(2 * len(codes))
+    decode(ffi.from_buffer("int16_t[]", out), codes, len(codes))
     return bytes(out)

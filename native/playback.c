@@ -1,7 +1,7 @@
 /* The playback queue of a stream.
  *
- * What it does: keeps up to ten minutes of encoded audio in pieces of any size, codec and rate, with
- * checkpoints in between; plays it frame by frame; forgets it when told to clear.
+ * What it does: keeps up to ten minutes of encoded audio, and up to 128 MiB, in pieces of any size, codec and
+ * rate, with checkpoints in between; plays it frame by frame; forgets it when told to clear.
  *
  * How it works: a linked list. Control appends items, and frees those that the tick has passed; the tick only
  * follows the links, decodes and resamples, exactly as much as a frame needs. There is always one item that
@@ -35,7 +35,7 @@ struct item {
     uint32_t rate_hz;
     resampler *resampler; /* NULL at 8000 Hz */
     int64_t mark;
-    uint64_t begin_ns;
+    uint64_t begin_ns, begin_bytes;
     int64_t came_ns; /* 0: unknown, or it waits for others, too */
     size_t size;
     _Alignas(int16_t) uint8_t audio[];
@@ -45,6 +45,9 @@ enum { MARKS_A_TICK = 128 };
 
 static const uint32_t carried_rates[CARRIED_RATES] = {8000, 16000, 24000, 32000, 44100, 48000};
 static const uint64_t limit_ns = 600 * UINT64_C(1000000000);
+/* With what each item takes for itself: twice ten minutes of the largest samples, as what is being played
+ * counts whole. Without it, ten minutes in pieces of one sample would be half a gigabyte. */
+static const uint64_t limit_bytes = UINT64_C(128) << 20;
 
 int playback_rate_index(uint32_t rate_hz) {
     for (int i = 0; i < CARRIED_RATES; i++)
@@ -58,13 +61,14 @@ int playback_rate_index(uint32_t rate_hz) {
 static item *make(const playback *q, int kind, size_t size) {
     item *i = malloc(sizeof *i + size);
     if (i)
-        *i = (item){.kind = kind, .begin_ns = q->end_ns, .size = size};
+        *i = (item){.kind = kind, .begin_ns = q->end_ns, .begin_bytes = q->end_bytes, .size = size};
     return i;
 }
 
 static void append(playback *q, item *i) {
     atomic_store_explicit(&q->newest->next, i, memory_order_release);
     q->newest = i;
+    q->end_bytes += sizeof *i + i->size;
 }
 
 static void reclaim(playback *q) {
@@ -105,6 +109,12 @@ static uint64_t waiting_ns(const playback *q) {
     return q->end_ns - (played_ns > q->cleared_ns ? played_ns : q->cleared_ns);
 }
 
+/* The same, of memory. */
+static uint64_t waiting_bytes(const playback *q) {
+    uint64_t begin = q->oldest->begin_bytes;
+    return q->end_bytes - (begin > q->cleared_bytes ? begin : q->cleared_bytes);
+}
+
 static resampler *resampler_for(playback *q, int rate) {
     if (!q->resamplers[rate])
         q->resamplers[rate] = resampler_create(carried_rates[rate], RATE_HZ);
@@ -125,7 +135,7 @@ int playback_play(playback *q, const void *audio, size_t size, int codec, uint32
     i->rate_hz = rate_hz;
     uint64_t length_ns = duration_ns(i, size), before_ns = waiting_ns(q);
     i->came_ns = before_ns ? 0 : came_ns;
-    if (before_ns + length_ns > limit_ns) {
+    if (before_ns + length_ns > limit_ns || waiting_bytes(q) + sizeof *i + size > limit_bytes) {
         free(i);
         return 0;
     }
@@ -161,6 +171,7 @@ int playback_clear(playback *q, int64_t mark) {
         ;
     append(q, i);
     q->cleared_ns = q->end_ns;
+    q->cleared_bytes = q->end_bytes;
     return 0;
 }
 

@@ -15,8 +15,9 @@ typedef struct item item;
 typedef struct {
     /* Control's own. */
     item *oldest, *newest;
-    uint64_t end_ns;     /* of all that was ever queued */
-    uint64_t cleared_ns; /* of what was before the last clear, obeyed or not yet */
+    uint64_t end_ns;                   /* of all that was ever queued */
+    uint64_t cleared_ns;               /* of what was before the last clear, obeyed or not yet */
+    uint64_t end_bytes, cleared_bytes; /* the same, of memory */
     resampler *resamplers[CARRIED_RATES];
     /* Shared. */
     _Atomic(item *) current; /* what is being played, or was last; written by the tick */

@@ -218,16 +218,18 @@ class StreamPort(Port):
         return lib.stream_next(self._pointer) if self._pointer is not None else 0
 
     def play(self, data: bytes, codec: Codec, rate_hz: int) -> bool:
-        """False: refused whole, because more than ten minutes of audio would wait.
+        """False: refused whole, because more than ten minutes of audio would wait, or 128 MiB, with the eighty bytes
+        that each piece takes for itself.
 
         Raises:
             ValueError: not a whole number of samples, or a rate that streams do not carry in this codec.
         """
         if self._pointer is None:
             return False
-        queued: int = lib.stream_play(self._pointer, ffi.from_buffer(data), len(data), codec.value, rate_hz)
+        audio = ffi.from_buffer(data)
+        queued: int = lib.stream_play(self._pointer, audio, len(audio), codec.value, rate_hz)
         if queued < 0:
-            raise error(f"{len(data)} bytes of {codec.name} at {rate_hz} Hz cannot be played")
+            raise error(f"{len(audio)} bytes of {codec.name} at {rate_hz} Hz cannot be played")
         return queued == 1
 
     def clear(self, mark: int) -> None:

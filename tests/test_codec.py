@@ -100,6 +100,12 @@ def test_half_a_sample_is_an_error_of_the_caller() -> None:
         alaw_encode(b"abc")
 
 
+def test_whatever_holds_samples_is_taken_whole() -> None:
+    samples = array("h", range(0, 16000, 100))
+    assert alaw_encode(memoryview(samples)) == alaw_encode(samples.tobytes())
+    assert alaw_decode(memoryview(samples)) == alaw_decode(samples.tobytes())
+
+
 def test_a_key_sounds_and_pauses_for_as_long_as_asked() -> None:
     samples = array("h", dtmf("1D", on_ms=40, off_ms=60))
     assert len(samples) == 2 * 800

@@ -1,5 +1,6 @@
 """A customer's stream: the queue of what it plays, and that an echo of it stays pure and in step."""
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -147,6 +148,32 @@ def test_more_than_ten_minutes_are_refused_whole(engine: Engine) -> None:
     stream.clear(1)
     engine.tick()
     assert stream.play(bytes(600 * 8000), Codec.PCMA, 8000)
+
+
+def test_pieces_of_a_sample_do_not_take_a_hundred_times_their_memory(engine: Engine) -> None:
+    stream = open_stream(engine)
+    pieces = 0
+    while pieces < 2_000_000 and stream.play(b"\x11", Codec.PCMA, 8000):
+        pieces += 1
+    assert 1_000_000 < pieces < 2_000_000
+    assert stream.stats().refused_bytes == 1
+    engine.tick()
+    assert stream.play(b"\x11", Codec.PCMA, 8000)
+    stream.clear(1)
+    assert stream.play(bytes(600 * 2 * 48000), Codec.L16, 48000)
+    engine.tick()
+
+
+def test_any_array_is_played_whole(engine: Engine) -> None:
+    stream = open_stream(engine)
+    recorder = listen(engine, stream)
+    samples = memoryview(array("h", range(FRAME_SAMPLES)))
+    assert stream.play(samples, Codec.L16, 8000)
+    engine.tick()
+    assert heard(recorder) == samples.tobytes()
+    assert engine.player(samples).stats().peak_yielded == 0
+    with pytest.raises(ValueError, match="3 bytes"):
+        engine.frames().push(memoryview(b"abc"))
 
 
 def test_what_a_clear_will_forget_takes_no_room_of_what_comes_with_it(engine: Engine) -> None:
