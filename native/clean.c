@@ -84,6 +84,10 @@ static void processor_destroy(effect *x) {
 int port_process(port *p, bool agc, bool denoise) {
     if (!agc && !denoise)
         return engine_effect(p, PLACE_PROCESS, NULL);
+    if (p->sum) {
+        errno = EINVAL;
+        return -1;
+    }
     processor *r = calloc(1, sizeof *r);
     if (!r || !(r->state = speex_preprocess_state_init(FRAME_SAMPLES, RATE_HZ))) {
         free(r);

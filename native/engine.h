@@ -104,7 +104,8 @@ void port_read_activity(const port *p, port_activity *out);
 enum { MOST_TAIL_MS = 512 };
 int port_cancel_echo(port *p, uint32_t tail_ms);
 
-/* Automatic gain, suppression of steady noise; the sound is 10 ms later. */
+/* Automatic gain, suppression of steady noise; the sound is 10 ms later. EINVAL: a conference, as what each
+ * of its parties hears is another sum. */
 int port_process(port *p, bool agc, bool denoise);
 
 /* Whether what has run out goes on for 50 ms, fading, or stops at once. It is on, unless we play the device.
@@ -265,8 +266,8 @@ size_t stream_message_bytes(const port *p); /* the most that one of its messages
 size_t stream_take(port *p, char *out);     /* the next message, its size; 0: none waits */
 uint64_t stream_next(port *p);              /* counts a message of the caller's own; STREAM_SEQUENCE */
 
-/* 1 queued, 0 refused: with it more than ten minutes would wait. EINVAL: an odd L16 size or a rate not
- * carried. */
+/* 1 queued, 0 refused: with it more than ten minutes or 128 MiB would wait. EINVAL: an odd L16 size or a rate
+ * not carried. */
 int stream_play(port *p, const void *audio, size_t size, int codec, uint32_t rate_hz);
 int stream_clear(port *p, int64_t mark);
 int stream_checkpoint(port *p, int64_t mark);
@@ -345,7 +346,7 @@ void lanes_remove(lane *l);
 
 /* On a thread of their own, until lanes_stop: after each tick of this engine in which a stream heard
  * something, and again look_ms later. It makes engine_fd readable when one has news. EBUSY: it runs, or
- * another's does. */
+ * another's does. EINVAL: not a millisecond. */
 int lanes_start(lanes *all, engine *e, int look_ms);
 bool lanes_running(const lanes *all);
 void lanes_stop(lanes *all); /* so does the engine's end */
@@ -388,7 +389,8 @@ typedef struct {
     uint32_t ms;         /* 0: for ever */
 } tone_step;
 
-/* The level is each frequency's own. The steps are copied. EINVAL: none, or frequencies above 4000 Hz. */
+/* The level is each frequency's own. The steps are copied. EINVAL: none, or one behind another that is for
+ * ever, frequencies from 4000 Hz on, or a level above +20 dBm0. */
 port *tone_create(engine *e, const tone_step *steps, size_t count, bool loop, float level_dbm0);
 
 typedef struct {

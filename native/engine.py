@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from native._engine import ffi, lib
+from native.codec import whole_samples
 from native.events import Event, event_of
 from native.faults import check, error, made
 from native.ports import TICK_S, Conference, FramesPort, Player, Port, Recorder, tone_step
@@ -13,6 +14,8 @@ from native.tones import Cadence
 
 # Events fetched in one call.
 EVENTS_AT_ONCE = 256
+# From the least sample to full scale.
+MOST_GAIN_DB = 90.0
 
 
 class Engine:
@@ -124,16 +127,15 @@ class Engine:
 
     def player(self, samples: bytes, *, loop: bool = False) -> Player:
         """16-bit samples at 8000 Hz."""
-        if len(samples) % 2:
-            raise ValueError(f"{len(samples)} bytes are not whole samples")
-        block = ffi.from_buffer("int16_t[]", samples)
+        block = whole_samples(samples)
         return Player(self, made(lib.player_create(self._pointer, block, len(block), loop)))
 
     def tone(self, cadence: Cadence, *, loop: bool = False, level_dbm0: float = -10.0) -> Player:
         """The level is that of each frequency: ITU-T E.180 recommends -10 dBm0 for what a network sends.
 
         Raises:
-            ValueError: no steps, more than two frequencies at once, or one above 4000 Hz.
+            ValueError: no steps, or one behind another that is for ever; more than two frequencies at once, or one from
+                4000 Hz on; a level above +20 dBm0.
         """
         steps = ffi.new("tone_step[]", [tone_step(step) for step in cadence])
         pointer = lib.tone_create(self._pointer, steps, len(steps), loop, level_dbm0)
@@ -153,8 +155,10 @@ class Engine:
 
         Raises:
             ValueError: the source makes no sound, the sink hears none, one is another engine's, or both are
-                conferences.
+                conferences; or a gain above 90 dB.
         """
+        if not gain_db <= MOST_GAIN_DB:
+            raise ValueError(f"a gain of {gain_db} dB")
         if not (source.yields and sink.takes and source._engine is sink._engine is self):
             raise ValueError("not a source and a sink of this engine")
         if source._pointer is not None and sink._pointer is not None:

@@ -189,9 +189,11 @@ class Lanes:
         and `look_s` after each turn. The engine's `fd` tells of news. Its end is the thread's.
 
         Raises:
+            ValueError: less than a millisecond.
             OSError: EBUSY: the thread runs, or the engine has other lanes.
         """
-        check(lib.lanes_start(self._pointer, engine._pointer, round(1000 * look_s)))
+        started = lib.lanes_start(self._pointer, engine._pointer, round(1000 * look_s))
+        check(started, f"a look every {look_s:g} s")
 
     def stop(self) -> None:
         """Waits for the turn that is being taken."""

@@ -113,8 +113,8 @@ int lanes_turn(lanes *all, uint8_t *told) {
 }
 
 int lanes_start(lanes *all, engine *e, int look_ms) {
-    if (all->engine) {
-        errno = EBUSY;
+    if (all->engine || look_ms < 1) {
+        errno = all->engine ? EBUSY : EINVAL;
         return -1;
     }
     if (engine_divert(e, all) < 0)

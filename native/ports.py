@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from native import callerid
 from native._engine import ffi, lib
 from native.callerid import Caller, CallerIdKind
+from native.codec import whole_samples
 from native.faults import check, error
 from native.stats import PortStats
 from native.tones import Step, cycles, tones
@@ -93,9 +94,13 @@ class Port:
             raise error(f"no echo of {tail_ms} ms can be cancelled there")
 
     def process(self, *, agc: bool = False, denoise: bool = False) -> None:
-        """In what the port yields: one level for loud and quiet talkers, less of a steady noise. 10 ms later."""
+        """In what the port yields: one level for loud and quiet talkers, less of a steady noise. 10 ms later.
+
+        Raises: ValueError: a conference.
+        """
         if self._pointer is not None:
-            check(lib.port_process(self._pointer, agc, denoise))
+            processed = lib.port_process(self._pointer, agc, denoise)
+            check(processed, "a conference is not processed, its parties are")
 
     def detect_tones(self, country: str | None) -> None:
         """The call-progress tones of a country (`native.COUNTRIES`) in what the port yields; None: not any more.
@@ -159,11 +164,9 @@ class FramesPort(Port):
         Raises:
             ValueError: not whole samples.
         """
-        if len(samples) % 2:
-            raise ValueError(f"{len(samples)} bytes are not whole samples")
+        block = whole_samples(samples)
         if self._pointer is None:
             return False
-        block = ffi.from_buffer("int16_t[]", samples)
         return bool(lib.frames_push(self._pointer, block, len(block)))
 
     def pull(self) -> bytes | None:

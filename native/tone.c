@@ -22,6 +22,8 @@ enum { RAMP_SAMPLES = 20, OSCILLATORS = 3 /* two tones, and the first one's modu
 static const double pi = 3.14159265358979323846;
 /* Of a modulated tone's amplitude, up and down. */
 static const double modulation = 0.9;
+/* Far beyond what saturates. */
+static const float most_dbm0 = 20.0f;
 
 typedef struct {
     double re, im, step_re, step_im;
@@ -124,12 +126,16 @@ static void tone_destroy(port *base) {
     free(base);
 }
 
+static bool can_sound(float hz) {
+    return hz >= 0 && hz < RATE_HZ / 2;
+}
+
 port *tone_create(engine *e, const tone_step *steps, size_t count, bool loop, float level_dbm0) {
     static const port_kind kind = {.yield = tone_yield, .destroy = tone_destroy};
-    bool sane = count > 0;
+    bool sane = count > 0 && level_dbm0 <= most_dbm0;
     for (size_t i = 0; i < count; i++)
-        sane = sane && steps[i].hz >= 0 && steps[i].hz < RATE_HZ / 2 && steps[i].second_hz >= 0 &&
-               steps[i].second_hz < RATE_HZ / 2;
+        sane = sane && can_sound(steps[i].hz) && can_sound(steps[i].second_hz) &&
+               can_sound(steps[i].modulated_hz) && (steps[i].ms || i == count - 1);
     tone *t = sane ? calloc(1, sizeof *t + count * sizeof *steps) : NULL;
     if (!t) {
         errno = sane ? ENOMEM : EINVAL;

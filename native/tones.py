@@ -84,8 +84,10 @@ def keys(digits: str, *, on_ms: int = 100, off_ms: int = 100) -> Cadence:
     """A telephone's keys (ITU-T Q.23), a pause after each.
 
     Raises:
-        ValueError: a character that is no key.
+        ValueError: a character that is no key, or no time, which would be for ever.
     """
+    if not (on_ms and off_ms):
+        raise ValueError(f"a key that sounds or is silent for ever: {on_ms} ms, {off_ms} ms")
     steps: list[Step] = []
     for digit in digits:
         row, column = divmod(KEYS.index(digit), 4)

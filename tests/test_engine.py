@@ -1,6 +1,7 @@
 """The matrix, the clock, the ports to and from memory, and the lives of Python's objects."""
 
 import gc
+import math
 import random
 import select
 from array import array
@@ -81,6 +82,19 @@ def test_gain_is_exact_to_half_a_step(engine: Engine, gain_db: float) -> None:
     factor = 10 ** (gain_db / 20)
     for before, after in zip(sent, heard(recorder)[0], strict=True):
         assert abs(max(-32768.0, min(32767.0, before * factor)) - after) <= 0.502
+
+
+@pytest.mark.parametrize("gain_db", [math.nan, math.inf, 91.0, 1e5])
+def test_what_is_no_gain_is_refused_and_the_largest_saturates(engine: Engine, gain_db: float) -> None:
+    player, recorder = play(engine, 1, -1, 0), engine.recorder()
+    with pytest.raises(ValueError, match="gain"):
+        engine.connect(player, recorder.left, gain_db=gain_db)
+    engine.connect(player, recorder.left, gain_db=90.0)
+    engine.connect(player, recorder.right, gain_db=-math.inf)
+    engine.tick()
+    left, right = heard(recorder)
+    assert left[:3] == [31623, -31623, 0]
+    assert right == SILENCE
 
 
 def test_connecting_again_changes_the_gain_and_disconnecting_ends_it(engine: Engine) -> None:

@@ -408,6 +408,8 @@ def test_one_engine_has_one_thread_of_lanes_and_a_lane_is_in_one_place(engine: E
     others = Lanes()
     with pytest.raises(OSError, match="busy"):
         others.start(engine, 0.015)
+    with pytest.raises(ValueError, match="0 s"):
+        others.start(engine, 0)
     assert (carried.running, others.running) == (True, False)
     carried.stop()
     others.start(engine, 0.015)

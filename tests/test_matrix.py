@@ -179,6 +179,9 @@ def test_a_conference_hears_no_other_and_no_itself(engine: Engine) -> None:
     for order in (one.mute, one.deafen):
         with pytest.raises(ValueError, match="parties"):
             order(True)
+    with pytest.raises(ValueError, match="parties"):
+        one.process(denoise=True)
+    one.process()
 
 
 def test_keys_are_detected_and_peaks_measured_in_what_a_conference_hears(engine: Engine) -> None:

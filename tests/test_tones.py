@@ -136,11 +136,19 @@ def test_keys_that_were_made_are_found() -> None:
 
 
 def test_what_is_no_tone_is_refused(engine: Engine) -> None:
-    for cadence in ((), (Step((4000,)),), (Step((1, 2, 3)),), (Step((-1,)),)):
+    unending, nan = Step((440,)), float("nan")
+    modulated = (Step((440,), 100, nan), Step((440,), 100, 4000), Step((440,), 100, -1))
+    for cadence in ((), (Step((4000,)),), (Step((1, 2, 3)),), (Step((-1,)),), (unending, unending), *zip(modulated)):
         with pytest.raises(ValueError, match="tone"):
             engine.tone(cadence)
+    for level_dbm0 in (nan, float("inf"), 50):
+        with pytest.raises(ValueError, match="tone"):
+            engine.tone(BEEP, level_dbm0=level_dbm0)
     with pytest.raises(ValueError, match="found"):
         keys("x")
+    for times in ({"on_ms": 0}, {"off_ms": 0}):
+        with pytest.raises(ValueError, match="for ever"):
+            keys("1", **times)
 
 
 # ---- found
