@@ -163,10 +163,12 @@ class World:
                     call.hang_up()
 
     async def _die(self) -> None:
-        self._disk.kill()
+        # The box first: it would tell of a child that died before it.
         for run in self._rig.runs:
             if run.process.returncode is None:
                 run.process.kill()
+        self._disk.kill()
+        for run in self._rig.runs:
             # Its threads, too: each may yet have been at a write.
             await run.over.wait()
 
