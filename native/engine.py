@@ -1,4 +1,6 @@
-"""The media engine's Python face. Everything belongs to one thread, except `Recorder.read`, which may be on another."""
+"""The media engine's Python face. Everything belongs to one thread, except `Recorder.read`, which may be on another; and
+to one process (owned.py).
+"""
 
 from types import TracebackType
 from typing import Any, Self
@@ -6,7 +8,8 @@ from typing import Any, Self
 from native._engine import ffi, lib
 from native.codec import whole_samples
 from native.events import Event, event_of
-from native.faults import check, error, made
+from native.faults import check, made
+from native.owned import Owned
 from native.ports import TICK_S, Conference, FramesPort, Player, Port, Recorder, tone_step
 from native.stats import EngineStats
 from native.terminals import Codec, DevicePort, Pace, PcmPort, StreamPort, VoiceFormat, VoicePort
@@ -18,20 +21,17 @@ EVENTS_AT_ONCE = 256
 MOST_GAIN_DB = 90.0
 
 
-class Engine:
+class Engine(Owned):
     """A conference bridge on a 20 ms clock, ticked by its own thread between start and stop, or by hand.
 
     `fd` is readable when an event or a stream's message waits; `events` clears it, so take all messages after.
     """
 
     def __init__(self) -> None:
-        pointer = lib.engine_create()
-        if pointer == ffi.NULL:
-            raise error()
-        self._pointer: Any = ffi.gc(pointer, lib.engine_destroy)
+        super().__init__(made(lib.engine_create()), lib.engine_destroy)
         self._ports: dict[int, Port] = {}
         self._found = ffi.new("event[]", EVENTS_AT_ONCE)
-        self.fd: int = lib.engine_fd(pointer)
+        self.fd: int = lib.engine_fd(self._pointer)
 
     def __enter__(self) -> Self:
         return self
@@ -45,10 +45,15 @@ class Engine:
         """Stops the thread, closes all ports; may be called again, after which nothing else may be."""
         for port in list(self._ports.values()):
             port.close()
-        if self._pointer is not None:
-            ffi.release(self._pointer)
-            self._pointer = None
-            self.fd = -1
+        self._free()
+        self.fd = -1
+
+    def _give_up(self) -> None:
+        for port in list(self._ports.values()):
+            port._give_up()
+        self._ports.clear()
+        super()._give_up()
+        self.fd = -1
 
     def start(self) -> None:
         """Real-time scheduling is taken where the system permits it; `stats` says whether it did."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from native._engine import ffi, lib
 from native.engine import Engine
 from native.faults import check, made
+from native.owned import Owned
 from native.terminals import Codec, StreamPort
 
 # What lanes tell.
@@ -36,7 +37,7 @@ class Trust:
         )
 
 
-class Lane:
+class Lane(Owned):
     """One connection's, from its first byte on.
 
     It reads and writes that socket, without waiting, until `end`: on the lanes' thread (`Lanes.start`) or when it is
@@ -55,7 +56,7 @@ class Lane:
         fault = f"no server is called {host!r}"
         if not (host.isascii() and host.isprintable()):
             raise ValueError(fault)
-        self._pointer = ffi.gc(made(lib.lane_create(fd, whom, host.encode()), fault), lib.lane_destroy)
+        super().__init__(made(lib.lane_create(fd, whom, host.encode()), fault), lib.lane_destroy)
         self._port: StreamPort | None = None
         self._news: int = 0
 
@@ -164,11 +165,11 @@ class Lane:
         lib.lane_hold(self._pointer, on)
 
 
-class Lanes:
+class Lanes(Owned):
     """Lanes that take turns together, in one call or on a thread of their own: all of them cost one wake-up."""
 
     def __init__(self) -> None:
-        self._pointer = ffi.gc(made(lib.lanes_create()), lib.lanes_destroy)
+        super().__init__(made(lib.lanes_create()), lib.lanes_destroy)
         self._attend: dict[Lane, Callable[[], None]] = {}
 
     def __len__(self) -> int:

@@ -48,6 +48,10 @@ class Port:
             check(lib.port_remove(self._pointer))
             self._engine._forget(self._id)
 
+    def _give_up(self) -> None:
+        """In a fork's child."""
+        self._pointer = None
+
     def detect_dtmf(self, on: bool) -> None:
         """In what the port yields."""
         if self._pointer is not None:
@@ -193,6 +197,11 @@ class Channel(Port):
 
     def close(self) -> None:
         self._recorder.close()
+
+    def _give_up(self) -> None:
+        super()._give_up()
+        # Who was reading is not here.
+        self._recorder._lock = threading.Lock()
 
 
 class Recorder:

@@ -205,6 +205,10 @@ class StreamPort(Port):
             self._leave()
         super().close()
 
+    def _give_up(self) -> None:
+        super()._give_up()
+        self._leave = None
+
     def take(self) -> bytes | None:
         """The next message: prefix, a frame in base64, suffix. Messages older than two seconds are lost; of a stream
         that keeps them, older than that, and there are no more than four in a tick.

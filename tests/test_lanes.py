@@ -2,10 +2,12 @@
 
 import base64
 import gc
+import os
 import select
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -447,6 +449,36 @@ def test_whatever_goes_first_the_thread_ends_in_peace(first: str) -> None:
             engine.cycle, lanes.cycle, lane.cycle = [lanes, lane], [engine], [engine, lanes]  # type: ignore[attr-defined]
             del engine, lanes, lane, port
             gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_what_a_fork_inherits_is_its_parents_alone(engine: Engine, carried: Lanes) -> None:
+    port, recorder = open_stream(engine), engine.recorder()
+    lane = Fed(port)
+    carried.add(lane, lambda: None)
+    engine.start()
+    child = os.fork()
+    if child == 0:
+        missed = 0
+        for order in (engine.tick, engine.events, engine.recorder, lane.receive, carried.turn, carried.stop):
+            with suppress(TypeError):
+                order()
+                missed += 1
+        recorder.close()
+        port.close()
+        engine.close()
+        alive = [engine.fd, port.play(SOUND, Codec.PCMA, 8000), recorder.read(), missed]
+        del engine, carried, lane, port, recorder
+        gc.collect()
+        os._exit(alive != [-1, False, b"", 0])
+    assert os.waitpid(child, 0)[1] == 0
+    before = engine.stats().ticks
+    lane.far.setblocking(True)
+    lane.far.settimeout(LIMIT_S)
+    assert lane.far.recv(1)
+    while engine.stats().ticks == before:
+        assert select.select([engine.fd], [], [], LIMIT_S)[0]
+        engine.events()
 
 
 def test_a_message_of_pythons_never_stands_within_a_frame_of_the_threads(
