@@ -1,5 +1,5 @@
-"""The media engine's Python face. Everything belongs to one thread, except `Recorder.read`, which may be on another; and
-to one process (owned.py).
+"""The media engine's Python face. Everything belongs to one thread, except `Recorder.read`, which may be on another;
+and to one process (owned.py).
 """
 
 from types import TracebackType
