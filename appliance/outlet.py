@@ -68,7 +68,7 @@ class Outlet(trio.abc.Stream):
         self._lane.send(data)
         self._lane.hold(self._closing)
         self._tell()
-        if self._lane.unsent and self.backlog_bytes > BACKLOG_LIMIT_BYTES:
+        if self.backlog_bytes > BACKLOG_LIMIT_BYTES:
             self.cut()
 
     def pause(self) -> None:
@@ -122,6 +122,9 @@ class Outlet(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
         while True:
             self._lane.receive()
+            if self._lane.unsent:
+                # TLS has an answer, or may now send what it could not before.
+                self._change.unpark_all()
             if self._lane.handed:
                 data = self._lane.take(HANDED_BYTES)
                 if len(self.beginning) < STATUS_BYTES:

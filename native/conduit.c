@@ -42,7 +42,7 @@ void conduit_end(conduit *c) {
 /* ---- what goes ---- */
 
 uint8_t *conduit_reserve(conduit *c, size_t size) {
-    size_t waiting = conduit_unsent(c), need = waiting + size;
+    size_t waiting = conduit_due(c), need = waiting + size;
     if (c->end + size > c->size && c->at) {
         memmove(c->out, c->out + c->at, waiting);
         c->at = 0;
@@ -103,12 +103,12 @@ void conduit_farewell(conduit *c) {
 }
 
 void conduit_flush(conduit *c) {
-    if (c->deaf || !conduit_unsent(c))
+    if (c->deaf || !conduit_due(c))
         return;
-    ssize_t sent = send(c->fd, c->out + c->at, conduit_unsent(c), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent = send(c->fd, c->out + c->at, conduit_due(c), MSG_DONTWAIT | MSG_NOSIGNAL);
     c->deaf = sent < 0 && errno != EAGAIN && errno != EINTR;
     c->at += sent > 0 ? (size_t)sent : 0;
-    if (c->deaf || !conduit_unsent(c))
+    if (c->deaf || !conduit_due(c))
         c->at = c->end = 0;
 }
 

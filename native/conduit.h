@@ -36,6 +36,12 @@ void conduit_put(conduit *c, const void *bytes,
 void conduit_farewell(conduit *c);
 void conduit_flush(conduit *c);
 
-static inline size_t conduit_unsent(const conduit *c) {
+/* Bytes that wait for the socket. */
+static inline size_t conduit_due(const conduit *c) {
     return c->end - c->at;
+}
+
+/* These, and those that TLS can't send before more came. */
+static inline size_t conduit_unsent(const conduit *c) {
+    return conduit_due(c) + (c->tls && !c->ended && !c->deaf ? tls_kept(c->tls) : 0);
 }

@@ -329,7 +329,7 @@ bool lane_midway(lane *l); /* what comes next belongs to a frame that is being h
 int lane_send(lane *l, const void *bytes, size_t size);
 int lane_farewell(lane *l);       /* TLS's last word; lane_news */
 int lane_flush(lane *l);          /* lane_news */
-size_t lane_unsent(lane *l);      /* bytes that wait for the socket */
+size_t lane_unsent(lane *l);      /* bytes that have not gone */
 void lane_hold(lane *l, bool on); /* on: something else is to be sent before the next frame */
 
 /* ---- lanes: their turns, in which each reads and sends what there is (lanes.c) ---- */

@@ -192,7 +192,7 @@ static bool midway(const lane *l) {
 
 static int news(const lane *l) {
     return (l->handed ? LANE_HANDED : 0) | (l->way.ended ? LANE_ENDED : 0) |
-           (conduit_unsent(&l->way) ? LANE_UNSENT : 0);
+           (conduit_due(&l->way) ? LANE_UNSENT : 0);
 }
 
 static void lock(lane *l) {
@@ -314,7 +314,7 @@ void lane_hold(lane *l, bool on) {
 
 int lane_turn(lane *l) {
     lock(l);
-    bool waited = conduit_unsent(&l->way);
+    bool waited = conduit_due(&l->way);
     if (!midway(l))
         receive(l);
     send_all(l);

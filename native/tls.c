@@ -6,8 +6,11 @@
  * How it works: OpenSSL between two buffers. A name is looked for in the certificate as RFC 6125 wants it,
  * and told to the server (RFC 6066 3); an address is looked for and not told. Below TLS 1.2, and with keys
  * that OpenSSL's second security level calls weak, there is no connection. A server of TLS 1.2 that wants to
- * begin anew is refused. New keys cost a hundred times what a frame does, so a server may want them as often
- * as it has much to say, and no flood of them holds up the other lanes.
+ * begin anew is refused.
+ *
+ * While the rest of a message of TLS's own has not come, nothing can be sealed: OpenSSL is in a handshake
+ * then. What was said meanwhile is kept. New keys cost a hundred times what a frame does, so a server may
+ * want them as often as time passes or much is said, and no flood of them holds up the other lanes.
  *
  * OpenSSL's list of errors is the thread's: Python's ssl would take for its own what is left in it.
  *
@@ -23,12 +26,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "realtime.h"
+
 enum {
     SECURITY_LEVEL = 2,
     FAULT_BYTES = 200,
-    /* TLS's own messages after the handshake: tickets, new keys. */
-    OWN_MOST = 32,
-    OWN_EVERY_BYTES = 16384, /* one more */
+    /* Of TLS's own messages after the handshake (tickets, new keys) a server may send so many at once, and
+     * one more with each so many ms, or bytes that either side says. */
+    OWN_AT_ONCE = 64,
+    OWN_MS = 20,
+    OWN_BYTES = 16384,
 };
 
 struct tls_trust {
@@ -38,18 +45,26 @@ struct tls_trust {
 struct tls {
     SSL *session;
     BIO *came, *going; /* the session's */
+    BIO *kept;         /* what could not be sealed yet */
     bool dry;          /* nothing can be opened before more came */
-    uint64_t opened;   /* bytes */
-    unsigned own;      /* messages that were TLS's own */
+    unsigned own;      /* messages that were TLS's own, and have not been judged */
+    int64_t own_ns;    /* till when those that were last, at one each OWN_MS */
     char fault[FAULT_BYTES];
 };
 
 /* ---- whom to trust ---- */
 
+static void note_own(int sent, int version, int kind, const void *message, size_t size, SSL *s, void *own) {
+    (void)version, (void)message, (void)size, (void)s;
+    if (!sent && kind == SSL3_RT_HANDSHAKE)
+        ++*(unsigned *)own;
+}
+
 static bool believe(SSL_CTX *context, const char *ca) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_security_level(context, SECURITY_LEVEL);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_msg_callback(context, note_own);
     /* To be back after each message of TLS's own. */
     SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
     return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) &&
@@ -98,17 +113,20 @@ tls *tls_create(const tls_trust *trust, const char *host) {
     t->session = SSL_new(trust->context);
     t->came = BIO_new(BIO_s_mem());
     t->going = BIO_new(BIO_s_mem());
-    if (!t->session || !t->came || !t->going) {
+    t->kept = BIO_new(BIO_s_mem());
+    if (!t->session || !t->came || !t->going || !t->kept) {
         ERR_clear_error();
         SSL_free(t->session);
         BIO_free(t->came);
         BIO_free(t->going);
+        BIO_free(t->kept);
         free(t);
         errno = ENOMEM;
         return NULL;
     }
     BIO_set_mem_eof_return(t->came, -1);
     SSL_set_bio(t->session, t->came, t->going);
+    SSL_set_msg_callback_arg(t->session, &t->own);
     SSL_set_connect_state(t->session);
     if (!name_server(t->session, host)) {
         ERR_clear_error();
@@ -123,6 +141,7 @@ void tls_destroy(tls *t) {
     if (!t)
         return;
     SSL_free(t->session);
+    BIO_free(t->kept);
     free(t);
 }
 
@@ -167,18 +186,67 @@ bool tls_came(tls *t, const void *bytes, size_t size) {
     return BIO_write(t->came, bytes, (int)size) == (int)size;
 }
 
-/* Whether a server may say one more that is TLS's own. */
+/* ---- messages of TLS's own ---- */
+
+static const int64_t OWN_NS = OWN_MS * INT64_C(1000000);
+
+/* Whether what a server has said for TLS's sake is no flood. */
 static bool bears_with(tls *t) {
-    if (t->own++ < OWN_MOST + t->opened / OWN_EVERY_BYTES)
+    if (!t->own)
+        return true;
+    int64_t now = now_ns();
+    t->own_ns = (t->own_ns > now ? t->own_ns : now) + t->own * OWN_NS;
+    t->own = 0;
+    if (t->own_ns - now <= OWN_AT_ONCE * OWN_NS)
         return true;
     snprintf(t->fault, sizeof t->fault, "TLS: new keys too often");
     return false;
 }
 
-ssize_t tls_open(tls *t, void *out, size_t size) {
+/* What either side has said pays for some. */
+static void pay(tls *t, size_t bytes) {
+    t->own_ns -= (int64_t)bytes * (OWN_NS / OWN_BYTES);
+}
+
+/* ---- what is said ---- */
+
+/* SSL_write_ex's outcome; what wants to read first was not begun. */
+static int seal(tls *t, const void *bytes, size_t size) {
+    size_t sealed;
+    ERR_clear_error();
+    int error = outcome(t, SSL_write_ex(t->session, bytes, size, &sealed));
+    if (error == SSL_ERROR_NONE)
+        pay(t, size);
+    return error;
+}
+
+bool tls_seal(tls *t, const void *bytes, size_t size) {
+    if (size == 0)
+        return true;
+    int error = tls_kept(t) ? SSL_ERROR_WANT_READ : seal(t, bytes, size);
+    return error == SSL_ERROR_WANT_READ ? BIO_write(t->kept, bytes, (int)size) == (int)size
+                                        : error == SSL_ERROR_NONE;
+}
+
+size_t tls_kept(const tls *t) {
+    return BIO_pending(t->kept);
+}
+
+static bool seal_kept(tls *t) {
+    char *bytes;
+    size_t size = (size_t)BIO_get_mem_data(t->kept, &bytes);
+    if (size == 0)
+        return true;
+    int error = seal(t, bytes, size);
+    if (error == SSL_ERROR_NONE)
+        BIO_reset(t->kept);
+    return error == SSL_ERROR_NONE || error == SSL_ERROR_WANT_READ;
+}
+
+/* ---- what it means ---- */
+
+static ssize_t open_some(tls *t, void *out, size_t size) {
     size_t got;
-    if (t->dry)
-        return 0;
     while (true) {
         ERR_clear_error();
         int error = outcome(t, SSL_read_ex(t->session, out, size, &got));
@@ -186,20 +254,21 @@ ssize_t tls_open(tls *t, void *out, size_t size) {
         /* To ask once more for nothing costs as much as to open a frame. */
         t->dry = !more && !SSL_pending(t->session);
         if (error == SSL_ERROR_NONE) {
-            t->opened += got;
+            pay(t, got);
             return (ssize_t)got;
         }
-        if (error != SSL_ERROR_WANT_READ || (more && !bears_with(t)))
+        if (error != SSL_ERROR_WANT_READ || !bears_with(t))
             return -1;
         if (!more)
             return 0;
     }
 }
 
-bool tls_seal(tls *t, const void *bytes, size_t size) {
-    size_t sealed;
-    ERR_clear_error();
-    return size == 0 || outcome(t, SSL_write_ex(t->session, bytes, size, &sealed)) == SSL_ERROR_NONE;
+ssize_t tls_open(tls *t, void *out, size_t size) {
+    if (t->dry)
+        return 0;
+    ssize_t got = open_some(t, out, size);
+    return got < 0 || seal_kept(t) ? got : -1;
 }
 
 size_t tls_owed(const tls *t) {

@@ -20,6 +20,7 @@ void tls_farewell(tls *t);           /* says that nothing more will be sent (RFC
 bool tls_came(tls *t, const void *bytes, size_t size); /* from the socket; false: no memory */
 ssize_t tls_open(tls *t, void *out, size_t size);      /* what it means; 0: more must come; -1: the end */
 bool tls_seal(tls *t, const void *bytes, size_t size); /* to be sent; false: the session is over */
+size_t tls_kept(const tls *t); /* bytes that were to be sealed, and can't be before more came */
 
 /* For the socket; each of the above but tls_came may have made some. */
 size_t tls_owed(const tls *t);

@@ -92,20 +92,6 @@ def test_new_keys_are_taken(certified: Certified, commanded: Callable[..., subpr
         assert lane.take() == b"said\r\n"
 
 
-def test_a_flood_of_new_keys_ends_it(certified: Certified, commanded: Callable[..., subprocess.Popen[bytes]]) -> None:
-    """Each costs a hundred times what a frame does, and wants an answer."""
-    server = commanded("-tls1_3")
-    with connected(server, certified.ca) as (lane, near):
-        lane.receive()
-        size = 0
-        for _ in range(50):
-            order(server, b"K\n")
-            size = await_bytes(near, above=size)
-        lane.receive()
-        assert lane.ended
-        assert lane.fault == "TLS: new keys too often"
-
-
 def test_a_new_handshake_is_refused(certified: Certified, commanded: Callable[..., subprocess.Popen[bytes]]) -> None:
     server = commanded("-tls1_2")
     with connected(server, certified.ca) as (lane, near):
