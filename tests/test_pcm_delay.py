@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from native import FRAME_SAMPLES
+from native import FRAME_SAMPLES, RATE_HZ
 from tests.pcm_host import FRAME_BYTES, SERIALS, Host, left_of, serials
 
 
@@ -81,6 +81,32 @@ def test_a_slip_waits_a_second_for_silence(host: Host) -> None:
     assert host.port.stats().depth_ms == 0
 
 
+@pytest.mark.parametrize("phase", [0, numpy.pi / 2])
+def test_a_slip_within_sound_is_no_click(host: Host, phase: float) -> None:
+    # What is cut out, three frames, is half a wave too many.
+    hz = 24.5 / 480 * RATE_HZ
+    wave = 10000 * numpy.sin(2 * numpy.pi * hz / RATE_HZ * numpy.arange(200 * FRAME_SAMPLES) + phase)
+    frames = wave.astype("<i2").reshape(-1, FRAME_SAMPLES)
+    host.step(frames[:4].tobytes())
+    for frame in frames[4:]:
+        host.step(frame.tobytes())
+    assert host.port.stats().slips == 1
+    assert numpy.abs(numpy.diff(left_of(host.recorder).astype(int))).max() < 1.25 * numpy.abs(numpy.diff(wave)).max()
+
+
+def test_the_margin_of_a_single_lateness_goes_away(host: Host) -> None:
+    def run(ticks: int) -> float:
+        for _ in range(ticks):
+            host.step(bytes(FRAME_BYTES))
+        return host.port.stats().depth_ms
+
+    assert run(100) == 0
+    host.step()
+    host.step(bytes(2 * FRAME_BYTES))
+    assert run(10 * 50) == 20
+    assert run(80 * 50) == 0
+
+
 def test_jitter_is_met_once_and_then_has_its_margin(host: Host) -> None:
     chance = random.Random(2)
     for i in range(60 * 25):
@@ -98,5 +124,6 @@ def test_a_flood_is_bounded_to_the_newest_two_hundred_ms(host: Host) -> None:
     host.step(serials(0, 20000))
     stats = host.port.stats()
     assert stats.overruns >= 1
+    assert stats.dropped_downlink == 20000 - 1600
     assert stats.depth_ms == 180
     assert left_of(host.recorder).tobytes() == serials(20000 - 1600, FRAME_SAMPLES)

@@ -231,6 +231,19 @@ def test_a_held_port_hears_and_sends_nothing_and_goes_on_in_step(host: Host) -> 
     assert left_of(host.recorder).astype("<i2").tobytes() == serials(0, 30 * FRAME_SAMPLES)
 
 
+def test_leave_from_before_a_hold_and_from_within_it_lapses(host: Host) -> None:
+    for _ in range(10):
+        host.step(bytes(640))
+    host.port.hold(True)
+    for _ in range(10):
+        host.step(bytes(640))
+    host.port.hold(False)
+    host.say(serials(0, 16000))
+    host.sent()
+    host.step()
+    assert host.sent() == b""
+
+
 def test_a_device_that_takes_nothing_costs_whole_samples_and_stops_nothing() -> None:
     master, slave = pty.openpty()
     tty.setraw(slave)
