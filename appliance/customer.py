@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
+import httpcore
 import httpx
 import trio
 
 from appliance.gateway import reason
+from appliance.handshake import Network
 
 
 class CustomerFailed(Exception):
@@ -59,6 +61,17 @@ class Customer:
         raise CustomerFailed(f"gave no answer in {limit_s:g} s")
 
 
+class _Transport(httpx.AsyncHTTPTransport):
+    """httpx's own, on a network that it has no argument for."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        # A connection for each request: one that was kept may be closed by the server in the very moment that we use
+        # it, and a call would fail for that.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls, max_connections=None, max_keepalive_connections=0, network_backend=Network()
+        )
+
+
 @contextmanager
 def _failing(what: str) -> Iterator[None]:
     try:
@@ -69,13 +82,11 @@ def _failing(what: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def open_customer(user_agent: str, *, tls: ssl.SSLContext) -> AsyncIterator[Customer]:
-    # httpx's own limits are per step; ours, around the whole, are the contract's. A connection for each request: one
-    # that was kept may be closed by the server in the very moment that we use it, and a call would fail for that.
+    # httpx's own limits are per step; ours, around the whole, are the contract's.
     headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
-    limits = httpx.Limits(max_keepalive_connections=0)
     # Requests know nothing of each other: they are of many calls, and of many customers.
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     async with httpx.AsyncClient(
-        verify=tls, timeout=None, headers=headers, cookies=cookies, limits=limits, trust_env=False
+        transport=_Transport(tls), timeout=None, headers=headers, cookies=cookies, trust_env=False
     ) as client:
         yield Customer(client)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpcore
 import trio
 
+from appliance.handshake import Network
 from appliance.webhook import refusal
 
 # Of the 15 s for all: one address that swallows packets must leave time for the next.
@@ -111,10 +112,11 @@ class Gateway:
             return not self.is_down
 
 
-class CheckedNetwork(httpcore.TrioBackend):
+class CheckedNetwork(Network):
     """Connects to the very address that was checked: what its name says a moment later does not matter."""
 
     def __init__(self, gateway: Gateway, *, encrypted: bool) -> None:
+        super().__init__()
         self._gateway = gateway
         self._encrypted = encrypted
 
