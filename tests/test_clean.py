@@ -13,6 +13,8 @@ from tests.keys import FULL_SCALE_DBM0
 from tests.speech import speech
 
 Sound = NDArray[numpy.float64]
+# Of a sine.
+FULL_SCALE_MEAN_SQUARE_DB = 10 * numpy.log10(32768**2 / 2)
 needs_speech = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng makes the speech, and is missing"
 )
@@ -148,12 +150,32 @@ def test_quiet_and_loud_talkers_come_to_one_level(engine: Engine) -> None:
         levels.append(10 * numpy.log10(power(heard)))
     before = 20 * numpy.log10(1.0 / 0.1)
     assert max(levels) - min(levels) < before / 4
+    # -20 dBm0 while they speak, which is three quarters of the time.
+    for level in levels:
+        assert level - 10 * numpy.log10(0.75) == pytest.approx(-20 + FULL_SCALE_MEAN_SQUARE_DB - FULL_SCALE_DBM0, abs=3)
 
 
 def test_what_is_not_processed_is_not_changed(engine: Engine) -> None:
     sound = numpy.random.default_rng(1).normal(0, 3000, RATE_HZ)
     heard = processed(engine, sound, agc=False, denoise=False)
     assert heard.astype("<i2").tobytes() == samples(sound)
+
+
+def test_what_was_switched_off_changes_nothing_any_more(engine: Engine) -> None:
+    sound = samples(numpy.random.default_rng(1).normal(0, 3000, 10 * FRAME_SAMPLES))
+    port, recorder = engine.frames(), engine.recorder()
+    engine.connect(port, recorder.left)
+    engine.connect(engine.player(sound, loop=True), port)
+    port.cancel_echo(32)
+    port.process(agc=True, denoise=True)
+    for on in (True, False):
+        if not on:
+            port.cancel_echo(0)
+            port.process()
+        port.push(sound)
+        engine.tick(10)
+        heard = array("h", recorder.read())[0::2].tobytes()
+        assert (heard == sound) is not on
 
 
 # ---- level and voice
