@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "port.h"
+#include "vector.h"
 
 enum { HANGOVER_TICKS = 15 };
 
@@ -31,17 +32,9 @@ typedef struct {
     int hangover;
 } activity;
 
-static float mean_square(const int16_t *frame) {
-    float sums[4] = {0};
-    for (int i = 0; i < FRAME_SAMPLES; i += 4)
-        for (int k = 0; k < 4; k++)
-            sums[k] += (float)frame[i + k] * (float)frame[i + k];
-    return (sums[0] + sums[1] + sums[2] + sums[3]) / FRAME_SAMPLES;
-}
-
 static void activity_yielded(effect *x, port *p) {
     activity *a = (activity *)x;
-    float now = mean_square(p->frame);
+    float now = energy(p->frame, FRAME_SAMPLES) / FRAME_SAMPLES;
     a->level += weight * (now - a->level);
     a->background = fmaxf(fminf(now, a->background * rise), least_background);
     if (now > above_background * a->background)

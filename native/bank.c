@@ -21,10 +21,6 @@
 #include "engine.h"
 #include "vector.h"
 
-typedef float four __attribute__((vector_size(16)));
-typedef int32_t four_whole __attribute__((vector_size(16)));
-typedef int16_t four_samples __attribute__((vector_size(8)));
-
 static const double pi = 3.14159265358979323846;
 
 void bank_init(bank *b, const float hz[BANK_TONES], int block, int blocks) {
@@ -48,15 +44,8 @@ void bank_init(bank *b, const float hz[BANK_TONES], int block, int blocks) {
     }
 }
 
-static four four_of(const int16_t *samples) {
-    four_samples packed;
-    memcpy(&packed, samples, sizeof packed);
-    /* In two steps: gcc 12 makes scalar code of one. */
-    return __builtin_convertvector(__builtin_convertvector(packed, four_whole), four);
-}
-
 /* Each sample after the middle, and the one as far before it: their sums and differences. */
-static void fold(float *sums, float *differences, const int16_t *middle, int half) {
+INLINED void fold(float *sums, float *differences, const int16_t *middle, int half) {
     for (int i = 0; i < half; i += 4) {
         /* The last four may be some of those before once more. */
         int from = i < half - 4 ? i : half - 4;
@@ -66,15 +55,6 @@ static void fold(float *sums, float *differences, const int16_t *middle, int hal
         memcpy(sums + from, &sum, sizeof sum);
         memcpy(differences + from, &difference, sizeof difference);
     }
-}
-
-static float energy(const int16_t *samples, int count) {
-    four sum = {0};
-    for (int i = 0; i < count; i += 4) {
-        four next = four_of(samples + i);
-        sum += next * next;
-    }
-    return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
 WIDE void bank_put(bank *b, const int16_t *samples) {
