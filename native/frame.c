@@ -20,7 +20,7 @@
 
 static const int16_t silence[FRAME_SAMPLES];
 
-static inline int16_t saturated(int32_t s) {
+INLINED int16_t saturated(int32_t s) {
     s = s > INT16_MAX ? INT16_MAX : s;
     return (int16_t)(s < INT16_MIN ? INT16_MIN : s);
 }
@@ -38,7 +38,7 @@ static void advance(connection *c) {
 }
 
 /* What a party contributes to a conference; either in out or in the party's own frame. */
-static const int16_t *contribution(const connection *c, int16_t *out) {
+INLINED const int16_t *contribution(const connection *c, int16_t *out) {
     const int16_t *frame = c->source->frame;
     if (unity(c))
         return frame;
@@ -48,8 +48,8 @@ static const int16_t *contribution(const connection *c, int16_t *out) {
     return out;
 }
 
-void mix_conference(port *conference) {
-    int32_t *sum = conference->sum;
+WIDE void mix_conference(port *conference) {
+    int32_t *restrict sum = conference->sum;
     memset(sum, 0, FRAME_SAMPLES * sizeof *sum);
     for (connection *c = conference->inputs; c; c = c->next) {
         int16_t scaled[FRAME_SAMPLES];
@@ -62,26 +62,34 @@ void mix_conference(port *conference) {
         conference->frame[i] = saturated(sum[i]);
 }
 
-/* What the others say. */
-static void others(const connection *c, int32_t *out) {
+INLINED void add(const connection *c, float *restrict sum) {
     int16_t scaled[FRAME_SAMPLES];
-    const int16_t *own = c->own ? contribution(c->own, scaled) : silence;
-    for (int i = 0; i < FRAME_SAMPLES; i++)
-        out[i] = c->source->sum[i] - own[i];
-}
-
-static void add(const connection *c, float *sum) {
     const int16_t *frame = c->source->frame;
     float step = (c->to - c->from) / FRAME_SAMPLES;
     if (c->source->sum) {
-        int32_t heard[FRAME_SAMPLES];
-        others(c, heard);
+        const int16_t *own = c->own ? contribution(c->own, scaled) : silence;
         for (int i = 0; i < FRAME_SAMPLES; i++)
-            sum[i] += (c->from + step * (float)(i + 1)) * (float)heard[i];
+            sum[i] += (c->from + step * (float)(i + 1)) * (float)(c->source->sum[i] - own[i]);
     } else {
         for (int i = 0; i < FRAME_SAMPLES; i++)
             sum[i] += (c->from + step * (float)(i + 1)) * frame[i];
     }
+}
+
+/* A conference at unity gain, in which the sink itself talks. */
+WIDE static void hear_others(const connection *c, int16_t *restrict out) {
+    int16_t scaled[FRAME_SAMPLES];
+    const int16_t *own = contribution(c->own, scaled);
+    for (int i = 0; i < FRAME_SAMPLES; i++)
+        out[i] = saturated(c->source->sum[i] - own[i]);
+}
+
+WIDE static void hear_all(const connection *inputs, int16_t *restrict out) {
+    float sum[FRAME_SAMPLES] = {0};
+    for (const connection *c = inputs; c; c = c->next)
+        add(c, sum);
+    for (int i = 0; i < FRAME_SAMPLES; i++)
+        out[i] = rounded(sum[i]);
 }
 
 const int16_t *mix(connection *inputs, int16_t *out) {
@@ -92,18 +100,10 @@ const int16_t *mix(connection *inputs, int16_t *out) {
     bool alone = !inputs->next && unity(inputs);
     if (alone && !inputs->own)
         return inputs->source->frame;
-    if (alone) {
-        int32_t heard[FRAME_SAMPLES];
-        others(inputs, heard);
-        for (int i = 0; i < FRAME_SAMPLES; i++)
-            out[i] = saturated(heard[i]);
-        return out;
-    }
-    float sum[FRAME_SAMPLES] = {0};
-    for (const connection *c = inputs; c; c = c->next)
-        add(c, sum);
-    for (int i = 0; i < FRAME_SAMPLES; i++)
-        out[i] = rounded(sum[i]);
+    if (alone)
+        hear_others(inputs, out);
+    else
+        hear_all(inputs, out);
     return out;
 }
 
@@ -119,17 +119,23 @@ const int16_t *gate_pass(gate *g, const int16_t *frame, int16_t *out) {
     return out;
 }
 
-void meter_note(meter *m, const int16_t *frame, uint64_t tick) {
-    int16_t peak = 0;
+/* The lowest in one's complement: -32768 has no opposite. */
+WIDE static uint16_t peak_of(const int16_t *frame) {
+    int16_t highest = 0, lowest = 0;
     for (int i = 0; i < FRAME_SAMPLES; i++) {
-        int16_t magnitude = frame[i] ^ (frame[i] >> 15); /* one's complement: -32768 has no opposite */
-        peak = magnitude > peak ? magnitude : peak;
+        highest = frame[i] > highest ? frame[i] : highest;
+        lowest = frame[i] < lowest ? frame[i] : lowest;
     }
+    return (uint16_t)(highest > ~lowest ? highest : ~lowest);
+}
+
+void meter_note(meter *m, const int16_t *frame, uint64_t tick) {
+    uint16_t peak = peak_of(frame);
     _Atomic uint16_t *span = &m->spans[tick / PEAK_SPAN_TICKS % PEAK_SPANS];
     uint16_t before = tick % PEAK_SPAN_TICKS ? atomic_load_explicit(span, memory_order_relaxed) : 0;
-    atomic_store_explicit(span, peak > before ? (uint16_t)peak : before, memory_order_relaxed);
+    atomic_store_explicit(span, peak > before ? peak : before, memory_order_relaxed);
     if (peak > atomic_load_explicit(&m->most, memory_order_relaxed))
-        atomic_store_explicit(&m->most, (uint16_t)peak, memory_order_relaxed);
+        atomic_store_explicit(&m->most, peak, memory_order_relaxed);
 }
 
 uint16_t meter_peak(const meter *m) {
