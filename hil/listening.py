@@ -23,12 +23,15 @@ WINDOW_SAMPLES = RATE_HZ
 PIECE_SAMPLES = RATE_HZ // 8
 # What fits less than this is halved; what fits more tells its delay to the sample.
 FITS = 0.95
+# A whole one of this length tells whose words they are.
+CLEAR_SAMPLES = round(0.4 * RATE_HZ)
 # How far a window may lie from the place of the whole: 60 ms either way, what an elastic buffer gives or takes.
 REACH_SAMPLES = 480
 # A-law has no zero: its silence, 0xD5, decodes to this.
 A_LAW_SILENCE = 8
 # A window with less than this part of the mean energy is a pause: what it correlates with says nothing.
 PAUSE = 0.01
+CLEAR_PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,28 @@ def align(sent: Sound, heard: Sound) -> Match:
         moved_samples=max(delays) - min(delays),
         gain_db=float(20 * np.log10(gain)) if gain > 0 else float("-inf"),
     )
+
+
+def clearest(sent: Sound, heard: Sound) -> float:
+    """How well the best 400 ms of `sent` fit anywhere in `heard`: a machine that stands still for a moment tears sound,
+    and leaves some of it whole. Noise is like it by 0.2, other words of one voice by 0.6.
+    """
+    mouth, ear = sent.astype(float), heard.astype(float)
+    if len(ear) < CLEAR_SAMPLES or not mouth.any():
+        return 0.0
+    size = 1 << (len(ear) + CLEAR_SAMPLES).bit_length()
+    spectrum = np.fft.rfft(ear, size)
+    sums = np.concatenate(([0.0], np.cumsum(ear**2)))
+    # Pauses are like any silence.
+    least = CLEAR_PAUSE * float(mouth @ mouth) * CLEAR_SAMPLES / len(mouth)
+    energies = np.maximum(sums[CLEAR_SAMPLES:] - sums[:-CLEAR_SAMPLES], least)
+    best = 0.0
+    for start in range(0, len(mouth) - CLEAR_SAMPLES + 1, CLEAR_SAMPLES // 2):
+        piece = mouth[start : start + CLEAR_SAMPLES]
+        if (energy := float(piece @ piece)) > least:
+            products = np.fft.irfft(spectrum * np.fft.rfft(piece, size).conj(), size)[: len(energies)]
+            best = max(best, float(np.max(products / np.sqrt(energies * energy))))
+    return best
 
 
 def _energy(pieces: list[_Piece]) -> float:

@@ -59,6 +59,10 @@ class Place:
     def has_reset(self) -> bool:
         return bool(self.near.wires.device.reset)
 
+    def was_late(self, *, since: float) -> bool:
+        """What simulates its devices was: their sound is torn, and nothing is proved by that."""
+        return self.late is not None and self.late.last_at >= since
+
     async def reset(self) -> None:
         """The order to start anew, written to a port that nobody else has; until it is obeyed. Raises: LineError."""
         bus, wires = self.near.bus, self.near.wires

@@ -6,7 +6,7 @@ own is; the far end's keys, words and messages are kept as they come.
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import trio
 
@@ -224,7 +224,15 @@ class Station:
         if talk.is_over:
             task_status.started()
             return
-        async with line.attach(self.engine) as port:
+        async with AsyncExitStack() as stack:
+            try:
+                port = await stack.enter_async_context(line.attach(self.engine))
+            except LineLost:
+                raise
+            except LineError:
+                # The call is over, and its end is told.
+                task_status.started()
+                return
             self._studio.listen(port, line.heard)
             circuit = Circuit(self.engine)
             circuit.add_source(self, port)

@@ -20,7 +20,7 @@ from tests.secrecy import leaked
 # How many times slower all is than it should be: ./dev sets it where a sanitizer is at work.
 SLOWNESS = int(os.environ.get("BRANCHLINE_SLOWNESS", "1"))
 # Against a test that would hang; nothing is measured with it.
-PATIENCE_S = 20 * SLOWNESS
+PATIENCE_S = 60 * SLOWNESS
 
 # How long an example takes, or to think of one, is the machine's affair.
 hypothesis.settings.register_profile(

@@ -40,7 +40,7 @@ EARLY = 0.2
 EARLY_S = (0.5, 3.0)
 TALKS_S = (0.2, 3.0)
 LOOK_S = 0.02
-LONG_PATIENCE_S = 5 * PATIENCE_S
+LONG_PATIENCE_S = 2 * PATIENCE_S
 TO_DO = (
     "SELECT count(*) FROM calls WHERE ended_at IS NULL",
     "SELECT count(*) FROM deliveries WHERE state = 'pending'",

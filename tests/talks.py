@@ -5,19 +5,18 @@ and one piece that is whole tells whose words they are. That nothing is torn is 
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-import numpy
 import trio
 
-from hil.listening import sound
+from hil.analog import AnalogLine
+from hil.listening import clearest, sound
 from hil.subscriber import PhoneCall
-from native import RATE_HZ, alaw_decode, alaw_encode
+from native import alaw_decode, alaw_encode
 from tests.conftest import Connection
+from tests.rig import PHONE, Rig, speech
 
-PIECE_SAMPLES = round(0.4 * RATE_HZ)
-# A piece with less than this part of the mean energy says nothing.
-PAUSE = 0.1
 LIKE = 0.8
 TRIES = 5
 # Modems hold back less than this of what is on its way.
@@ -26,30 +25,15 @@ MOST_BUFFERED_FRAMES = 25
 TOLD_S = 2.0
 
 
-def likeness(said: bytes, heard: bytes) -> float:
-    """1: the clearest 400 ms of what was said are in what was heard. What nobody said is like it by 0.2, other words of
-    one voice by 0.6.
+def callers(rig: Rig) -> set[str]:
+    """As whom the phone may be told that called the first line. An analog modem tells numbers beside its rings, and one
+    that is simulated by a late machine too late for whoever waits for them.
     """
-    mouth, ear = sound(said).astype(float), sound(heard).astype(float)
-    if len(ear) < PIECE_SAMPLES:
-        return 0.0
-    size = 1 << (len(ear) + PIECE_SAMPLES).bit_length()
-    spectrum = numpy.fft.rfft(ear, size)
-    sums = numpy.concatenate(([0.0], numpy.cumsum(ear**2)))
-    # Pauses are like any silence.
-    least = PAUSE * float(mouth @ mouth) * PIECE_SAMPLES / len(mouth)
-    energies = numpy.maximum(sums[PIECE_SAMPLES:] - sums[:-PIECE_SAMPLES], least)
-    best = 0.0
-    for start in range(0, len(mouth) - PIECE_SAMPLES + 1, PIECE_SAMPLES // 2):
-        piece = mouth[start : start + PIECE_SAMPLES]
-        if (energy := float(piece @ piece)) > least:
-            products = numpy.fft.irfft(spectrum * numpy.fft.rfft(piece, size).conj(), size)[: len(energies)]
-            best = max(best, float(numpy.max(products / numpy.sqrt(energies * energy))))
-    return best
+    return {PHONE, "anonymous"} if isinstance(rig.line.modem, AnalogLine) else {PHONE}
 
 
 def is_in(said: bytes, heard: bytes) -> bool:
-    return likeness(said, heard) >= LIKE
+    return clearest(sound(said), sound(heard)) >= LIKE
 
 
 async def both_speak(
@@ -81,6 +65,23 @@ async def speaks(call: PhoneCall, said: bytes, voice: Connection) -> bytes:
         if is_in(said, heard):
             return heard
     raise AssertionError(f"{TRIES} times it was not heard")
+
+
+@asynccontextmanager
+async def greeting(call: PhoneCall) -> AsyncIterator[None]:
+    """Who has answered says a word, again and again; what was begun is spoken to its end."""
+
+    async def greet() -> None:
+        while True:
+            call.say(speech(1, seed=100))
+            await call.said()
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(greet)
+        yield
+        nursery.cancel_scope.cancel()
+    await call.said()
 
 
 async def pressed(call: PhoneCall, key: str, voice: Connection) -> str:

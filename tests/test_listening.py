@@ -3,7 +3,8 @@ import wave
 import numpy as np
 import pytest
 
-from hil.listening import align, at_peak, last_sound, read_wav, resampled
+from hil.listening import align, at_peak, clearest, last_sound, read_wav, resampled, sound
+from hil.words import words
 from native import RATE_HZ, alaw_decode, alaw_encode
 
 
@@ -116,3 +117,11 @@ def test_resampling_keeps_a_tone_and_drops_what_8000_hz_can_not_carry():
 def test_a_peak_level_is_met():
     assert np.abs(at_peak(speechlike(1), -6)).max() == round(32767 * 10 ** (-6 / 20))
     assert not at_peak(silence(100), -6).any()
+
+
+def test_words_that_are_torn_are_told_from_others_by_a_piece_that_is_whole():
+    said, others = sound(words(1.2, seed=1)), [sound(words(1.2, seed=seed)) for seed in range(2, 8)]
+    torn = np.concatenate((others[0][:3000], said[1500:6400], silence(900), said[8000:]))
+    assert clearest(said, torn) > 0.999
+    assert max(clearest(said, other) for other in others) < 0.5
+    assert clearest(said, torn[:1000]) == clearest(silence(8000), torn) == 0

@@ -13,8 +13,8 @@ from appliance.store import open_store
 from hil.bench import Bench, BenchLine
 from hil.subscriber import PhoneCall, Subscriber
 from tests.customer import Post, is_signed, open_customer
-from tests.rig import BORN, PATIENCE_S, PHONE, Rig, serve_voice, together
-from tests.talks import TRIES, is_in
+from tests.rig import BORN, PATIENCE_S, Rig, serve_voice, together
+from tests.talks import TRIES, callers, greeting, is_in
 from tests.test_service_analog import words
 from tests.test_service_crash import frames, settle
 
@@ -61,18 +61,19 @@ async def relay(directory: Path, came_by: str, dialed_by: str) -> None:
         run = await rig.start()
         owner = rig.bench.subscriber(OWNER)
         owner.answers_after_s = 3
-        # Who answers says a word: on an analog line nothing else tells that he has.
-        owner.says = words(100)
         call = rig.phone.dial(rig.number)
         theirs = await owner.called()
         await call.answered()
         assert theirs.number == rig.bench.lines[1].number
-        started = (await rig.customer.event("phone_call.started"))["data"]
-        await theirs.said()
+        await theirs.answered()
+        # On an analog line nothing else tells that he has answered.
+        async with greeting(theirs):
+            started = (await rig.customer.event("phone_call.started"))["data"]
         said = await converse(call, theirs)
         theirs.hang_up()
         await call.ended()
-        parties = {"from": PHONE, "to": OWNER, "relay_number": rig.number, "direction": "inbound"}
+        assert started["from"] in callers(rig)
+        parties = {"from": started["from"], "to": OWNER, "relay_number": rig.number, "direction": "inbound"}
         assert parties.items() <= started.items()
         completed = await rig.customer.event("phone_call.completed")
         assert parties.items() <= completed["data"].items()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from hil.listening import align, sound
+from hil.listening import align, clearest, sound
 from hil.site import Place
 from hil.telephone import Talk, is_same
 from hil.tests.suite import soon, suite
@@ -12,10 +12,14 @@ from hil.words import words
 
 WORDS_S = 1.2
 HELLO = words(0.8, seed=3)
+# An analog line is sure of it by two cycles of ringback, as long as the machine does not tear them.
+RINGS_WITHIN_S = 50.0
+# Between two hellos.
+PAUSE_S = 1.0
 # Until what was said is at the other end, through whatever buffers there are.
 ARRIVES_S = 3.0
-TRIES = 3
-# Other words (hil/words.py) are like them by 0.25 at most, and what a GSM codec or a busy machine makes of them more.
+TRIES = 5
+# Other words (hil/words.py) are like them by 0.5 at most, and what a GSM codec makes of them more.
 LIKE = 0.6
 LOOK_S, LOOKS = 0.25, 4
 # A call that nobody answers is left to ring for so long; whoever takes it for answered does so at once, or at the end
@@ -51,8 +55,15 @@ async def taken(callee: Talk, caller: Talk) -> None:
     assert not caller.is_answered
     await callee.answer()
     await soon("to be told that it is answered, who answered", callee.answered())
-    await soon("hello to be said", callee.say(HELLO))
-    await soon("to be told that it is answered, who called", caller.answered())
+    await soon("to be told that it is answered, who called", greeted(caller, callee))
+
+
+async def greeted(caller: Talk, callee: Talk) -> None:
+    """Who answers says hello until he is heard."""
+    while not caller.is_answered:
+        await callee.say(HELLO)
+        with trio.move_on_after(PAUSE_S):
+            await caller.answered()
 
 
 async def comes(there: Callable[[], bool]) -> None:
@@ -69,20 +80,39 @@ async def both_hear(place: Place, near: Talk, far: Talk) -> None:
 
 async def crosses(place: Place, mouth: Talk, ear: Talk, said: bytes, what: str) -> None:
     """Said again where they are not like themselves: a machine that is busy elsewhere may tear some."""
-    likeness: list[float] = []
+    best = 0.0
     for _ in range(TRIES):
         before = len(ear.heard())
         await soon("the words to be said", mouth.say(said))
         for _ in range(LOOKS):
             await trio.sleep(ARRIVES_S / LOOKS)
-            likeness.append(align(sound(said), sound(ear.heard()[before:])).correlation)
-            if likeness[-1] >= LIKE:
+            heard = sound(ear.heard()[before:])
+            best = max(best, clearest(sound(said), heard))
+            if best >= LIKE:
+                place.figures.append(f"{align(sound(said), heard).correlation:.2f}")
+                return
+    raise AssertionError(f"{what}: {best:.3f} like what was said, of {LIKE}")
+
+
+async def told(place: Place, mouth: Talk, ear: Talk, keys: str) -> None:
+    """Each once, in their order; each alone, and again, where a machine that is busy elsewhere has torn some."""
+    if await is_told(place, mouth, ear, keys):
+        return
+    for key in keys:
+        for _ in range(TRIES):
+            if await is_told(place, mouth, ear, key):
                 break
         else:
-            continue
-        break
-    place.figures.append(f"{max(likeness):.2f}")
-    assert max(likeness) >= LIKE, f"{what}: {max(likeness):.3f} like what was said, of {LIKE}"
+            raise AssertionError(f"{key} was torn {TRIES} times")
+
+
+async def is_told(place: Place, mouth: Talk, ear: Talk, keys: str) -> bool:
+    began, before = trio.current_time(), len(ear.keys)
+    await soon("the keys to be pressed", mouth.press(keys))
+    await comes(lambda: ear.keys[before:] == keys)
+    came = ear.keys[before:]
+    assert came == keys or place.was_late(since=began)
+    return came == keys
 
 
 @suite("in")
@@ -97,7 +127,7 @@ async def test_a_call_in_tells_who_calls_and_both_hear_each_other(place: Place) 
 @suite("out")
 async def test_a_call_out_rings_is_answered_and_both_hear_each_other(place: Place) -> None:
     near, far = await ringing(place)
-    await soon("to be told that the far end rings", near.alerting())
+    await soon("to be told that the far end rings", near.alerting(), within_s=RINGS_WITHIN_S)
     await taken(far, near)
     await both_hear(place, near, far)
 
@@ -105,17 +135,13 @@ async def test_a_call_out_rings_is_answered_and_both_hear_each_other(place: Plac
 @suite("keys in")
 async def test_keys_of_the_far_end_are_told_each_once(place: Place) -> None:
     near, far = await called(place)
-    await far.press("1590*#")
-    await comes(lambda: near.keys == "1590*#")
-    assert near.keys == "1590*#"
+    await told(place, far, near, "1590*#")
 
 
 @suite("keys out")
 async def test_keys_that_we_press_are_heard_by_the_far_end_each_once(place: Place) -> None:
     near, far = await called(place)
-    await near.press("2486*#")
-    await comes(lambda: far.keys == "2486*#")
-    assert far.keys == "2486*#"
+    await told(place, near, far, "2486*#")
 
 
 @suite("busy", lambda place: "" if place.far.can_be_busy else "an analog partner cannot refuse a call")
@@ -129,7 +155,7 @@ async def test_who_is_busy_is_told_as_busy(place: Place) -> None:
 @suite("unanswered")
 async def test_what_only_rings_is_not_answered_and_rings_no_more_when_we_hang_up(place: Place) -> None:
     near, far = await ringing(place)
-    await soon("to be told that the far end rings", near.alerting())
+    await soon("to be told that the far end rings", near.alerting(), within_s=RINGS_WITHIN_S)
     await trio.sleep(RINGS_S)
     assert not near.is_answered
     await near.hang_up()
@@ -140,7 +166,7 @@ async def test_what_only_rings_is_not_answered_and_rings_no_more_when_we_hang_up
 @suite("no answer")
 async def test_the_end_of_the_networks_patience_is_the_end_of_the_call(place: Place) -> None:
     near, far = await ringing(place)
-    await soon("to be told that the far end rings", near.alerting())
+    await soon("to be told that the far end rings", near.alerting(), within_s=RINGS_WITHIN_S)
     await place.far.give_up(far)
     # 24.008 gives a network some three minutes.
     await soon("the end", near.ended(), within_s=100)
