@@ -18,6 +18,8 @@ async def test_a_tty_is_raw_exclusive_and_flushed() -> None:
         tty.setraw(slave)
         path = os.ttyname(slave)
         os.write(master, b"stale\r\n")
+        # A thread of the kernel's brings it there.
+        await trio.lowlevel.wait_readable(slave)
         fd = await open_tty(path)
         with pytest.raises(LineLost, match=f"^{path}: in use by another program$"):
             await open_tty(path)
