@@ -10,8 +10,9 @@ from string import ascii_lowercase, digits
 from typing import Any
 
 import trio
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +32,7 @@ from appliance.exchange import NotDialed
 from appliance.health import OK, VERSION, Health
 from appliance.heard import heard_routes
 from appliance.links import Links
+from appliance.manual import manual_routes
 from appliance.metrics import Metrics
 from appliance.numbers import normalise
 from appliance.phonevoice_api import Terms, account_routes, number_routes, webhook_routes
@@ -49,6 +51,9 @@ PREFIX = "/superfone"
 LOCKED = (PREFIX + "/", box_api.PREFIX + "/")
 
 ORDINARY_TERMS = Terms()
+
+# For who reads of it; KeyRequired is who asks for it.
+KEY = Security(APIKeyHeader(name="X-API-Key", auto_error=False, description="`branchline token create` makes one."))
 
 # For who opens the box's address in a browser.
 ENTRANCE = """Branchline: SIM cards and analog phone lines as programmable voice lines.
@@ -256,7 +261,7 @@ def make_api(
     terms: Terms | None = ORDINARY_TERMS,
 ) -> ASGIApp:
     """Without `terms` PhoneVoice is not spoken."""
-    api = FastAPI(title="Branchline", version=VERSION, openapi_url="/openapi.json", docs_url="/docs", redoc_url=None)
+    api = FastAPI(title="Branchline", version=VERSION, openapi_url="/openapi.json", docs_url=None, redoc_url=None)
     api.add_middleware(KeyRequired, store=store)
     for box in (
         box_routes(control.trunks, postbox),
@@ -265,8 +270,9 @@ def make_api(
         app_routes(control, store, now),
         project_routes(control, store, now),
     ):
-        api.include_router(box)
+        api.include_router(box, dependencies=[KEY])
     api.include_router(heard_routes(store.archive, links, now), include_in_schema=False)
+    api.include_router(manual_routes(), include_in_schema=False)
     # Its bodies are the contract's own, which these pages know nothing of.
     routes = sfvopi_routes(control, store, org_id=org_id, country=country, now=now)
     api.include_router(routes, include_in_schema=False)
