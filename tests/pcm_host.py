@@ -3,7 +3,16 @@
 A sample's value is its serial number, so that each one lost, doubled or torn is seen.
 """
 
+import fcntl
+import os
+import pty
+import select
 import socket
+import struct
+import termios
+import time
+import tty
+from typing import Self
 
 import numpy
 
@@ -12,6 +21,8 @@ from native import FRAME_SAMPLES, Engine, Recorder
 FRAME_BYTES = 2 * FRAME_SAMPLES
 # Serial numbers are 1 to 30000, then 1 again: 0 is silence.
 SERIALS = 30000
+# Against a kernel that hangs; nothing is measured with it.
+LIMIT_S = 60
 
 
 def serials(start: int, count: int) -> bytes:
@@ -56,3 +67,43 @@ class Host:
     def close(self) -> None:
         self.engine.close()
         self.device.close()
+
+
+class Tty:
+    """A pty, raw and non-blocking. A thread of the kernel's carries bytes between its ends, and is waited for."""
+
+    def __init__(self) -> None:
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        for end in (self.master, self.slave):
+            os.set_blocking(end, False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.slave)
+        if self.master >= 0:
+            self.unplug()
+
+    def unplug(self) -> None:
+        os.close(self.master)
+        self.master = -1
+
+    def give(self, data: bytes) -> None:
+        """To the host, which has read what was given before."""
+        os.write(self.master, data)
+        deadline = time.monotonic() + LIMIT_S
+        while self._unread() < len(data):
+            assert time.monotonic() < deadline
+            os.sched_yield()
+
+    def take(self, size: int) -> bytes:
+        """Of what the host sends, so much at most; there must be some."""
+        assert select.select([self.master], [], [], LIMIT_S)[0]
+        return os.read(self.master, size)
+
+    def _unread(self) -> int:
+        (count,) = struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, bytes(4)))
+        assert isinstance(count, int)
+        return count

@@ -3,11 +3,9 @@
 import contextlib
 import errno
 import os
-import pty
 import random
 import socket
 import termios
-import tty
 from array import array
 from collections.abc import Iterator
 
@@ -17,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native import FRAME_SAMPLES, Engine, Pace, PcmPort, PortFailed, Recorder
-from tests.pcm_host import FRAME_BYTES, SERIALS, Host, left_of, serials
+from tests.pcm_host import FRAME_BYTES, SERIALS, Host, Tty, left_of, serials
 
 
 def serial_frames(count: int) -> bytes:
@@ -245,67 +243,50 @@ def test_leave_from_before_a_hold_and_from_within_it_lapses(host: Host) -> None:
 
 
 def test_a_device_that_takes_nothing_costs_whole_samples_and_stops_nothing() -> None:
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    for end in (master, slave):
-        os.set_blocking(end, False)
-    with Engine() as engine:
+    with Tty() as device, Engine() as engine:
         # High bytes are 0x55, low bytes count below it: a torn sample shows.
-        port = engine.pcm(slave)
+        port = engine.pcm(device.slave)
         talk = engine.player(b"".join(bytes([i % 80, 0x55]) for i in range(80)), loop=True)
         engine.connect(talk, port)
         engine.tick()
         sent = b""
         for i in range(400):
             if i % 2 == 0:
-                os.write(master, bytes(640))
+                device.give(bytes(640))
             engine.tick()
             if i > 200:
-                sent += os.read(master, 333)
-        for _ in range(100):
-            try:
-                sent += os.read(master, 4096)
-            except BlockingIOError:
-                engine.tick()
+                sent += device.take(333)
+        while len(sent) < port.stats().sent_bytes:
+            sent += device.take(4096)
         assert len(sent) == port.stats().sent_bytes
         low, high = sent[0::2][: len(sent) // 2], sent[1::2]
         assert set(high) == {0x55}
         assert max(low) < 80
         assert port.stats().dropped_uplink > 0
         assert engine.events() == []
-    os.close(master)
-    os.close(slave)
 
 
 def test_a_sample_that_a_short_write_tore_is_completed() -> None:
     """A pty's buffers have even sizes: a stranger's bytes in between make the room in them odd."""
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    for end in (master, slave):
-        os.set_blocking(end, False)
-    stranger, torn, sent = b"\x99", 0, b""
-    with Engine() as engine:
-        port = engine.pcm(slave)
+    stranger, strangers, torn, sent = b"\x99", 0, 0, b""
+    with Tty() as device, Engine() as engine:
+        port = engine.pcm(device.slave)
         engine.connect(engine.player(b"\x01\x55" * FRAME_SAMPLES, loop=True), port)
         engine.tick()
         for i in range(2000):
-            os.write(master, bytes(FRAME_BYTES))
+            device.give(bytes(FRAME_BYTES))
             engine.tick()
             torn += port.stats().sent_bytes % 2
             with contextlib.suppress(BlockingIOError):
-                os.write(slave, stranger)
+                strangers += os.write(device.slave, stranger)
             if i > 100:
-                with contextlib.suppress(BlockingIOError):
-                    sent += os.read(master, 301)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sent += os.read(master, 4096)
+                sent += device.take(301)
+        while len(sent) < port.stats().sent_bytes + strangers:
+            sent += device.take(4096)
         assert torn > 0
         ours = sent.replace(stranger, b"")
         assert len(ours) == port.stats().sent_bytes
         assert ours == (b"\x01\x55" * len(ours))[: len(ours)]
-    os.close(master)
-    os.close(slave)
 
 
 def test_the_end_of_the_file_is_told_once(host: Host) -> None:
@@ -322,21 +303,17 @@ def test_the_end_of_the_file_is_told_once(host: Host) -> None:
 
 
 def test_a_tty_that_was_hung_up_is_told_once_and_one_without_news_is_not() -> None:
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    # As pyserial sets it: reading gives nothing, not EAGAIN, while nothing is there.
-    attributes = termios.tcgetattr(slave)
-    attributes[6][termios.VMIN] = 0
-    termios.tcsetattr(slave, termios.TCSANOW, attributes)
-    os.set_blocking(slave, False)
-    with Engine() as engine:
-        port = engine.pcm(slave)
-        os.close(slave)
+    with Tty() as device, Engine() as engine:
+        # As pyserial sets it: reading gives nothing, not EAGAIN, while nothing is there.
+        attributes = termios.tcgetattr(device.slave)
+        attributes[6][termios.VMIN] = 0
+        termios.tcsetattr(device.slave, termios.TCSANOW, attributes)
+        port = engine.pcm(device.slave)
         engine.tick(3)
-        os.write(master, serials(0, FRAME_SAMPLES))
+        device.give(serials(0, FRAME_SAMPLES))
         engine.tick(3)
         assert engine.events() == []
-        os.close(master)
+        device.unplug()
         engine.tick(3)
         [event] = engine.events()
         assert isinstance(event, PortFailed)

@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import pty
 import socket
 import termios
-import tty
 from collections.abc import Iterator
 
 import numpy
@@ -26,7 +24,7 @@ from native import (
     ulaw_decode,
     ulaw_encode,
 )
-from tests.pcm_host import left_of
+from tests.pcm_host import Tty, left_of
 from tests.voice_host import DLE, END, Cuts, Host, pieces, shielded, unshielded
 
 
@@ -106,39 +104,30 @@ def test_any_samples_reach_the_modem_as_they_were_said(samples: bytes, format: V
 @pytest.mark.parametrize("format", [VoiceFormat.L16, VoiceFormat.U8])
 def test_a_sample_that_a_short_write_tore_is_completed_before_anything_else(format: VoiceFormat) -> None:
     """A pty's buffers have even sizes: a stranger's bytes in between make the room in them odd."""
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    for end in (master, slave):
-        os.set_blocking(end, False)
-    stranger, sent = b"\x99", b""
+    stranger, strangers, sent = b"\x99", 0, b""
     sample = b"\x55\x10" if format is VoiceFormat.L16 else b"\x10"
-    with Engine() as engine:
-        port = engine.voice(slave, format)
+    with Tty() as device, Engine() as engine:
+        port = engine.voice(device.slave, format)
         engine.connect(engine.player(linear(sample, format).astype("<i2").tobytes(), loop=True), port)
         for i in range(2000):
-            os.write(master, b"\x80" * FRAME_SAMPLES * len(sample))
+            device.give(b"\x80" * FRAME_SAMPLES * len(sample))
             if i == 1500:
                 port.leave(b"\x10^")
             engine.tick()
             with contextlib.suppress(BlockingIOError):
-                os.write(slave, stranger)
+                strangers += os.write(device.slave, stranger)
             if i > 100:
-                with contextlib.suppress(BlockingIOError):
-                    sent += os.read(master, 301)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sent += os.read(master, 4096)
-        engine.tick()
-        with contextlib.suppress(BlockingIOError):
-            sent += os.read(master, 4096)
+                sent += device.take(301)
+        for ticks in (0, 1):
+            engine.tick(ticks)
+            while len(sent) < port.stats().sent_bytes + strangers:
+                sent += device.take(4096)
     torn = sent.replace(stranger, b"|").split(b"|")
     assert any(len(piece) % len(shielded(sample)) for piece in torn)
     audio, codes = unshielded(sent.replace(stranger, b""))
     assert codes == ["^"]
     said = audio[FRAME_SAMPLES * len(sample) :]
     assert said == sample * (len(said) // len(sample))
-    os.close(master)
-    os.close(slave)
 
 
 def test_a_byte_of_audio_is_sent_for_each_received_and_one_frame_ahead(host: Host) -> None:
@@ -207,16 +196,13 @@ def test_a_modem_that_stops_is_silent_and_counted_and_one_that_is_unplugged_is_t
 
 
 def test_a_pty_that_has_nothing_is_not_one_that_is_gone() -> None:
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    settings = termios.tcgetattr(slave)
-    settings[6][termios.VMIN] = 0
-    termios.tcsetattr(slave, termios.TCSANOW, settings)
-    with Engine() as engine, open(master, "r+b", buffering=0) as modem, open(slave, "r+b", buffering=0) as ours:
-        os.set_blocking(ours.fileno(), False)
-        port = engine.voice(ours.fileno(), VoiceFormat.PCMA)
+    with Tty() as device, Engine() as engine:
+        settings = termios.tcgetattr(device.slave)
+        settings[6][termios.VMIN] = 0
+        termios.tcsetattr(device.slave, termios.TCSANOW, settings)
+        port = engine.voice(device.slave, VoiceFormat.PCMA)
         engine.tick(3)
-        modem.write(b"\xd5" * FRAME_SAMPLES)
+        device.give(b"\xd5" * FRAME_SAMPLES)
         engine.tick(2)
         assert engine.events() == []
         assert port.stats().received_bytes == FRAME_SAMPLES
