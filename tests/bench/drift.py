@@ -2,7 +2,8 @@
 
 `drift.delay_change_ms`: a device sends 640 bytes whenever its own clock has made so many, as an EC25 does, 200 ppm too
 slow, then 200 ppm too fast. The largest delay less the smallest one, of any frame either way, from the fifth minute on:
-until then the drift is being found out, as such chunks tell of it only every 20 ms of it.
+until then the drift is being found out, as such chunks tell of it only every 20 ms of it. `drift.gaps`: how often, in
+that time, sound had run out, was too much, or was cut out.
 """
 
 import socket
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from native import FRAME_SAMPLES, RATE_HZ, TICK_S, Engine, Pace, PcmPort, Recorder
+from native import FRAME_SAMPLES, RATE_HZ, TICK_S, Engine, Pace, PcmPort, PcmStats, Recorder
 from tests.bench.figures import Figure
 
 PPM = 200
@@ -125,11 +126,19 @@ def _delays(frames: Any, said: Any) -> tuple[Span | None, float]:
 
 
 def measure(names: set[str], directory: Path, *, quick: bool) -> Iterator[Figure]:
-    worst = 0.0
+    worst, gaps = 0.0, 0
     for ppm in (-PPM, PPM):
         apart = Apart(ppm)
-        blocks = [block for block in apart.run(QUICK_S if quick else DAY_S) if block.since_s >= KNOWN_S]
+        list(apart.run(KNOWN_S))
+        before = _gaps(apart.host_port.stats())
+        blocks = list(apart.run((QUICK_S if quick else DAY_S) - KNOWN_S))
+        gaps += _gaps(apart.host_port.stats()) - before
         apart.close()
         for way in ([block.downlink for block in blocks], [block.uplink for block in blocks]):
             worst = max(worst, span([one for one in way if one is not None]))
     yield Figure("drift.delay_change_ms", 1000 * worst / RATE_HZ)
+    yield Figure("drift.gaps", gaps)
+
+
+def _gaps(stats: PcmStats) -> int:
+    return stats.underruns + stats.overruns + stats.slips

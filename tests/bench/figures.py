@@ -63,6 +63,7 @@ TERMS = {
     "g711.encode_ns.ffmpeg": Terms("ns", "FFmpeg", ratio=30),
     **{f"resample.{way}_us.{hz}": Terms("us", SPEEX, most=6) for hz in RESAMPLED_HZ for way in ("up", "down")},
     "drift.delay_change_ms": Terms("ms", most=20),
+    "drift.gaps": Terms("", most=0),
     "outbox.enqueue_ms.p99": Terms("ms", most=5),
     "outbox.catch_up_per_s": Terms("1/s", least=200),
     "outbox.week_enqueue_ms.p99": Terms("ms", BARE_SQLITE, most=5),
