@@ -265,7 +265,7 @@ def make_api(
     api.add_middleware(KeyRequired, store=store)
     for box in (
         box_routes(control.trunks, postbox),
-        call_routes(control, store),
+        call_routes(control, store, links, now),
         recording_routes(store, shelf, links, now),
         app_routes(control, store, now),
         project_routes(control, store, now),

@@ -1,6 +1,7 @@
 """What goes on at the box, under /box/v1: its lines, its calls, and what happened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -8,12 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from appliance.archive import Record, RecordingState
+from appliance.archive import PastEvent, Record, RecordingState
 from appliance.box_api import COMMON, PAGE, PREFIX, JsonRoute, errors
 from appliance.call import Direction, Kind, Outcome, Reason, State
 from appliance.control import Control
 from appliance.events import TYPES
 from appliance.health import line_report
+from appliance.links import BadLink, Links
 from appliance.store import Store
 from drivers.line import LineState
 
@@ -111,7 +113,7 @@ class EventPage(BaseModel):
     next: Annotated[int, Field(description="`after` of the next page, also when there is none yet.")]
 
 
-def call_routes(control: Control, store: Store) -> APIRouter:
+def call_routes(control: Control, store: Store, links: Links, now: Callable[[], datetime]) -> APIRouter:
     routes = APIRouter(prefix=PREFIX, responses=COMMON, route_class=JsonRoute)
 
     # --- lines ------------------------------------------------------------------------------------------------------
@@ -186,11 +188,21 @@ def call_routes(control: Control, store: Store) -> APIRouter:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"type: is one of {', '.join(sorted(TYPES))}")
         found = await store.archive.events(after=after, type_=type_, limit=limit)
         return EventPage(
-            events=[Event(cursor=each.seq, type=each.type, at=each.at, data=each.data) for each in found],
+            events=[told(each, links, now()) for each in found],
             next=found[-1].seq if found else after,
         )
 
     return routes
+
+
+def told(event: PastEvent, links: Links, now: datetime) -> Event:
+    """With an address of its recording as good as a new event's: that of back then may be over."""
+    data = dict(event.data)
+    if url := data.get("recording_url"):
+        # Of a box whose key was another one there is nothing to renew.
+        with suppress(BadLink):
+            data["recording_url"] = links.renewed(url, now)
+    return Event(cursor=event.seq, type=event.type, at=event.at, data=data)
 
 
 def shown(record: Record) -> Call:

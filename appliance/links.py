@@ -4,8 +4,8 @@
 
 The token holds the recording's id and when the address ends, signed together with the file's name: what is sent is
 what the token names, and the name in the address can't be another one. An event may wait for days before anybody hears
-of it, and its body is not changed for that: so its address lasts for as long again from when it was delivered. "7.4"
-names a section of the PhoneVoice contract.
+of it, and its body is not changed for that: so its address lasts for as long again from when it was delivered. Who
+fetches events from the box is given new ones. "7.4" names a section of the PhoneVoice contract.
 """
 
 import hashlib
@@ -47,7 +47,14 @@ class Links:
         self._origin = origin.rstrip("/")
 
     def recording(self, call: Call, id_: str, now: datetime) -> str:
-        name = f"{'bridge' if call.kind.joins else 'call'}_{call.id}.mp3"
+        return self._address(f"{'bridge' if call.kind.joins else 'call'}_{call.id}.mp3", id_, now)
+
+    def renewed(self, address: str, now: datetime) -> str:
+        """Of one that `recording` made, maybe with another key or origin. Raises BadLink."""
+        *_, token, name = address.split("/")
+        return self._address(name, self.opened(token, name).id, now)
+
+    def _address(self, name: str, id_: str, now: datetime) -> str:
         until = int((now + VALID).timestamp())
         return f"{self._origin}{RECORDINGS}/{self._signer(name).dumps([id_, until])}/{name}"
 

@@ -48,6 +48,19 @@ async def test_7_4_a_bad_or_an_old_address_is_403_in_json(tmp_path):
         assert "expired" in refused.json()["error"]
 
 
+async def test_an_address_in_an_event_that_is_read_late_is_good_for_seven_days_from_then(tmp_path):
+    async with open_client(tmp_path) as client:
+        await make_recording(client)
+        for read_days in (0, 8, 30):
+            client.box.now = NOON + timedelta(days=read_days)
+            *_, event = (await client.get("/events"))["events"]
+            url = event["data"]["recording_url"].replace("https://box.example", "http://box")
+            client.box.now += timedelta(days=7, seconds=-1)
+            assert (await client.http.get(url)).content == SOUND
+            client.box.now += timedelta(seconds=1)
+            assert (await client.http.get(url)).status_code == 403
+
+
 async def test_7_4_an_address_is_good_for_seven_days_from_the_delivery_of_its_event(tmp_path):
     async with open_client(tmp_path) as client:
         await make_recording(client)

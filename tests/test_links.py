@@ -48,6 +48,20 @@ def test_an_address_that_was_told_late_is_good_for_seven_days_from_then(told_day
     assert opened.is_over(end, told_at)
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_an_address_made_anew_opens_the_same_recording_for_seven_days_from_then(kind):
+    call, later = Call(**{**vars(CALL), "kind": kind}), NOON + timedelta(days=9)
+    assert LINKS.renewed(LINKS.recording(call, "a", NOON), later) == LINKS.recording(call, "a", later)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://box.example/rec/token/call_17.mp3", Links(b"other" * 7, "").recording(CALL, "a", NOON)]
+)
+def test_what_opens_nothing_is_not_made_anew(address):
+    with pytest.raises(BadLink):
+        LINKS.renewed(address, NOON)
+
+
 @given(st.text(max_size=200))
 def test_no_other_token_opens_anything(token):
     with pytest.raises(BadLink):
