@@ -26,6 +26,7 @@ from tests.rig import API, PATIENCE_S, PHONE, Client, Rig, Run, open_rig, speech
 from tests.speech import utter
 from tests.talks import is_in
 
+WELCOME = "Welcome. Press 1 for the time at the office. Press 2 to leave. Press any other key to hear this again."
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -107,8 +108,10 @@ async def test_the_echo_bot_says_everything_back(tmp_path):
             call = rig.phone.dial(rig.number)
             await call.answered()
             await run.logged("stream started")
-            call.say(words)
-            await hears(call, words)
+            while not is_in(words, call.heard()):
+                call.say(words)
+                await call.said()
+                await a_moment()
             call.hang_up()
             said = [await bot.next() for _ in range(2)]
             assert said[0] == f"{rig.phone.number} calls {rig.number}"
@@ -132,7 +135,7 @@ async def test_a_bot_behind_a_proxy_says_where_that_is(name, tmp_path):
 
 @together
 async def test_the_menu_speaks_hears_keys_and_says_goodbye(tmp_path):
-    welcome, tea, goodbye = (utter(text) for text in ("Welcome.", "It is always time for tea.", "Goodbye."))
+    welcome, tea, goodbye = map(utter, (WELCOME, "It is always time for tea.", "Goodbye."))
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
         async with serving(rig, run, "menu"):

@@ -158,9 +158,13 @@ async def test_a_caller_who_gives_up_before_the_answer_is_told_as_canceled(tmp_p
 async def test_an_outbound_call_rings_is_answered_and_ends_in_this_order(tmp_path):
     async with open_rig(tmp_path) as rig:
         run = await rig.start()
-        rig.bench.subscriber(CALLEE, answers_after_s=0.2)
+        callee = rig.bench.subscriber(CALLEE, behaviour="no-answer")
         async with Client(run) as client:
-            request = await client.place(rig, CALLEE, ring_url=f"{rig.customer.url}/ring", call_time_limit=1)
+            # Far more than it takes until they talk.
+            request = await client.place(rig, CALLEE, ring_url=f"{rig.customer.url}/ring", call_time_limit=6)
+        theirs = await callee.called()
+        await rig.customer.post("/ring")
+        theirs.answer()
         voice = await rig.voice.connection()
         uuid = (await voice.receive())["callId"]
         ended = (await rig.customer.post("/hangup")).json
@@ -170,8 +174,8 @@ async def test_an_outbound_call_rings_is_answered_and_ends_in_this_order(tmp_pat
         assert ring == common | {"call_status": "RINGING", "started_at": ended["started_at"]}
         assert answer == common | {"call_status": "IN_PROGRESS", "answered_at": ended["answer_at"]}
         # The call's time limit ended it, as ordered.
-        assert ended["call_status"], ended["hangup_cause"] == ("COMPLETED", "16")
-        assert ended["duration"] >= 1
+        assert (ended["call_status"], ended["hangup_cause"]) == ("COMPLETED", "16")
+        assert ended["duration"] >= 6
         assert [post.path for post in rig.customer.inbox.all if post.path != "/events"] == [
             "/ring",
             "/answer",
@@ -200,7 +204,8 @@ async def test_an_outbound_call_that_is_not_answered_has_no_answer_webhook_and_n
                 number = f"+3361234567{digit}"
                 if behaviour != "nobody has the number":
                     rig.bench.subscriber(number, behaviour=behaviour, answers_after_s=0.1)
-                request = await client.place(rig, number, ring_timeout=1)
+                # Who is late with a word is not out of time.
+                request = await client.place(rig, number, ring_timeout=1 if behaviour == "no-answer" else 60)
                 ended = (await rig.customer.post("/hangup", request_uuid=request)).json
                 assert (ended["call_status"], ended["hangup_cause"]) == (status, cause), behaviour
                 assert ended["duration"] == 0

