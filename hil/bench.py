@@ -43,6 +43,8 @@ __all__ = ["ENUMERATION_S", "MODELS", "OTHERS", "QUECTEL", "Bench", "BenchLine",
 
 # A module that restarts is off the bus for seconds.
 ENUMERATION_S = 2.0
+# It leaves the bus some time after its last word: what a pty has not brought to the host when it is closed is lost.
+LEAVES_AFTER_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,11 @@ class Line:
                 card = await self._plug_card(stack)
                 ends = Ends(stream, at.master, pcm.master if pcm else None, card)
                 await self._attend(ends, *(tty.tend for tty in (at, pcm) if tty))
-                if self._plugged is plugged and not self.modem.restarts:
-                    # It switched itself off.
-                    self._plugged = trio.Event()
+                if self._plugged is plugged:
+                    if not self.modem.restarts:
+                        # It switched itself off.
+                        self._plugged = trio.Event()
+                    await trio.sleep(LEAVES_AFTER_S)
             await self._studio.settle()
             self._gone.set()
             if self.modem.restarts:
