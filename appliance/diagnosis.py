@@ -34,7 +34,7 @@ PROBLEMS = (
     ("another one is plugged in", "another-device"),
     ("audio suffered", "worn-out"),
     ("CD-ROM", "cd-rom"),
-    (r"audio device|no sound card is|ALSA|[Pp]ort[Aa]udio", "no-card"),
+    (r"audio device|no sound card is|ALSA|(capturing|playing) at \d+ Hz|its driver has not", "no-card"),
     (r"which is no |has no |needs a card", "odd-ports"),
     (r"nothing is plugged in|no such device|no modem with IMEI|device is gone", "absent"),
     (r"no answer to AT|does not list|did not come up|hung up|driver hangs|restarted", "silent"),

@@ -106,7 +106,7 @@ class ModemJack:
         return ports
 
     def _card(self, devices: dict[str, UsbDevice]) -> str | None:
-        """By the name that PortAudio gives it. Raises: LineAbsent."""
+        """By the name that ALSA gives it. Raises: LineAbsent."""
         name = self._line.card
         if name is None or not USB_PORT.fullmatch(name):
             return name

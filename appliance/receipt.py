@@ -90,7 +90,7 @@ class Meter:
             case PcmStats() if line.received_bytes:
                 self._downlink.add(line.depth_ms)
                 self._uplink.add(line.uplink_depth_ms)
-            case DeviceStats() if line.callbacks:
+            case DeviceStats() if line.captured_s:
                 self._downlink.add(line.downlink.depth_ms)
                 self._uplink.add(line.uplink.depth_ms)
             case _:

@@ -6,7 +6,7 @@ A call without sound is no reason to hang up, as it may come back; but somebody 
 from dataclasses import dataclass
 from enum import Enum
 
-from native import RATE_HZ, TICK_S, DeviceStats, PcmStats, PortStats
+from native import RATE_HZ, DeviceStats, PcmStats, PortStats
 
 # A device gives and takes sound all the time, the slowest in steps of 60 ms (V.253); it is believed to have stopped
 # after so long, and looked at so often that it is told within 2 s.
@@ -31,7 +31,7 @@ def received_s(stats: PortStats) -> float:
         case PcmStats():
             return stats.received_bytes / stats.sample_bytes / RATE_HZ
         case DeviceStats():
-            return stats.callbacks * TICK_S
+            return stats.captured_s
     return 0.0
 
 
@@ -41,7 +41,7 @@ def sent_s(stats: PortStats) -> float:
         case PcmStats():
             return stats.sent_bytes / stats.sample_bytes / RATE_HZ
         case DeviceStats():
-            return stats.callbacks * TICK_S - stats.dropped_uplink / RATE_HZ
+            return stats.played_s
     return 0.0
 
 

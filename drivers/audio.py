@@ -83,7 +83,7 @@ class PcmTty:
 
 
 class Card:
-    """A sound card of its own, by the name that PortAudio gives it. Others may have it while there is no call."""
+    """A sound card of its own, by the name that ALSA gives it. Others may have it while there is no call."""
 
     def __init__(self, name: str) -> None:
         self._name = name

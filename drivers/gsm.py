@@ -232,7 +232,7 @@ async def open_gsm(
     options: Options = ORDINARY,
 ) -> AsyncIterator[GsmLine]:
     """A line that is up; registered or not, as a SIM may have to wait for its network. Its calls' audio is on a tty,
-    or on a sound card, by the name that PortAudio gives it. `country` (ISO 3166) is that of numbers which say none.
+    or on a sound card, by the name that ALSA gives it. `country` (ISO 3166) is that of numbers which say none.
 
     Leaves no call behind, whichever way it is left.
 

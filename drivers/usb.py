@@ -35,7 +35,7 @@ class UsbDevice:
     # What the interfaces are, by number: their classes, and the ttys of those that have one.
     interfaces: Mapping[int, int]
     ttys: Mapping[int, Path]
-    # Of its own sound card, as PortAudio's names end.
+    # Of its own sound card, as names of cards end (native/cards.c).
     card: str | None
 
     @property

@@ -98,7 +98,7 @@ class Wires:
 
 
 def _card(devices: Mapping[str, UsbDevice], name: str) -> str:
-    """By the name that PortAudio gives it, where it is given by its USB port. Raises: LineAbsent."""
+    """By the name that ALSA gives it, where it is given by its USB port. Raises: LineAbsent."""
     if not name[:1].isdigit():
         return name
     device = devices.get(name)

@@ -1,6 +1,7 @@
 """The media engine: ports and a mixing matrix on a 20 ms clock, in C, and its Python face."""
 
 from native.callerid import Caller, CallerIdKind
+from native.cards import SoundCard, SoundDevice, SoundError, sound_devices, sound_ways
 from native.codec import alaw_decode, alaw_encode, dtmf, ulaw_decode, ulaw_encode
 from native.engine import Engine
 from native.events import (
@@ -26,8 +27,8 @@ from native.terminals import (
     SEQUENCE,
     TIME_MS,
     Codec,
+    DeviceLine,
     DevicePort,
-    DeviceStream,
     Pace,
     PcmPort,
     StreamPort,
@@ -53,9 +54,9 @@ __all__ = [
     "Cleared",
     "Codec",
     "Conference",
+    "DeviceLine",
     "DevicePort",
     "DeviceStats",
-    "DeviceStream",
     "Dtmf",
     "Engine",
     "EngineStats",
@@ -74,6 +75,9 @@ __all__ = [
     "PortFailed",
     "PortStats",
     "Recorder",
+    "SoundCard",
+    "SoundDevice",
+    "SoundError",
     "Step",
     "StreamEnded",
     "StreamPort",
@@ -93,6 +97,8 @@ __all__ = [
     "alaw_encode",
     "dtmf",
     "keys",
+    "sound_devices",
+    "sound_ways",
     "tones",
     "ulaw_decode",
     "ulaw_encode",

@@ -35,7 +35,7 @@ ffibuilder.set_source(
     sources=[f"native/{path.name}" for path in sorted(NATIVE.glob("*.c")) if path.name != "_engine.c"],
     depends=["native/build.py", *(f"native/{path.name}" for path in sorted(NATIVE.glob("*.h")))],
     include_dirs=["native"],
-    libraries=["spandsp", "speexdsp", "ssl", "crypto"],
+    libraries=["asound", "spandsp", "speexdsp", "ssl", "crypto"],
     extra_compile_args=["-std=c11", "-fvisibility=hidden", *WARNINGS, *(SANITIZED if SANITIZE else PLAIN)],
     extra_link_args=[f"-fsanitize={SANITIZE}"] if SANITIZE else [],
 )

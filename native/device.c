@@ -1,15 +1,15 @@
-/* A sound card, or what plays one: through PortAudio, whose thread calls a C function of ours.
+/* A sound card's port: what its thread (card.c) captures and plays.
  *
  * What it does: one channel of 16 bits at any rate, both ways, at the device's own pace.
  *
- * How it works: the callback resamples to and from 8000 Hz, so that between it and the tick there are plain
- * rings of our samples. Each side's clock is its own: who reads a ring puts what is there into an elastic
- * buffer (inlet.c) and takes a frame from that whenever it needs one - the tick every 20 ms, the callback
- * whenever it has played the last.
+ * How it works: the card's thread resamples to and from 8000 Hz, so that between it and the tick there are
+ * plain rings of our samples. Each side's clock is its own: who reads a ring puts what is there into an
+ * elastic buffer (inlet.c) and takes a frame from that whenever it needs one - the tick every 20 ms, the
+ * card's thread whenever it has played the last.
  *
- * The stream of PortAudio may outlive the port, when objects are dropped in an unlucky order, so what the
- * callback touches is a block of its own, the line, which both hold. A line whose port is gone plays silence
- * and ends its stream.
+ * The card may outlive the port, when objects are dropped in an unlucky order or its driver hangs, so what
+ * its thread touches is a block of its own, the line, which both hold. A line whose port is gone plays
+ * silence.
  *
  * How to use it: see engine.h. */
 
@@ -23,24 +23,21 @@
 enum {
     RING_SAMPLES = 8192, /* a power of two, a second: for a thread that was kept from running */
     LIMIT = RATE_HZ / 5,
-    /* PortAudio's own numbers. */
-    CONTINUE = 0,
-    ABORT = 2,
-    INPUT_XRUN = 1 | 2, /* under- and overflow */
-    OUTPUT_XRUN = 4 | 8,
 };
 
-typedef struct {
+typedef struct device_line line;
+
+struct device_line {
     atomic_int holders;
     atomic_bool opened, finished, abandoned;
     ring captured, said;
-    counter callbacks, input_xruns, output_xruns, dropped;
-    /* The callback's own. */
+    counter captured_samples, played_samples, input_xruns, output_xruns, dropped;
+    /* The card's thread's own. */
     resampler *down, *up; /* NULL at 8000 Hz */
     inlet out;
     int16_t frame[FRAME_SAMPLES];
     uint32_t at; /* in the frame: what was played */
-} line;
+};
 
 typedef struct {
     port base;
@@ -50,7 +47,11 @@ typedef struct {
     counter dropped;
 } device;
 
-static void release(line *l) {
+void device_hold(line *l) {
+    atomic_fetch_add(&l->holders, 1);
+}
+
+void device_release(line *l) {
     if (atomic_fetch_sub(&l->holders, 1) > 1)
         return;
     ring_free(&l->captured);
@@ -61,9 +62,10 @@ static void release(line *l) {
     free(l);
 }
 
-/* ---- PortAudio's thread ---- */
+/* ---- the card's thread ---- */
 
 static void keep(line *l, const int16_t *samples, uint32_t n) {
+    count(&l->captured_samples, n);
     if (!ring_put(&l->captured, samples, n))
         count(&l->dropped, n);
 }
@@ -87,6 +89,7 @@ static void next_frame(line *l) {
     while (ring_take(&l->said, l->frame, FRAME_SAMPLES))
         inlet_put(&l->out, l->frame, FRAME_SAMPLES);
     inlet_yield(&l->out, l->frame);
+    count(&l->played_samples, FRAME_SAMPLES);
     l->at = 0;
 }
 
@@ -106,29 +109,26 @@ static void say(line *l, int16_t *out, uint32_t n) {
     }
 }
 
-/* A PaStreamCallback. */
-static int callback(const void *in, void *out, unsigned long n, const void *time, unsigned long flags,
-                    void *userdata) {
-    line *l = userdata;
-    (void)time;
-    if (atomic_load_explicit(&l->abandoned, memory_order_relaxed)) {
-        if (out)
-            memset(out, 0, n * sizeof(int16_t));
-        return ABORT;
-    }
-    count(&l->callbacks, 1);
-    count(&l->input_xruns, (flags & INPUT_XRUN) != 0);
-    count(&l->output_xruns, (flags & OUTPUT_XRUN) != 0);
-    if (in)
-        hear(l, in, (uint32_t)n);
-    if (out)
-        say(l, out, (uint32_t)n);
-    return CONTINUE;
+bool device_wanted(const line *l) {
+    return !atomic_load_explicit(&l->abandoned, memory_order_relaxed);
 }
 
-/* A PaStreamFinishedCallback. */
-static void finished(void *userdata) {
-    atomic_store_explicit(&((line *)userdata)->finished, true, memory_order_relaxed);
+void device_call(line *l, const int16_t *in, int16_t *out, uint32_t n) {
+    bool wanted = device_wanted(l);
+    if (in && wanted)
+        hear(l, in, n);
+    if (out && wanted)
+        say(l, out, n);
+    else if (out)
+        memset(out, 0, n * sizeof *out);
+}
+
+void device_xrun(line *l, bool playing) {
+    count(playing ? &l->output_xruns : &l->input_xruns, 1);
+}
+
+void device_finish(line *l) {
+    atomic_store_explicit(&l->finished, true, memory_order_relaxed);
 }
 
 /* ---- tick ---- */
@@ -161,7 +161,7 @@ static void device_destroy(port *base) {
     inlet_free(&d->in);
     if (d->line) {
         atomic_store_explicit(&d->line->abandoned, true, memory_order_relaxed);
-        release(d->line);
+        device_release(d->line);
     }
     free(d);
 }
@@ -198,27 +198,19 @@ port *device_create(engine *e, uint32_t rate_hz) {
     return engine_add(e, &d->base, &kind);
 }
 
-void device_open(port *p, device_stream *out) {
+device_line *device_open(port *p) {
     line *l = ((device *)p)->line;
-    atomic_fetch_add(&l->holders, 1);
+    device_hold(l);
     atomic_store_explicit(&l->opened, true, memory_order_relaxed);
-    *out = (device_stream){
-        .callback = (uintptr_t)callback, .finished = (uintptr_t)finished, .userdata = (uintptr_t)l};
-}
-
-void device_closed(uintptr_t userdata) {
-    release((line *)userdata);
-}
-
-int device_call(uintptr_t userdata, const int16_t *in, int16_t *out, uint32_t n, uint32_t flags) {
-    return callback(in, out, n, NULL, flags, (void *)userdata);
+    return l;
 }
 
 void device_read_stats(const port *p, device_stats *out) {
     const device *d = (const device *)p;
     const line *l = d->line;
     *out = (device_stats){
-        .callbacks = counted(&l->callbacks),
+        .captured_samples = counted(&l->captured_samples),
+        .played_samples = counted(&l->played_samples),
         .input_xruns = counted(&l->input_xruns),
         .output_xruns = counted(&l->output_xruns),
         .dropped_downlink = counted(&l->dropped),

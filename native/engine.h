@@ -189,29 +189,54 @@ size_t voice_beyond(const port *p, uint8_t *out);
 int voice_resume(port *p, const uint8_t *early, size_t size);
 void voice_read_stats(const port *p, voice_stats *out);
 
-/* ---- device port: a sound card through PortAudio, one channel of 16 bits (device.c) ---- */
-
-/* Addresses for Pa_OpenStream and Pa_SetStreamFinishedCallback. */
-typedef struct {
-    uintptr_t callback, finished, userdata;
-} device_stream;
+/* ---- device port: a sound card, one channel of 16 bits (device.c) ---- */
 
 typedef struct {
-    uint64_t callbacks;
-    uint64_t input_xruns, output_xruns; /* as PortAudio tells them */
+    uint64_t captured_samples, played_samples; /* of 8000 Hz */
+    uint64_t input_xruns, output_xruns;
     uint64_t dropped_downlink,
         dropped_uplink; /* samples that the other thread did not fetch within a second */
     inlet_stats downlink, uplink;
 } device_stats;
 
+typedef struct device_line device_line;
+
 port *device_create(engine *e, uint32_t rate_hz); /* EINVAL: a rate that is not resampled */
-/* One stream at a time, and one only: what `out` names stays there, the port removed or not, until
- * device_closed. A stream that ends before the port is removed is EVENT_FAILED with ENODEV. */
-void device_open(port *p, device_stream *out);
-void device_closed(uintptr_t userdata); /* any thread, when PortAudio has closed the stream */
-/* What PortAudio does, by hand; in and out may be NULL. 0: goes on. */
-int device_call(uintptr_t userdata, const int16_t *in, int16_t *out, uint32_t n, uint32_t flags);
 void device_read_stats(const port *p, device_stats *out);
+/* The card's end, for one card at a time. It stays, the port removed or not, until whoever holds it has
+ * released it, on any thread; device_open holds it once. */
+device_line *device_open(port *p);
+void device_hold(device_line *l);
+void device_release(device_line *l);
+
+/* What the card's thread does; these by no other at the same time. */
+bool device_wanted(const device_line *l); /* false: the port was removed */
+/* So many samples were captured, or are to be played; in and out may be NULL. */
+void device_call(device_line *l, const int16_t *in, int16_t *out, uint32_t n);
+void device_xrun(device_line *l, bool playing);
+void device_finish(device_line *l); /* nothing will come any more: EVENT_FAILED with ENODEV */
+
+/* ---- sound cards, by libasound (cards.c, card.c); any thread, for as long as a driver keeps it waiting ----
+ */
+
+enum { SOUND_PLAYS = 1, SOUND_CAPTURES = 2, SOUND_NAME = 200, SOUND_WORDS = 256 };
+
+typedef struct {
+    char name[SOUND_NAME]; /* for people: of a card with its place, of what is configured as it is */
+    char pcm[SOUND_NAME];  /* for sound_ways and card_open */
+    bool configured;       /* in ALSA's configuration; may not work at all */
+} sound_device;
+
+/* Where these fail, why is told in SOUND_WORDS characters at most. */
+int sound_look(sound_device *out, int capacity, char *why); /* how many, no more than capacity; or -1 */
+int sound_ways(const char *pcm); /* which it can be opened for now: 0, SOUND_PLAYS, SOUND_CAPTURES or both */
+
+typedef struct card card;
+
+/* At exactly that rate, which is the port's. What the line says is played the latency and 20 ms later. It is
+ * held until card_close. */
+card *card_open(device_line *l, const char *pcm, uint32_t rate_hz, uint32_t latency_ms, char *why);
+void card_close(card *c);
 
 /* ---- stream port: a customer's media stream (stream.c, playback.c) ---- */
 

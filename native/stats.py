@@ -86,11 +86,13 @@ class VoiceStats(PcmStats):
 
 @dataclass(frozen=True)
 class DeviceStats(PortStats):
-    """`downlink` comes from the device. Xruns are what PortAudio tells of, `callbacks` its calls; `dropped_downlink`
-    and `dropped_uplink` are samples of 8000 Hz that the other thread did not fetch within a second.
+    """`downlink` comes from the device. So much sound it has given and taken. An xrun: what it had captured was not
+    fetched in time, or it had nothing to play. `dropped_downlink` and `dropped_uplink` are samples of 8000 Hz that the
+    other thread did not fetch within a second.
     """
 
-    callbacks: int = 0
+    captured_s: float = 0.0
+    played_s: float = 0.0
     input_xruns: int = 0
     output_xruns: int = 0
     dropped_downlink: int = 0

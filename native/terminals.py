@@ -1,9 +1,8 @@
 """Ports that lead out of the engine, to a tty, a sound card or a customer: each with a clock that is not ours."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from native._engine import ffi, lib
 from native.faults import check, error
@@ -143,36 +142,23 @@ class VoicePort(Port):
         return report
 
 
-@dataclass(frozen=True)
-class DeviceStream:
-    """Addresses: of a PaStreamCallback for one channel of int16, of a PaStreamFinishedCallback, and their userdata."""
-
-    callback: int
-    finished: int
-    userdata: int
+# A cffi pointer.
+DeviceLine: TypeAlias = Any
 
 
 class DevicePort(Port):
     """A sound card; its own clock, and its rate, are evened out. `drivers/sound.py` opens one."""
 
-    def open_stream(self) -> DeviceStream:
-        """For one stream of PortAudio, which may use these until `close_stream`, even when the port is closed.
-
-        A stream that ends before the port is closed is told as PortFailed, ENODEV.
+    def open_line(self) -> DeviceLine:
+        """The card's end, for one SoundCard, which may outlive the port. If it fails before the port is closed, that is
+        told as PortFailed, ENODEV.
 
         Raises:
             ValueError: the port is closed.
         """
         if self._pointer is None:
             raise ValueError("the port is closed")
-        c = ffi.new("device_stream *")
-        lib.device_open(self._pointer, c)
-        return DeviceStream(c.callback, c.finished, c.userdata)
-
-    @staticmethod
-    def close_stream(stream: DeviceStream) -> None:
-        """When PortAudio has closed it; on any thread, once."""
-        lib.device_closed(stream.userdata)
+        return ffi.gc(lib.device_open(self._pointer), lib.device_release)
 
     def stats(self) -> DeviceStats:
         if self._pointer is None:
@@ -181,7 +167,8 @@ class DevicePort(Port):
         lib.device_read_stats(self._pointer, c)
         return DeviceStats(
             *self._meters(),
-            callbacks=c.callbacks,
+            captured_s=c.captured_samples / RATE_HZ,
+            played_s=c.played_samples / RATE_HZ,
             input_xruns=c.input_xruns,
             output_xruns=c.output_xruns,
             dropped_downlink=c.dropped_downlink,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.soundcheck import LOOK_EVERY_S, Alarm, Soundcheck
-from native import RATE_HZ, TICK_S, DeviceStats, Engine, PcmPort, PortStats
+from native import TICK_S, DeviceStats, Engine, PcmPort, PortStats
 
 CHUNK_BYTES = 640
 SILENCE, SOUND = bytes(CHUNK_BYTES), os.urandom(CHUNK_BYTES)
@@ -97,12 +97,11 @@ def test_who_is_silent_after_a_first_word_is_nothing_to_worry_about(modem: Modem
     assert modem.run(60) == []
 
 
-def test_a_sound_card_that_does_not_fetch_what_we_send_refuses_it() -> None:
-    stats = DeviceStats(peak_yielded=5000, callbacks=100)
+def test_a_sound_card_that_does_not_play_what_we_send_refuses_it() -> None:
+    stats = DeviceStats(peak_yielded=5000, captured_s=2, played_s=2)
     check, told = Soundcheck(0, stats), []
     for second in range(1, 10):
-        lost = second * RATE_HZ if second > 4 else 0
-        stats = replace(stats, callbacks=100 + 50 * second, dropped_uplink=lost)
+        stats = replace(stats, captured_s=2 + second, played_s=2 + min(second, 4))
         told += check.look(stats, second)[0]
     assert told == [Alarm.UPLINK_REFUSED]
 

@@ -11,7 +11,7 @@ import sys
 import threading
 
 import native
-from native import FRAME_SAMPLES, Codec, DeviceStream, Engine, Pace, Port, StreamPort, VoiceFormat, VoicePort, callerid
+from native import FRAME_SAMPLES, Codec, DeviceLine, Engine, Pace, Port, StreamPort, VoiceFormat, VoicePort, callerid
 from native._engine import ffi, lib
 
 TICKS = 50
@@ -35,7 +35,7 @@ def cable() -> tuple[int, int]:
     return ends[0].detach(), ends[1].detach()
 
 
-def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoicePort], DeviceStream]:
+def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoicePort], DeviceLine]:
     """A hall in which all hear all; far plays the devices. Returns our streams, its modems, and a sound card's."""
     hall, sound = engine.conference(), far.player(KEY, loop=True)
     streams = [engine.stream(codec, rate, prefix=b"<", suffix=b">") for codec, rate in FORMATS]
@@ -70,13 +70,13 @@ def populate(engine: Engine, far: Engine) -> tuple[list[StreamPort], list[VoiceP
         engine.connect(source, recorder.left, gain_db=-3)
     for sink in (*streams, frames, recorder.right):
         engine.connect(hall, sink)
-    return streams, modems, card.open_stream()
+    return streams, modems, card.open_line()
 
 
-def call(card: DeviceStream) -> None:
-    """As PortAudio does it for each 20 ms."""
+def call(card: DeviceLine) -> None:
+    """As a card's thread does it."""
     count = CARD_RATE_HZ // 50
-    lib.device_call(card.userdata, ffi.from_buffer("int16_t[]", NOISE), ffi.new("int16_t[]", count), count, 0)
+    lib.device_call(card, ffi.from_buffer("int16_t[]", NOISE), ffi.new("int16_t[]", count), count)
 
 
 def run() -> None:
@@ -112,7 +112,6 @@ def run() -> None:
         while stream.take() is None:
             assert selector.select(LIMIT_S), "the engine told nothing"
             engine.events()
-        native.DevicePort.close_stream(card)
 
 
 def break_it() -> None:

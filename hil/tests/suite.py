@@ -37,8 +37,7 @@ SOON_S = 30.0
 READY_S, LIMIT_S = 90.0, 300.0
 TRIES = 5
 # How many models are simulated at the same time: under a sanitizer, where ./dev sets this, a machine keeps up with
-# fewer. Nor may many cards then play while others are lost: PortAudio's threads have one variable for their errors
-# (paUtilErr_ in its pa_unix_util.h), and one that took another's "no error" for its own ends in a failed assertion.
+# fewer.
 AT_ONCE = math.ceil(len(MODELS) / int(os.environ.get("BRANCHLINE_SLOWNESS", "1")))
 
 T = TypeVar("T")
