@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import trio
 
-from hil.listening import align, sound
+from hil.listening import align, clearest, sound
 from hil.network import Cause
 from hil.subscriber import PhoneCall
 from tests.customer import SECRET, Reply, open_customer
@@ -27,6 +27,8 @@ from tests.speech import utter
 from tests.talks import is_in
 
 WELCOME = "Welcome. Press 1 for the time at the office. Press 2 to leave. Press any other key to hear this again."
+# Other words of one voice are less alike.
+ALIKE = 0.8
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -95,7 +97,7 @@ async def a_moment() -> None:
 
 async def hears(call: PhoneCall, words: bytes) -> None:
     with trio.fail_after(PATIENCE_S):
-        while not is_in(words, call.heard()):
+        while clearest(sound(words), sound(call.heard())) < ALIKE:
             await a_moment()
 
 
@@ -172,7 +174,7 @@ async def test_the_transcriber_leaves_the_sound_and_a_text_of_each_call(tmp_path
             assert said.endswith(f" s: {text.read_text().strip()}")
             samples, rate_hz = soundfile.read(text.with_suffix(".wav"), dtype="int16")
             assert rate_hz == 16000
-            assert is_in(words, samples[::2].tobytes())
+            assert clearest(sound(words), samples[::2]) >= ALIKE
 
 
 async def test_the_crm_takes_what_is_signed_and_keeps_recordings(tmp_path):
