@@ -49,7 +49,7 @@ class Client:
 
 
 class Served(Protocol):
-    """What is behind an API: a Box of test_conductor.py, a Town of test_relay.py."""
+    """What is behind an API: a Box of test_conductor.py, a Town of relay_town.py."""
 
     control: Control
     store: Store

@@ -18,8 +18,8 @@ from drivers.line import Answered
 from tests.box_client import api_of
 from tests.core import still
 from tests.phonevoice_box import Asker, Names, token_of
+from tests.relay_town import OFFICE, Line, Town, open_town
 from tests.test_conductor import NOON
-from tests.test_relay import OFFICE, Line, Town, open_town
 
 RECIPIENT, DESK, SUPERVISOR = "+33612345678", "+33611111111", "+33633333333"
 PREMIUM = "+33899123456"

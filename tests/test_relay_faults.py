@@ -13,7 +13,7 @@ from drivers.errors import CommandError, LineLost
 from drivers.line import Alerting, Answered, Incoming, LineState, Released
 from tests.conftest import _serve_voice
 from tests.core import still
-from tests.test_relay import CALLER, HOME, SPARE, Town, open_town
+from tests.relay_town import CALLER, HOME, SPARE, Town, open_town
 
 AGENT, RECIPIENT, SUPERVISOR = "+33611111111", "+33622222222", "+33633333333"
 
