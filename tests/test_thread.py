@@ -1,4 +1,4 @@
-"""What the engine's thread never does: allocate, free, wait for a lock, ask the system for more than its ports."""
+"""What the engine's thread never does: allocate, free, take a lock, ask the system for more than its ports."""
 
 import os
 import shutil

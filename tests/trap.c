@@ -1,14 +1,15 @@
 /* A trap for the engine's thread: whoever preloads it dies of what that thread must not do.
  *
  * How it works: the thread names itself, by a function that is ours here. From then on, with TRAP=memory in
- * the environment, allocating and freeing end the process with a message and SIGABRT; with TRAP=calls, every
- * system call but those below ends it with SIGSYS. A lock that has to wait is one of these: futex is not in
- * the list. What the C library does at the thread's end is.
+ * the environment, allocating, freeing and locking a mutex end the process with a message and SIGABRT; with
+ * TRAP=calls, every system call but those below ends it with SIGSYS. Whatever else has to wait is one of
+ * these: futex is not in the list. What the C library does at the thread's end is.
  *
  * How to use it: cc -shared -fPIC -o trap.so trap.c; LD_PRELOAD=trap.so. Exit status 77: no seccomp in this
  * kernel. */
 
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -68,6 +69,15 @@ void free(void *block) {
         return; /* what the C library does at a thread's end */
     pass("free in the tick\n");
     __libc_free(block);
+}
+
+/* Also one that nobody holds: somebody would, some day. */
+int pthread_mutex_lock(pthread_mutex_t *lock) {
+    static int (*real)(pthread_mutex_t *); /* every thread finds the same */
+    pass("a lock in the tick\n");
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+    return real(lock);
 }
 
 #define ALLOW(number)                                                                                        \
