@@ -102,12 +102,12 @@ class _Question(Generic[T]):
             self._begun = True
         answer = outcome.capture(self._ask)
         with self._turn:
-            _stuck.discard(self._name)
             if not self._dropped:
                 self._answer = answer
                 return
         if isinstance(answer, outcome.Value):
             self._undo(answer.value)
+        _stuck.discard(self._name)
 
     async def wait(self, limit_s: float) -> T:
         """Raises: LineLost: no answer within the limit; what asking raises."""

@@ -3,19 +3,23 @@
  *     pcm_type.sick { lib "/tmp/sick_card.so" }
  *     pcm.card { type sick rate 8000 channels 2 fault "xruns" }
  *
+ * With the path of a FIFO as fault it hangs, as soon as it plays, until somebody opens the other end.
+ *
  * It captures 100 on its first channel and -1 on the others, and takes what it plays only if all channels are
  * equal. */
 
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
+#include <fcntl.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A tenth of a second, in frames. */
 #define SOON(io) ((int64_t)(io)->rate / 10)
 
 typedef struct {
     snd_pcm_ioplug_t io;
-    char fault[16];
+    char fault[256];
     int64_t began_ns;
     int64_t moved; /* frames since it began */
     int begun;
@@ -58,8 +62,10 @@ static snd_pcm_sframes_t pointer(snd_pcm_ioplug_t *io) {
         return -EPIPE;
     if (is(s, "sick") && (s->begun > 1 || played > SOON(io)))
         return -EPIPE;
-    if (is(s, "hung") && played > SOON(io))
-        nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+    if (*s->fault == '/') {
+        close(open(s->fault, O_RDONLY));
+        *s->fault = 0;
+    }
     int64_t most = s->moved + (io->stream == SND_PCM_STREAM_CAPTURE ? (int64_t)io->buffer_size : 0);
     return played >= most ? -EPIPE : played % (int64_t)io->buffer_size;
 }
