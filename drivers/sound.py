@@ -96,10 +96,7 @@ class _Question(Generic[T]):
         self._answer: outcome.Outcome[T] | None = None
 
     def work(self) -> None:
-        with self._turn:
-            if self._dropped:
-                return
-            self._begun = True
+        self._begun = True
         answer = outcome.capture(self._ask)
         with self._turn:
             if not self._dropped:
@@ -113,7 +110,9 @@ class _Question(Generic[T]):
         """Raises: LineLost: no answer within the limit; what asking raises."""
         try:
             with trio.move_on_after(limit_s):
-                await trio.to_thread.run_sync(self.work, abandon_on_cancel=True)
+                # A limiter of its own, as those that are kept would use up the one that all share.
+                limiter = trio.CapacityLimiter(1)
+                await trio.to_thread.run_sync(self.work, abandon_on_cancel=True, limiter=limiter)
         except trio.Cancelled:
             if isinstance(answer := self._drop(), outcome.Value):
                 threading.Thread(target=self._undo, args=(answer.value,), daemon=True).start()
