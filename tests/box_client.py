@@ -19,7 +19,7 @@ from appliance.metrics import Metrics
 from appliance.shelf import Shelf
 from appliance.store import Store, new_key
 from appliance.texting import Postbox
-from tests.test_conductor import APP, LINKS, NOON, NUMBER, Box, open_box
+from tests.line_box import APP, LINKS, NOON, NUMBER, Box, open_box
 
 SOUND = bytes(range(256)) * 300
 SIZE = len(SOUND)
@@ -49,7 +49,7 @@ class Client:
 
 
 class Served(Protocol):
-    """What is behind an API: a Box of test_conductor.py, a Town of relay_town.py."""
+    """What is behind an API: a Box of line_box.py, a Town of relay_town.py."""
 
     control: Control
     store: Store

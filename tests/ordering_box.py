@@ -17,10 +17,10 @@ import structlog
 import trio
 
 from appliance.tenants import BOX, digest_of
+from tests.line_box import NOON
 from tests.phonevoice_box import HOOK, Asker
 from tests.relay_town import SPARE
 from tests.switchboard import DESK, INITIATE, LEGACY, RECIPIENT, SUPERVISOR, open_switchboard
-from tests.test_conductor import NOON
 
 TOKEN = "pv_project_" + "0" * 43
 KEY = {"Idempotency-Key": "once"}

@@ -23,8 +23,8 @@ from appliance.tenants import BOX, new_token
 from appliance.trunk import Trunk
 from tests.box_client import api_of
 from tests.jacks import TestJack
+from tests.line_box import NOON, Box, open_box
 from tests.secrecy import leaked
-from tests.test_conductor import NOON, Box, open_box
 
 # Of an SFVoPI app's is NUMBER; these are free.
 PARIS, TOLL_FREE, SAN_FRANCISCO = "+33159133354", "+33800123456", "+14155550123"

@@ -20,7 +20,7 @@ from drivers.errors import LineLost
 from drivers.line import Alerting, Answered, Incoming, LineEvent, LineState
 from tests.core import open_core, still
 from tests.jacks import TestJack
-from tests.test_conductor import NOON, TestLine
+from tests.line_box import NOON, TestLine
 
 OFFICE, HOME, SPARE = "+33700000001", "+33700000002", "+33700000003"
 OWNER, CALLER = "+33612345678", "+33783484044"

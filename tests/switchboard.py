@@ -17,9 +17,9 @@ from appliance.tenants import BOX
 from drivers.line import Answered
 from tests.box_client import api_of
 from tests.core import still
+from tests.line_box import NOON
 from tests.phonevoice_box import Asker, Names, token_of
 from tests.relay_town import OFFICE, Line, Town, open_town
-from tests.test_conductor import NOON
 
 RECIPIENT, DESK, SUPERVISOR = "+33612345678", "+33611111111", "+33633333333"
 PREMIUM = "+33899123456"

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from appliance.health import line_report
 from tests.box_client import make_call, make_recording, open_client
 from tests.core import still
-from tests.test_conductor import APP, NOON, NUMBER, write_announcement
+from tests.line_box import APP, NOON, NUMBER, write_announcement
 
 # --- in general ---
 

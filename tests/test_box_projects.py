@@ -1,7 +1,7 @@
 """Projects, their tokens and agents under /box/v1, by what each endpoint answers."""
 
 from tests.box_client import open_client
-from tests.test_conductor import NOON, write_announcement
+from tests.line_box import NOON, write_announcement
 
 AGENT = {"name": "Désk", "stream": {"url": "wss://agent.example/voice", "codec": "PCMU"}, "first_message": "Hello"}
 

@@ -5,7 +5,7 @@ import pytest
 
 from appliance.filepart import part_of
 from tests.box_client import SHA256, SIZE, SOUND, make_call, make_recording, open_client
-from tests.test_conductor import LINKS, NOON, NUMBER
+from tests.line_box import LINKS, NOON, NUMBER
 
 
 async def test_a_recording_is_told_heard_and_deleted(tmp_path):

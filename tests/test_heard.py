@@ -5,7 +5,7 @@ from datetime import timedelta
 from appliance.outbox import Attempt, Delivery, Target
 from appliance.webhook import Verdict
 from tests.box_client import SHA256, SIZE, SOUND, Client, make_recording, open_client
-from tests.test_conductor import LINKS, NOON
+from tests.line_box import LINKS, NOON
 
 
 async def address(client: Client) -> str:

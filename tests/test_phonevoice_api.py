@@ -7,6 +7,7 @@ import pytest
 
 from appliance.directory import AgentSettings
 from appliance.tenants import BOX
+from tests.line_box import NOON, NUMBER
 from tests.phonevoice_box import (
     HOOK,
     NUMBERS,
@@ -20,7 +21,6 @@ from tests.phonevoice_box import (
     open_call,
     open_phonevoice,
 )
-from tests.test_conductor import NOON, NUMBER
 
 # --- 5: relay numbers ---
 

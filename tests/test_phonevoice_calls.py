@@ -13,9 +13,9 @@ from appliance.contracts.sfvopi import Link
 from appliance.tenants import BOX
 from drivers.line import Alerting, Answered, LineState, Released
 from tests.core import still
+from tests.line_box import APP, NOON
 from tests.relay_town import HOME, OFFICE, SPARE
 from tests.switchboard import DESK, INITIATE, LEGACY, PREMIUM, RECIPIENT, SUPERVISOR, Switchboard, open_switchboard
-from tests.test_conductor import APP, NOON
 
 # --- 4.1: initiate ---
 

@@ -11,6 +11,7 @@ import httpx
 from appliance.phonevoice_api import CONFIRMS_PER_HOUR, Terms
 from appliance.phonevoice_gate import REQUESTS_PER_S
 from appliance.tenants import BOX, digest_of, new_token
+from tests.line_box import NOON
 from tests.phonevoice_box import (
     HOOK,
     NUMBERS,
@@ -23,7 +24,6 @@ from tests.phonevoice_box import (
     buy,
     open_phonevoice,
 )
-from tests.test_conductor import NOON
 
 GUARDED = [
     ("GET", "/api/whoami"),

@@ -3,8 +3,8 @@
 import re
 
 from drivers.line import LineState, Released
+from tests.line_box import NOON
 from tests.switchboard import LEGACY, PREMIUM, RECIPIENT, open_switchboard
-from tests.test_conductor import NOON
 
 HOOK = "https://93.184.216.34/calls"
 

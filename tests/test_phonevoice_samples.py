@@ -14,8 +14,8 @@ import pytest
 
 from appliance.directory import AgentSettings
 from appliance.tenants import BOX
+from tests.line_box import NOON
 from tests.phonevoice_box import SAN_FRANCISCO, open_call, open_phonevoice
-from tests.test_conductor import NOON
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -25,8 +25,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from appliance.directory import AgentSettings
+from tests.line_box import NOON
 from tests.phonevoice_box import HOOK, NUMBERS, PARIS, PHONE, WEBHOOKS, Asker, open_call, open_phonevoice
-from tests.test_conductor import NOON
 
 load_all_checks()
 SCHEMA = schemathesis.openapi.from_path(Path(__file__).resolve().parents[1] / "docs/phonevoice.yaml")

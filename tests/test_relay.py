@@ -19,9 +19,9 @@ from drivers.radio import Radio
 from hil.listening import align, sound
 from native import FRAME_SAMPLES
 from tests.core import still
+from tests.line_box import NOON
 from tests.relay_town import CALLER, HOME, OFFICE, OWNER, SPARE, open_town
 from tests.rig import speech
-from tests.test_conductor import NOON
 
 # --- two who talk ---
 

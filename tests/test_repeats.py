@@ -17,8 +17,8 @@ from appliance.database import Also, StoreError
 from appliance.repeats import AnotherBody, Answer, Repeats, StillRunning
 from appliance.store import Store, open_store
 from appliance.tenants import BOX
+from tests.line_box import NOON
 from tests.ordering_box import ORDERS
-from tests.test_conductor import NOON
 
 
 class Work:

@@ -28,7 +28,7 @@ from tests.conftest import SLOWNESS, VoiceServer
 from tests.conftest import _serve_voice as serve_voice
 from tests.core import still
 from tests.customer import Customer, Post, Reply, open_customer
-from tests.test_conductor import APP, NUMBER, Box, open_box
+from tests.line_box import APP, NUMBER, Box, open_box
 
 CALLER = "+33783484044"
 REQUEST = "sfv_ob_req_a8k3m2x9p1z0"

@@ -22,7 +22,7 @@ from appliance.store import Store
 from appliance.trunk import Trunk
 from tests.box_client import open_api
 from tests.jacks import TestJack
-from tests.test_conductor import APP, NOON, NUMBER, Box
+from tests.line_box import APP, NOON, NUMBER, Box
 
 OTHER = replace(APP, app_id="sfv_app_2", name="Other", created_at="2026-06-04T12:00:00.001Z")
 GONE = "sfv_app_000000000000"

@@ -16,7 +16,7 @@ from tests.certificates import certify
 from tests.conformance.calls import CALLER, REQUEST, open_scene
 from tests.core import still
 from tests.customer import Reply
-from tests.test_conductor import NUMBER
+from tests.line_box import NUMBER
 
 NOON = "2026-06-04T12:00:00.000Z"
 
