@@ -129,6 +129,8 @@ async def test_a_modem_is_found_by_its_imei_wherever_it_is_plugged_in(tree, bus)
             device, (ports,) = await bus.ports_by_imei("860000000000002", IDS, Sound.PCM)
             assert device.port == "1-1.2"
             assert ports == Ports(at=device.ttys[2], pcm=device.ttys[1])
+            # The other was asked at the same time, and has not answered yet, perhaps.
+            assert (await bus.ports_by_imei("860000000000001", IDS, Sound.PCM))[0].port == "1-1.1"
             asked = [len(far.heard) for far in fars]
             assert (await bus.ports_by_imei("860000000000002", IDS, Sound.PCM))[0] == device
             assert [len(far.heard) for far in fars] == asked
