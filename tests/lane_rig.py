@@ -3,6 +3,8 @@
 import base64
 import socket
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -17,6 +19,17 @@ SOUND = np.random.default_rng(3).integers(0, 256, 1000).astype("u1").tobytes()
 
 def open_stream(engine: Engine) -> StreamPort:
     return engine.stream(Codec.PCMA, 8000, prefix=PREFIX, suffix=SUFFIX)
+
+
+@contextmanager
+def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A lane's own, and the server's, who has answered the handshake."""
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        far.send(HEAD)
+        yield near, far
 
 
 def open_lane(port: StreamPort, fd: int) -> Lane:
