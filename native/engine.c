@@ -1,14 +1,9 @@
-/* The tick, and the queue of what control orders.
+/* The tick, and what control orders of it.
  *
  * What it does: see engine.h.
  *
- * How it works: a tick applies the commands that control has queued, lets every port yield a frame, gives
- * every port the sum of what is connected to it, and wakes control once if there is news.
- *
- * Commands are a linked list. Control appends; the tick follows, and publishes how far it got. What a command
- * carried, or took out of the matrix - a removed port, its connections, an old effect - stays in the
- * command: when control finds it passed, nobody else knows these any more, and control frees them. So memory
- * has one owner's thread.
+ * How it works: a tick applies the commands that control has queued (commands.c), lets every port yield a
+ * frame, gives every port the sum of what is connected to it, and wakes control once if there is news.
  *
  * How to use it: see engine.h; a new kind of port needs port.h only. */
 
@@ -17,6 +12,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "commands.h"
 #include "frame.h"
 #include "matrix.h"
 #include "news.h"
@@ -25,25 +21,14 @@
 
 enum { MAX_PORTS = 2048 };
 
-typedef struct command {
-    _Atomic(struct command *) next;
-    enum { ADD, REMOVE, CONNECT, DISCONNECT, EFFECT } action;
-    port *port, *source;
-    connection *connections; /* CONNECT: the new one; after the tick: those that it took out */
-    int place;
-    effect *effect; /* EFFECT: the new one; after the tick: the old one */
-} command;
-
 struct engine {
     /* Control's own. */
-    command *oldest, *newest;
     uint32_t last_id;
-    size_t port_count; /* commands not yet applied included */
-    lanes *sender;     /* whose thread is woken for what streams have made */
+    lanes *sender; /* whose thread is woken for what streams have made */
     media_clock clock;
 
     /* Shared. */
-    _Atomic(command *) passed; /* the last command that the tick has applied; written by the tick */
+    commands commands;
     news news;
     counter ticks;
 
@@ -57,88 +42,30 @@ struct engine {
 
 /* ---- commands: control ---- */
 
-static void destroy_effect(effect *x) {
-    if (x)
-        x->destroy(x);
-}
-
-static void destroy_port(port *p) {
-    for (port *one = p; one; one = one->twin) {
-        while (one->inputs) {
-            connection *c = one->inputs;
-            one->inputs = c->next;
-            free(c);
-        }
-        for (int place = 0; place < EFFECT_PLACES; place++)
-            destroy_effect(one->effects[place]);
-    }
-    p->kind->destroy(p);
-}
-
-static void release(engine *e, command *c) {
-    while (c->connections) {
-        connection *next = c->connections->next;
-        free(c->connections);
-        c->connections = next;
-    }
-    destroy_effect(c->effect);
-    if (c->action == REMOVE) {
-        e->port_count -= c->port->twin ? 2 : 1;
-        destroy_port(c->port);
-    }
-}
-
-/* Frees what the tick has passed. The last passed command itself must stay: the tick will read its `next`. */
-static void reclaim(engine *e) {
-    command *passed = atomic_load_explicit(&e->passed, memory_order_acquire);
-    while (e->oldest != passed) {
-        command *next = atomic_load_explicit(&e->oldest->next, memory_order_relaxed);
-        free(e->oldest);
-        e->oldest = next;
-        /* A CONNECT's connection is in the matrix now, or was handed on. */
-        release(e, next);
-    }
-}
-
-static command *order(engine *e, int action, port *p) {
-    reclaim(e);
-    command *c = calloc(1, sizeof *c);
-    if (c) {
-        c->action = action;
-        c->port = p;
-    }
-    return c;
-}
-
-static void submit(engine *e, command *c) {
-    atomic_store_explicit(&e->newest->next, c, memory_order_release);
-    e->newest = c;
-}
-
 port *engine_add(engine *e, port *p, const port_kind *kind) {
     size_t count = p->twin ? 2 : 1;
-    command *c = order(e, ADD, p);
+    command *c = commands_make(&e->commands, ADD, p);
     for (port *one = p; one; one = one->twin) {
         one->kind = kind;
         one->engine = e;
         one->id = ++e->last_id;
     }
-    if (!c || e->port_count + count > MAX_PORTS) {
+    if (!c || e->commands.port_count + count > MAX_PORTS) {
         errno = c ? ENOBUFS : ENOMEM;
         free(c);
         kind->destroy(p);
         return NULL;
     }
-    e->port_count += count;
-    submit(e, c);
+    e->commands.port_count += count;
+    commands_submit(&e->commands, c);
     return p;
 }
 
 int port_remove(port *p) {
-    command *c = order(p->engine, REMOVE, p);
+    command *c = commands_make(&p->engine->commands, REMOVE, p);
     if (!c)
         return -1;
-    submit(p->engine, c);
+    commands_submit(&p->engine->commands, c);
     return 0;
 }
 
@@ -147,7 +74,7 @@ int engine_connect(engine *e, port *source, port *sink, float gain) {
         errno = EINVAL;
         return -1;
     }
-    command *c = order(e, CONNECT, sink);
+    command *c = commands_make(&e->commands, CONNECT, sink);
     connection *link = malloc(sizeof *link);
     if (!c || !link) {
         free(c);
@@ -156,28 +83,29 @@ int engine_connect(engine *e, port *source, port *sink, float gain) {
     }
     *link = (connection){.source = source, .gain = gain, .to = gain};
     c->connections = link;
-    submit(e, c);
+    commands_submit(&e->commands, c);
     return 0;
 }
 
 int engine_disconnect(engine *e, port *source, port *sink) {
-    command *c = order(e, DISCONNECT, sink);
+    command *c = commands_make(&e->commands, DISCONNECT, sink);
     if (!c)
         return -1;
     c->source = source;
-    submit(e, c);
+    commands_submit(&e->commands, c);
     return 0;
 }
 
 int engine_effect(port *p, int place, effect *x) {
-    command *c = order(p->engine, EFFECT, p);
+    command *c = commands_make(&p->engine->commands, EFFECT, p);
     if (!c) {
-        destroy_effect(x);
+        if (x)
+            x->destroy(x);
         return -1;
     }
     c->place = place;
     c->effect = x;
-    submit(p->engine, c);
+    commands_submit(&p->engine->commands, c);
     return 0;
 }
 
@@ -223,13 +151,8 @@ static void apply(engine *e, command *c) {
 }
 
 static void apply_all(engine *e) {
-    command *passed = atomic_load_explicit(&e->passed, memory_order_relaxed);
-    command *next;
-    while ((next = atomic_load_explicit(&passed->next, memory_order_acquire))) {
-        apply(e, next);
-        passed = next;
-    }
-    atomic_store_explicit(&e->passed, passed, memory_order_release);
+    for (command *c; (c = commands_next(&e->commands)); commands_pass(&e->commands, c))
+        apply(e, c);
 }
 
 /* ---- the tick ---- */
@@ -344,15 +267,15 @@ int64_t engine_look(engine *e, int when) {
 
 engine *engine_create(void) {
     engine *e = calloc(1, sizeof *e);
-    /* Has nothing to do: the tick needs a last command to have passed. */
-    command *first = calloc(1, sizeof *first);
-    if (!e || !first || news_open(&e->news) < 0) {
+    if (!e || news_open(&e->news) < 0) {
         free(e);
-        free(first);
         return NULL;
     }
-    e->oldest = e->newest = first;
-    atomic_store(&e->passed, first);
+    if (commands_open(&e->commands) < 0) {
+        news_close(&e->news);
+        free(e);
+        return NULL;
+    }
     e->clock.tick = tick;
     e->clock.look = look;
     e->clock.owner = e;
@@ -366,13 +289,12 @@ void engine_destroy(engine *e) {
     if (e->sender)
         lanes_stop(e->sender);
     apply_all(e);
-    reclaim(e);
+    commands_close(&e->commands);
     for (size_t i = 0; i < e->used;) {
         port *p = e->ports[i];
         i += p->twin ? 2 : 1; /* a twin stands beside its owner */
-        destroy_port(p);
+        commands_free_port(p);
     }
-    free(e->oldest);
     news_close(&e->news);
     free(e);
 }
@@ -392,7 +314,7 @@ int engine_tick(engine *e, int count) {
     }
     for (int i = 0; i < count; i++)
         tick(e);
-    reclaim(e);
+    commands_reclaim(&e->commands);
     return 0;
 }
 
@@ -416,7 +338,7 @@ int engine_made_fd(const engine *e) {
 
 int engine_events(engine *e, event *out, int capacity) {
     int n = news_take(&e->news, out, capacity);
-    reclaim(e);
+    commands_reclaim(&e->commands);
     return n;
 }
 
