@@ -41,6 +41,14 @@ static dle_kind press(dle *d, uint8_t digit) {
     return again ? DLE_NONE : DLE_DIGIT;
 }
 
+/* One begins, or ends: what there was of another one ends then, too. */
+static dle_kind report(dle *d, bool begins) {
+    bool ends = !begins || d->report_bytes;
+    d->in_report = begins;
+    d->report_bytes = 0;
+    return ends ? DLE_REPORT : DLE_NONE;
+}
+
 static dle_kind code(dle *d, uint8_t c) {
     switch (c) {
     case ETX:
@@ -54,12 +62,8 @@ static dle_kind code(dle *d, uint8_t c) {
         d->digit = 0;
         return DLE_NONE;
     case 'X':
-        d->in_report = true;
-        d->report_bytes = 0;
-        return DLE_NONE;
     case '.':
-        d->in_report = false;
-        return DLE_REPORT;
+        return report(d, c == 'X');
     }
     return c && strchr("0123456789*#ABCD", c) ? press(d, c) : DLE_CODE;
 }

@@ -137,7 +137,8 @@ def event_of(port: Port, kind: int, value: int) -> Event | None:
             return VoiceCode(port, chr(value))
         case lib.EVENT_REPORT if isinstance(port, VoicePort):
             return VoiceReport(port, port._end_report())
-        case lib.EVENT_ENDED:
+        case lib.EVENT_ENDED if isinstance(port, VoicePort):
+            port._end_report()
             return StreamEnded(port)
         case _:
             return PortFailed(port, value)

@@ -72,6 +72,14 @@ def test_a_report_without_an_end_does_not_take_the_call_with_it(host: Host) -> N
     assert host.port.stats().received_bytes == 3 * FRAME_SAMPLES
 
 
+def test_a_report_without_an_end_is_no_part_of_the_next(host: Host) -> None:
+    told = host.step(b"\x10XNMBR=1\x10XNMBR=2\x10.")
+    assert told == [VoiceReport(host.port, "NMBR=1"), VoiceReport(host.port, "NMBR=2")]
+    assert host.step(b"\x10XNMBR=3" + END) == [StreamEnded(host.port)]
+    host.port.resume(b"\x10XNMBR=4\x10.")
+    assert host.step() == [VoiceReport(host.port, "NMBR=4")]
+
+
 @given(cuts=Cuts, early=st.integers(0, 400))
 def test_the_stream_ends_exactly_at_its_end_and_what_follows_is_the_dialogues(cuts: list[int], early: int) -> None:
     audio, dialogue = bytes(range(256)), b"\r\nOK\r\n\x10\x03RING\r\n"
