@@ -303,7 +303,7 @@ class _Session:
                 self._fault("one way", "audio for the caller on a stream that plays none")
             case Play(data=data, codec=codec, rate_hz=rate_hz):
                 if data and not self._port.play(data, codec, rate_hz):
-                    self._fault("full", "more than ten minutes of audio would wait")
+                    self._fault("full", "more than ten minutes of audio, or 128 MiB, would wait")
                 elif command.stream_id in (None, self._dialect.stream_id):
                     self._teach(message, command)
             case Clear() | Checkpoint() if len(self._marks) == MARKS_LIMIT:
