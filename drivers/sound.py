@@ -25,6 +25,13 @@ START_LIMIT_S = 1.0
 ANSWER_LIMIT_S = 10
 CLOSE_LIMIT_S = 5
 
+# What ALSA and its plugins define on every machine: it may be named, but leads to a card that has a name of its own, and
+# that a look at all of them would take from whoever is about to open it.
+GENERAL = {
+    *("default", "sysdefault", "modem", "phoneline", "pulse", "jack", "oss", "lavrate", "samplerate", "speexrate"),
+    *("a52", "speex", "upmix", "vdownmix", "usbstream"),
+}
+
 # What has kept a thread beyond that, and keeps it: nothing more is asked of it.
 _stuck: set[str] = set()
 
@@ -165,7 +172,9 @@ def _find(name: str) -> SoundDevice:
     if len(found) == 1:
         return found[0]
     # A card is there though another program has it; what is configured may lead to nothing.
-    there = [each.name for each in devices if not each.configured or any(sound_ways(each))]
+    there = [
+        each.name for each in devices if each.name not in GENERAL and (not each.configured or any(sound_ways(each)))
+    ]
     if not found and any(name in each for each in there):
         raise LineAbsent(f'audio device "{name}" does not play and capture, or another program has it')
     names = ", ".join(f'"{each}"' for each in there) or "none"

@@ -240,7 +240,7 @@ static bool open_side(side *s, snd_config_t *configuration, const char *pcm, snd
     /* The rate is our resampler's, who does it well, and the channels are ours. What somebody has configured
      * himself stays as he wants it. */
     int own = strncmp(pcm, "plughw:", 7) ? 0 : SND_PCM_NO_AUTO_RESAMPLE | SND_PCM_NO_AUTO_CHANNELS;
-    int error = snd_pcm_open_lconf(&s->pcm, pcm, way, SND_PCM_NONBLOCK | own, configuration);
+    int error = sound_open(&s->pcm, pcm, way, own, configuration);
     if (error >= 0)
         error = set_up(s, rate_hz, buffer_ms);
     if (error < 0)

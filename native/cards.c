@@ -16,9 +16,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* What ALSA has to complain of comes from within to without: the first two say it. */
-enum { MOST_SAID = 2 };
+enum { MOST_SAID = 2, BUSY_TRIES = 10, BUSY_NS = 50 * 1000 * 1000 };
 
 static _Thread_local struct {
     char text[SOUND_WORDS];
@@ -160,9 +161,20 @@ int sound_look(sound_device *out, int capacity, char *why) {
     return l.count;
 }
 
+int sound_open(snd_pcm_t **pcm, const char *name, snd_pcm_stream_t way, int mode,
+               snd_config_t *configuration) {
+    int error = -EBUSY;
+    for (int tries = 0; error == -EBUSY && tries < BUSY_TRIES; tries++) {
+        if (tries)
+            nanosleep(&(struct timespec){.tv_nsec = BUSY_NS}, NULL);
+        error = snd_pcm_open_lconf(pcm, name, way, SND_PCM_NONBLOCK | mode, configuration);
+    }
+    return error;
+}
+
 static bool opens(const char *pcm, snd_pcm_stream_t way, snd_config_t *configuration) {
     snd_pcm_t *opened;
-    if (snd_pcm_open_lconf(&opened, pcm, way, SND_PCM_NONBLOCK, configuration) < 0)
+    if (sound_open(&opened, pcm, way, 0, configuration) < 0)
         return false;
     snd_pcm_close(opened);
     return true;
