@@ -3,6 +3,7 @@
 import gc
 import math
 import random
+import resource
 import select
 from array import array
 from collections.abc import Iterator
@@ -51,6 +52,15 @@ def test_what_is_not_connected_hears_digital_silence(engine: Engine) -> None:
     play(engine, 1000)
     engine.tick(3)
     assert heard(recorder) == (3 * SILENCE, 3 * SILENCE)
+
+
+def test_a_recorder_has_its_memory_before_the_tick_writes_to_it(engine: Engine) -> None:
+    engine.recorder()
+    engine.tick()
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    engine.tick(500)
+    # Of 80 pages and more in its ten seconds.
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before < 10
 
 
 def test_at_unity_gain_every_sample_arrives_unchanged(engine: Engine) -> None:
