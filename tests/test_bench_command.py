@@ -62,8 +62,8 @@ def test_the_command_from_up_to_the_end(tmp_path: Path) -> None:
             "--hang-up-after", "0.3", "--record", str(heard),
         )  # fmt: skip
         assert command.run("status")["engine"]["ticks"] >= 0
-        while not command.invoke("status")["calls"]:
-            pass
+        while [call["state"] for call in command.invoke("status")["calls"]] != ["alerting"]:
+            assert dialing.poll() is None
         assert command.invoke("answer", ANNA) == {"answered": "+33600000001"}
         out, _ = dialing.communicate(timeout=LIMIT_S)
         answer = json.loads(out)
