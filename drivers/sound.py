@@ -25,8 +25,8 @@ START_LIMIT_S = 1.0
 ANSWER_LIMIT_S = 10
 CLOSE_LIMIT_S = 5
 
-# What ALSA and its plugins define on every machine: it may be named, but leads to a card that has a name of its own, and
-# that a look at all of them would take from whoever is about to open it.
+# What ALSA and its plugins define everywhere: it may be asked for, but leads to cards that have names of their own,
+# and to try them all would take these, for a moment, from whoever opens one.
 GENERAL = {
     *("default", "sysdefault", "modem", "phoneline", "pulse", "jack", "oss", "lavrate", "samplerate", "speexrate"),
     *("a52", "speex", "upmix", "vdownmix", "usbstream"),
@@ -172,9 +172,8 @@ def _find(name: str) -> SoundDevice:
     if len(found) == 1:
         return found[0]
     # A card is there though another program has it; what is configured may lead to nothing.
-    there = [
-        each.name for each in devices if each.name not in GENERAL and (not each.configured or any(sound_ways(each)))
-    ]
+    known = (each for each in devices if each.name not in GENERAL or name in each.name)
+    there = [each.name for each in known if not each.configured or any(sound_ways(each))]
     if not found and any(name in each for each in there):
         raise LineAbsent(f'audio device "{name}" does not play and capture, or another program has it')
     names = ", ".join(f'"{each}"' for each in there) or "none"
