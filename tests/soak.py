@@ -6,8 +6,7 @@ is quiet again, `Soak.wrong` says where the two do not agree, which line was stu
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 
@@ -17,13 +16,14 @@ import trio
 
 from appliance.contracts.sfvopi import order
 from appliance.exchange import NotDialed
-from appliance.message import Message, PartState
+from appliance.message import Message
 from drivers.line import LineState
 from hil import mishaps
 from hil.modem import Modem
 from hil.network import Call, State
 from hil.storage import Slot, Status
 from hil.subscriber import Behaviour, Subscriber
+from tests.reckoning import Carried, Row, times, wrong_calls, wrong_posts, wrong_texts
 from tests.rig import speech
 from tests.town import APP, NOON, URL, Town
 
@@ -31,12 +31,6 @@ log = structlog.get_logger(__name__)
 
 # What a line needs to be idle again, from when nothing is wrong with it any more.
 BOUND_S = 120
-# A caller who waits so long for a line that nothing is wrong with is heard of.
-RINGS_S = 15
-# Between what the network does and what is written down of it, on such a line.
-PROMPT_S = 15
-# Times of day are kept in milliseconds.
-ROUNDED_S = 0.01
 LOOK_S = 2
 # Messages that were refused rest for half an hour at most (appliance/message.py), and are sent again.
 QUIET_S = 2400
@@ -107,55 +101,6 @@ ANALOG: tuple[tuple[str, str, float], ...] = (
 )
 
 
-@dataclass
-class Carried:
-    """One call of the network's that came to a line of ours, or from it. `clean`: nothing was wrong with that line."""
-
-    line: str
-    incoming: bool
-    number: str | None
-    clean: bool
-    at: dict[State, float] = field(default_factory=dict)
-    rows: list["Row"] = field(default_factory=list)
-
-    @property
-    def ended_at(self) -> float:
-        return self.at.get(State.ENDED, float("inf"))
-
-    def __str__(self) -> str:
-        at = ", ".join(f"{state.value} {at:.1f}" for state, at in self.at.items())
-        way = "to" if self.incoming else "from"
-        return f"call {way} {self.line}: {at}; told: {'; '.join(map(str, self.rows)) or 'nothing'}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One call in the database."""
-
-    uuid: str
-    line: str
-    incoming: bool
-    started_at: float
-    answered_at: float | None
-    ended_at: float | None
-    reason: str
-
-    def __str__(self) -> str:
-        way = "to" if self.incoming else "from"
-        answered, ended = (f"{at:.1f}" if at is not None else "never" for at in (self.answered_at, self.ended_at))
-        return f"{way} {self.line} {self.started_at:.1f}, answered {answered}, ended {ended}: {self.reason}"
-
-
-def _is_of(row: Row, carried: Carried) -> bool:
-    """They may be the same call: the caller is the first to know of it."""
-    begun = carried.at[State.DIALING]
-    if row.incoming:
-        return begun - ROUNDED_S <= row.started_at <= carried.ended_at + PROMPT_S
-    # Where it rings at the far end, the box's call begins then.
-    assert row.ended_at is not None
-    return begun <= row.ended_at + ROUNDED_S and row.started_at <= carried.ended_at + ROUNDED_S
-
-
 class Soak:
     def __init__(self, town: Town, *, seed: int) -> None:
         self.town = town
@@ -169,7 +114,6 @@ class Soak:
         self._carried: list[Carried] = []
         self._texted: dict[str, tuple[str, str]] = {}
         self._posted: dict[str, tuple[str, Subscriber]] = {}
-        # On a wire nothing tells of a caller who gives up between two rings: it is answered, until there is dial tone.
         self._wired = {name for name, socket in town.sockets.items() if not isinstance(socket.place.modem, Modem)}
         # Nothing is wrong with a line from then on.
         self._well_at: dict[str, float] = dict.fromkeys(town.sockets, 0.0)
@@ -389,7 +333,13 @@ class Soak:
     async def wrong(self) -> list[str]:
         rows = await self._rows()
         messages = await self._messages()
-        return [*self._stuck, *self._wrong_calls(rows), *self._wrong_texts(messages), *self._wrong_posts(messages)]
+        self.happened["sent twice"] = sum(times(phone, body) > 1 for body, (_, phone) in self._posted.items())
+        return [
+            *self._stuck,
+            *wrong_calls(rows, self._carried, self._wired),
+            *wrong_texts(messages, self._texted),
+            *wrong_posts(messages, self._posted),
+        ]
 
     async def _rows(self) -> list[Row]:
         query = "SELECT uuid, line, direction, started_at, answered_at, ended_at, reason FROM calls ORDER BY id"
@@ -405,46 +355,6 @@ class Soak:
             for uuid, line, way, started, answered, ended, reason in found
         ]
 
-    def _wrong_calls(self, rows: list[Row]) -> Iterator[str]:
-        by_line: Mapping[str, list[Carried]] = defaultdict(list)
-        for carried in self._carried:
-            by_line[carried.line].append(carried)
-        for row in rows:
-            if row.ended_at is None:
-                yield f"{row}: open for ever"
-                continue
-            found = [each for each in by_line[row.line] if each.incoming is row.incoming and _is_of(row, each)]
-            if not found and (row.incoming or row.answered_at):
-                yield f"{row}: a call that nobody made"
-            unseen = row.incoming and row.line in self._wired and row.ended_at - (row.answered_at or 0) < PROMPT_S
-            if row.answered_at and not unseen and not any(State.ACTIVE in each.at for each in found):
-                yield f"{row}: answered, says the box alone"
-            if found and row.reason != "no_line":
-                best = max(found, key=lambda each: -abs(each.at[State.DIALING] - row.started_at))
-                best.rows.append(row)
-        for carried in self._carried:
-            yield from self._wrong_call(carried)
-
-    def _wrong_call(self, carried: Carried) -> Iterator[str]:
-        begun, ended = carried.at[State.DIALING], carried.ended_at
-        if ended == float("inf"):
-            yield f"{carried}: never ended"
-            return
-        known = [row for row in carried.rows if row.reason != "line_lost"]
-        if len(known) > 1:
-            yield f"{carried}: one call, and told as {len(known)}"
-        if not carried.clean:
-            return
-        if not carried.rows:
-            if ended - begun > RINGS_S:
-                yield f"{carried}: missed"
-            return
-        row = carried.rows[-1]
-        if State.ACTIVE in carried.at and ended - carried.at[State.ACTIVE] > PROMPT_S and not row.answered_at:
-            yield f"{carried}: its answer was missed"
-        if row.ended_at is None or not -PROMPT_S <= row.ended_at - ended <= PROMPT_S:
-            yield f"{carried}: its end was told at another time"
-
     async def _messages(self) -> list[Message]:
         found: list[Message] = []
         before = None
@@ -452,23 +362,3 @@ class Soak:
             found += page
             before = page[-1].seq
         return found
-
-    def _wrong_texts(self, messages: list[Message]) -> Iterator[str]:
-        came = Counter(
-            (message.text, message.from_, message.line) for message in messages if message.direction.value == "inbound"
-        )
-        sent = Counter((body, sender, name) for body, (sender, name) in self._texted.items())
-        for (text, *who), count in ((came - sent) + Counter()).items():
-            yield f"{count} times too often came {text[:40]!r} {who}"
-        for (text, *who), _ in ((sent - came) + Counter()).items():
-            yield f"lost: {text[:40]!r} {who}"
-
-    def _wrong_posts(self, messages: list[Message]) -> Iterator[str]:
-        states = {message.id: message.state for message in messages}
-        for body, (id_, phone) in self._posted.items():
-            count = sum(text.body == body for text in phone.texts)
-            if not count:
-                yield f"never sent: {id_} {body[:40]!r}, {states[id_]}"
-            self.happened["sent twice"] += count > 1
-            if states[id_] is not PartState.DELIVERED:
-                yield f"{id_} is {states[id_]}"
