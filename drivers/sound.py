@@ -98,12 +98,10 @@ class _Question(Generic[T]):
         self._ask = ask
         self._undo = undo
         self._turn = threading.Lock()
-        self._begun = False
         self._dropped = False
         self._answer: outcome.Outcome[T] | None = None
 
     def work(self) -> None:
-        self._begun = True
         answer = outcome.capture(self._ask)
         with self._turn:
             if not self._dropped:
@@ -115,6 +113,8 @@ class _Question(Generic[T]):
 
     async def wait(self, limit_s: float) -> T:
         """Raises: LineLost: no answer within the limit; what asking raises."""
+        # From here on the thread is begun, whatever comes.
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             with trio.move_on_after(limit_s):
                 # A limiter of its own, as those that are kept would use up the one that all share.
@@ -131,7 +131,7 @@ class _Question(Generic[T]):
     def _drop(self) -> outcome.Outcome[T] | None:
         with self._turn:
             self._dropped = True
-            if self._begun and self._answer is None:
+            if self._answer is None:
                 _stuck.add(self._name)
             return self._answer
 
