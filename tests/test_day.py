@@ -66,7 +66,7 @@ def test_in_a_day_of_drift_each_byte_is_counted_and_none_is_lost() -> None:
         device.close()
     engine.close()
 
-    # 50 frames a second at 0.9998 and at 1.0002 of that, in chunks of five and of two; what is made at midnight is late.
+    # 50 frames a second at 0.9998 and at 1.0002 of that, in chunks of five and of two; one of midnight is not sent.
     assert (slow.sent, fast.sent) == (863827, 2160431)
     assert [each.received_bytes for each in stats] == [863827 * 1600, 2160431 * 640]
     assert [each.sent_bytes for each in stats] == [slow.taken, fast.taken]
