@@ -95,6 +95,9 @@ class Town:
         await self.dialed(self.home)
         self.home.say(Alerting(), Answered())
         await self.until("SELECT 1 FROM calls WHERE joined_at IS NOT NULL")
+        # It is written down before anybody is let in.
+        while not any(conductor.parties for conductor in self.control._conductors.values()):
+            await still()
 
     async def ended(self) -> tuple[str, int]:
         await self.until("SELECT 1 FROM calls WHERE ended_at IS NOT NULL")
