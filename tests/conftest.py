@@ -16,6 +16,7 @@ import websockets.asyncio.server as foreign
 
 from tests.conformance.contract import keywords
 from tests.secrecy import leaked
+from tests.threads import beside
 
 # How many times slower all is than it should be: ./dev sets it where a sanitizer is at work.
 SLOWNESS = int(os.environ.get("BRANCHLINE_SLOWNESS", "1"))
@@ -168,14 +169,9 @@ async def _serve_voice(tls: ssl.SSLContext | None = None) -> AsyncIterator[Voice
     server = VoiceServer("wss" if tls else "ws")
     started, start = trio.open_memory_channel[tuple[asyncio.AbstractEventLoop, asyncio.Event]](1)
     token = trio.lowlevel.current_trio_token()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(
-            trio.to_thread.run_sync,
-            server.run,
-            tls,
-            lambda loop, stop: token.run_sync_soon(started.send_nowait, (loop, stop)),
-        )
-        loop, stop = await start.receive()
+    async with beside(server.run, tls, lambda *begun: token.run_sync_soon(started.send_nowait, begun)):
+        with trio.fail_after(PATIENCE_S):
+            loop, stop = await start.receive()
         try:
             yield server
         finally:

@@ -13,6 +13,7 @@ import trio
 
 from hil.customer import Inbox
 from tests.conftest import SLOWNESS
+from tests.threads import beside
 from tests.verifiers import refusing
 
 SECRET = "whsec_0123456789abcdef0123456789"
@@ -134,8 +135,7 @@ async def open_customer() -> AsyncIterator[Customer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         server.daemon_threads = True
         customer.url = f"http://127.0.0.1:{server.server_port}"
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, server.serve_forever, 0.02)
+        async with beside(server.serve_forever, 0.02):
             try:
                 yield customer
             finally:
