@@ -116,7 +116,6 @@ class CheckedNetwork(Network):
     """Connects to the very address that was checked: what its name says a moment later does not matter."""
 
     def __init__(self, gateway: Gateway, *, encrypted: bool) -> None:
-        super().__init__()
         self._gateway = gateway
         self._encrypted = encrypted
 

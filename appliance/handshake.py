@@ -12,8 +12,9 @@ from typing import Any
 import httpcore
 import trio
 
-# Those that take long leave half of a Pi's cores to the calls; usual ones take some milliseconds.
+# Of all that the box has: those that take long leave half of a Pi's cores to the calls; usual ones take milliseconds.
 AT_ONCE = 2
+_turns = trio.CapacityLimiter(AT_ONCE)
 # What a TLS record carries (RFC 8446 5.1), and with what is around it.
 RECORD_BYTES = 16384
 READ_BYTES = RECORD_BYTES + 512
@@ -22,9 +23,6 @@ SEALED_BYTES = 4 * RECORD_BYTES
 
 class Network(httpcore.TrioBackend):
     """To be httpcore's."""
-
-    def __init__(self) -> None:
-        self._turns = trio.CapacityLimiter(AT_ONCE)
 
     async def connect_tcp(
         self,
@@ -35,13 +33,12 @@ class Network(httpcore.TrioBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         way = await super().connect_tcp(host, port, timeout, local_address, socket_options)
-        return _Plain(way, self._turns)
+        return _Plain(way)
 
 
 class _Plain(httpcore.AsyncNetworkStream):
-    def __init__(self, way: httpcore.AsyncNetworkStream, turns: trio.CapacityLimiter) -> None:
+    def __init__(self, way: httpcore.AsyncNetworkStream) -> None:
         self._way = way
-        self._turns = turns
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         return await self._way.read(max_bytes, timeout)
@@ -64,7 +61,7 @@ class _Plain(httpcore.AsyncNetworkStream):
         way = _Secured(self._way, ssl_context, server_hostname)
         try:
             with trio.fail_after(float("inf") if timeout is None else timeout):
-                await way.shake_hands(self._turns)
+                await way.shake_hands()
         except BaseException as exc:
             # It waits for nobody.
             with trio.CancelScope(shield=True):
@@ -85,11 +82,11 @@ class _Secured(httpcore.AsyncNetworkStream):
         self._came, self._going = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._came, self._going, server_hostname=host)
 
-    async def shake_hands(self, turns: trio.CapacityLimiter) -> None:
+    async def shake_hands(self) -> None:
         """Raises: httpcore.ConnectError: the server is not to be trusted, speaks no TLS that we do, or is gone."""
         while True:
             try:
-                await trio.to_thread.run_sync(self._tls.do_handshake, limiter=turns)
+                await trio.to_thread.run_sync(self._tls.do_handshake, limiter=_turns)
             except ssl.SSLWantReadError:
                 if not await self._exchange(None):
                     raise httpcore.ConnectError("cut off in the TLS handshake") from None
